@@ -1,0 +1,229 @@
+//! A set of rows in columns, with what each row carries besides its columns: its event time, where its bytes came
+//! from, and which block of the input caused it.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
+};
+use arrow::compute::{filter, take};
+
+/// Rows in columns, at most [`Batch::ROWS_MAX`] of them when a stage makes them.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The columns the user sees.
+    pub rows: RecordBatch,
+    /// The rows' event times; none where the pipeline declares no event time.
+    pub times: Option<EventTimes>,
+    /// Where the rows' bytes came from; none once rows have been made by a step rather than read.
+    pub origin: Option<Origin>,
+    /// The key hash of each row; set between an exchange and the keyed step behind it.
+    pub hashes: Option<Arc<[u64]>>,
+    /// Which blocks the rows belong to, in order; the segments' rows add up to the batch's.
+    pub segments: Vec<Segment>,
+}
+
+/// The event times of a batch's rows.
+#[derive(Clone, Debug)]
+pub struct EventTimes {
+    /// Milliseconds since 1970-01-01T00:00:00Z (or without a zone), one per row, never NULL.
+    pub at_ms: Int64Array,
+    /// For each row the highest event time of the rows before it in the same block (`i64::MIN` where there is none);
+    /// left out where no row is behind another of its block. It makes lateness depend on the input alone.
+    pub seen_ms: Option<Int64Array>,
+}
+
+/// Where the bytes of a batch's rows are.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The source as its user knows it: a path, `stdin`.
+    pub source: Arc<str>,
+    /// The position of `bytes[0]` in the source, bytes.
+    pub base: u64,
+    /// The bytes the rows were decoded from.
+    pub bytes: Arc<Vec<u8>>,
+    /// One per row: its offset in `bytes` in the upper half, its length in the lower half.
+    pub spans: UInt64Array,
+}
+
+impl Origin {
+    /// A row's span as [`Origin::spans`] keeps it.
+    #[must_use]
+    pub fn span(offset: u32, length: u32) -> u64 {
+        u64::from(offset) << 32 | u64::from(length)
+    }
+
+    /// The bytes of a row and their position in the source.
+    #[must_use]
+    pub fn raw(&self, row: usize) -> (u64, &[u8]) {
+        let span = self.spans.value(row);
+        let (offset, length) = ((span >> 32) as usize, (span & 0xffff_ffff) as usize);
+        (self.base + offset as u64, &self.bytes[offset..offset + length])
+    }
+}
+
+/// A run of a batch's rows that one block of the input caused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// How many rows.
+    pub rows: u32,
+    /// The block's number.
+    pub number: u64,
+    /// The input split the block belongs to; 0 behind an exchange that follows a keyed step.
+    pub split: u32,
+    /// Set where the block ends behind these rows.
+    pub end: Option<BlockEnd>,
+}
+
+/// The end of a block on one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockEnd {
+    /// This producer sends nothing more of any number up to and including this one.
+    pub through: u64,
+    /// The highest event time in the block, or behind a keyed step its watermark; `i64::MIN` for none.
+    pub max_time_ms: i64,
+    /// Whether the split ends here.
+    pub finished: bool,
+}
+
+impl Batch {
+    /// The most rows a stage puts into one batch.
+    pub const ROWS_MAX: usize = 1024;
+
+    /// A batch of plain rows: one unfinished segment of block `number`, no times, no origin.
+    #[must_use]
+    pub fn of_rows(rows: RecordBatch, number: u64) -> Self {
+        let count = u32::try_from(rows.num_rows()).expect("a batch is far below 4 G rows");
+        let segments = vec![Segment { rows: count, number, split: 0, end: None }];
+        Self { rows, times: None, origin: None, hashes: None, segments }
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// Whether there are no rows (there may still be block ends).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows for which `keep` is true and not NULL; block ends stay.
+    #[must_use]
+    pub fn filter(&self, keep: &BooleanArray) -> Self {
+        debug_assert_eq!(keep.len(), self.len());
+        let keep = &match keep.nulls() {
+            Some(_) => arrow::compute::prep_null_mask_filter(keep),
+            None => keep.clone(),
+        };
+        let kept = keep.true_count();
+        if kept == self.len() {
+            return self.clone();
+        }
+        let mut start = 0;
+        let segments = self.segments.iter().map(|segment| {
+            let rows = keep.values().slice(start, segment.rows as usize).count_set_bits();
+            start += segment.rows as usize;
+            Segment { rows: u32::try_from(rows).expect("not more than before"), ..*segment }
+        });
+        let segments = segments.collect();
+        self.map_columns(kept, segments, |array| {
+            filter(array, keep).expect("the mask is as long as the column")
+        })
+    }
+
+    /// The rows at these positions in this order, with segments counted anew by the caller.
+    #[must_use]
+    pub fn take(&self, rows: &UInt32Array, segments: Vec<Segment>) -> Self {
+        debug_assert_eq!(rows.len(), segments.iter().map(|segment| segment.rows as usize).sum::<usize>());
+        self.map_columns(rows.len(), segments, |array| {
+            take(array, rows, None).expect("the positions are inside the batch")
+        })
+    }
+
+    /// The rows `from..from + count`, with these segments; nothing is copied.
+    #[must_use]
+    pub fn slice(&self, from: usize, count: usize, segments: Vec<Segment>) -> Self {
+        self.map_columns(count, segments, |array| array.slice(from, count))
+    }
+
+    /// The same rows with other columns.
+    #[must_use]
+    pub fn with_rows(self, rows: RecordBatch) -> Self {
+        debug_assert_eq!(rows.num_rows(), self.len());
+        Self { rows, ..self }
+    }
+
+    /// Every per-row column through `apply`; the result has `count` rows.
+    fn map_columns(
+        &self,
+        count: usize,
+        segments: Vec<Segment>,
+        apply: impl Fn(&dyn Array) -> ArrayRef,
+    ) -> Self {
+        let columns: Vec<ArrayRef> =
+            self.rows.columns().iter().map(|column| apply(column.as_ref())).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let rows = RecordBatch::try_new_with_options(self.rows.schema(), columns, &options)
+            .expect("columns keep their types and have one length");
+        let int64 = |array: &Int64Array| -> Int64Array { apply(array).to_data().into() };
+        let times = self.times.as_ref().map(|times| EventTimes {
+            at_ms: int64(&times.at_ms),
+            seen_ms: times.seen_ms.as_ref().map(int64),
+        });
+        let origin = self
+            .origin
+            .as_ref()
+            .map(|origin| Origin { spans: apply(&origin.spans).to_data().into(), ..origin.clone() });
+        let hashes = self.hashes.as_ref().map(|hashes| {
+            let array: UInt64Array = hashes.to_vec().into();
+            let mapped: UInt64Array = apply(&array).to_data().into();
+            mapped.values().iter().copied().collect()
+        });
+        Self { rows, times, origin, hashes, segments }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::record::{Column, Schema, SqlType};
+
+    fn batch() -> Batch {
+        let schema = Schema::new(vec![Column::new("n", SqlType::BigInt, false)]);
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![0, 1, 2, 3, 4]));
+        let mut batch =
+            Batch::of_rows(RecordBatch::try_new(schema.arrow().clone(), vec![column]).unwrap(), 7);
+        batch.times = Some(EventTimes { at_ms: vec![10, 11, 12, 13, 14].into(), seen_ms: None });
+        let end = Some(BlockEnd { through: 7, max_time_ms: 12, finished: false });
+        batch.segments = vec![
+            Segment { rows: 3, number: 7, split: 0, end },
+            Segment { rows: 2, number: 8, split: 0, end: None },
+        ];
+        batch
+    }
+
+    #[test]
+    fn a_filter_keeps_block_ends_and_counts_anew() {
+        let kept =
+            batch().filter(&BooleanArray::from(vec![Some(false), None, Some(false), Some(true), Some(true)]));
+        assert_eq!(kept.rows.column(0).as_primitive::<Int64Type>().values(), &[3, 4]);
+        assert_eq!(kept.times.unwrap().at_ms.values(), &[13, 14]);
+        assert_eq!(kept.segments.iter().map(|s| s.rows).collect::<Vec<_>>(), [0, 2]);
+        assert!(kept.segments[0].end.is_some());
+    }
+
+    #[test]
+    fn a_batch_without_columns_still_counts_rows() {
+        let schema = Schema::new(vec![]);
+        let options = RecordBatchOptions::new().with_row_count(Some(3));
+        let rows = RecordBatch::try_new_with_options(schema.arrow().clone(), vec![], &options).unwrap();
+        let kept = Batch::of_rows(rows, 0).filter(&BooleanArray::from(vec![true, false, true]));
+        assert_eq!(kept.len(), 2);
+    }
+}

@@ -1,0 +1,11 @@
+//! What flows: rows in columns, their types, their place in the input, and the bytes that decide who owns a key.
+
+mod batch;
+mod key;
+mod schema;
+mod types;
+
+pub use batch::{Batch, BlockEnd, EventTimes, Origin, Segment};
+pub use key::{KeyCodec, SLOTS, shard_of_slot, slot_of_hash};
+pub use schema::{Column, Schema};
+pub use types::{SqlType, TypeError, parse_type};
