@@ -21,3 +21,30 @@ impl Now {
 pub const WATERMARK_MIN: i64 = i64::MIN;
 /// The watermark after the end of the input: nothing more is expected.
 pub const WATERMARK_MAX: i64 = i64::MAX;
+
+/// What a keyed step needs to know about time for the rows of one segment of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentClock {
+    /// The least watermark over the other splits, milliseconds; [`WATERMARK_MAX`] where there are none.
+    pub others_ms: i64,
+    /// The highest event time in the segment's split before this block, milliseconds; `i64::MIN` for none.
+    pub split_max_ms: i64,
+    /// How far rows may be out of order, milliseconds.
+    pub out_of_order_ms: i64,
+    /// The watermark once the block has ended, where it ends behind this segment and moves the watermark.
+    pub after_ms: Option<i64>,
+}
+
+impl SegmentClock {
+    /// The watermark that a row meets when the rows before it in its block reach `seen_ms`.
+    #[must_use]
+    pub fn watermark_ms(&self, seen_ms: i64) -> i64 {
+        watermark_of(self.split_max_ms.max(seen_ms), self.out_of_order_ms).min(self.others_ms)
+    }
+}
+
+/// The watermark of a split whose highest event time is `max_ms`.
+#[must_use]
+pub fn watermark_of(max_ms: i64, out_of_order_ms: i64) -> i64 {
+    if max_ms == i64::MIN { WATERMARK_MIN } else { max_ms.saturating_sub(out_of_order_ms) }
+}

@@ -8,6 +8,8 @@ use arrow::array::{
 };
 use arrow::compute::{filter, take};
 
+use crate::time::SegmentClock;
+
 /// Rows in columns, at most [`Batch::ROWS_MAX`] of them when a stage makes them.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -18,9 +20,11 @@ pub struct Batch {
     /// Where the rows' bytes came from; none once rows have been made by a step rather than read.
     pub origin: Option<Origin>,
     /// The key hash of each row; set between an exchange and the keyed step behind it.
-    pub hashes: Option<Arc<[u64]>>,
+    pub hashes: Option<UInt64Array>,
     /// Which blocks the rows belong to, in order; the segments' rows add up to the batch's.
     pub segments: Vec<Segment>,
+    /// The watermark's state for each segment; filled by the inbox of a keyed stage, empty elsewhere.
+    pub clocks: Vec<SegmentClock>,
 }
 
 /// The event times of a batch's rows.
@@ -38,11 +42,13 @@ pub struct EventTimes {
 pub struct Origin {
     /// The source as its user knows it: a path, `stdin`.
     pub source: Arc<str>,
-    /// The position of `bytes[0]` in the source, bytes.
+    /// The position in the source of the byte that spans count from, bytes.
     pub base: u64,
     /// The bytes the rows were decoded from.
     pub bytes: Arc<Vec<u8>>,
-    /// One per row: its offset in `bytes` in the upper half, its length in the lower half.
+    /// The byte of `bytes` that spans count from.
+    pub from: usize,
+    /// One per row: its offset behind `from` in the upper half, its length in the lower half.
     pub spans: UInt64Array,
 }
 
@@ -58,7 +64,7 @@ impl Origin {
     pub fn raw(&self, row: usize) -> (u64, &[u8]) {
         let span = self.spans.value(row);
         let (offset, length) = ((span >> 32) as usize, (span & 0xffff_ffff) as usize);
-        (self.base + offset as u64, &self.bytes[offset..offset + length])
+        (self.base + offset as u64, &self.bytes[self.from + offset..][..length])
     }
 }
 
@@ -86,6 +92,18 @@ pub struct BlockEnd {
     pub finished: bool,
 }
 
+impl Segment {
+    /// The number of the segment that ends a lane: above every block's.
+    pub const LAST: u64 = u64::MAX - 1;
+
+    /// The end of a lane.
+    #[must_use]
+    pub fn last() -> Self {
+        let end = BlockEnd { through: Self::LAST, max_time_ms: i64::MIN, finished: false };
+        Self { rows: 0, number: Self::LAST, split: 0, end: Some(end) }
+    }
+}
+
 impl Batch {
     /// The most rows a stage puts into one batch.
     pub const ROWS_MAX: usize = 1024;
@@ -95,7 +113,7 @@ impl Batch {
     pub fn of_rows(rows: RecordBatch, number: u64) -> Self {
         let count = u32::try_from(rows.num_rows()).expect("a batch is far below 4 G rows");
         let segments = vec![Segment { rows: count, number, split: 0, end: None }];
-        Self { rows, times: None, origin: None, hashes: None, segments }
+        Self { rows, times: None, origin: None, hashes: None, segments, clocks: Vec::new() }
     }
 
     /// How many rows.
@@ -177,12 +195,9 @@ impl Batch {
             .origin
             .as_ref()
             .map(|origin| Origin { spans: apply(&origin.spans).to_data().into(), ..origin.clone() });
-        let hashes = self.hashes.as_ref().map(|hashes| {
-            let array: UInt64Array = hashes.to_vec().into();
-            let mapped: UInt64Array = apply(&array).to_data().into();
-            mapped.values().iter().copied().collect()
-        });
-        Self { rows, times, origin, hashes, segments }
+        let hashes = self.hashes.as_ref().map(|hashes| apply(hashes).to_data().into());
+        let clocks = if segments.len() == self.clocks.len() { self.clocks.clone() } else { Vec::new() };
+        Self { rows, times, origin, hashes, segments, clocks }
     }
 }
 

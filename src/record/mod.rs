@@ -2,10 +2,15 @@
 
 mod batch;
 mod key;
+mod paths;
+mod rejected;
 mod schema;
+pub mod text;
 mod types;
 
 pub use batch::{Batch, BlockEnd, EventTimes, Origin, Segment};
 pub use key::{KeyCodec, SLOTS, shard_of_slot, slot_of_hash};
+pub use paths::Paths;
+pub use rejected::BadRecord;
 pub use schema::{Column, Schema};
 pub use types::{SqlType, TypeError, parse_type};

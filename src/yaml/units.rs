@@ -31,38 +31,26 @@ const SIZES: &[(&str, u64)] = &[
 
 /// The duration in milliseconds: `500ms`, `10s`, `1m`, `2h`, `1d`, and sums such as `1h30m`.
 pub fn duration_ms(node: &Node, problems: &mut Problems) -> Option<i64> {
-    let parsed = node.text().and_then(parse_duration_ms);
-    if parsed.is_none() {
-        problems.push(
-            Problem::error(node.at, "a duration needs a number and a unit")
-                .help("write for instance 500ms, 10s, 1m, 2h or 1d"),
-        );
-    }
-    parsed
+    node.read_as(problems, parse_duration_ms, || {
+        Problem::error(node.at, "a duration needs a number and a unit")
+            .help("write for instance 500ms, 10s, 1m, 2h or 1d")
+    })
 }
 
 /// The size in bytes: `64KiB`, `128MiB`, `1GB`.
 pub fn size_bytes(node: &Node, problems: &mut Problems) -> Option<u64> {
-    let parsed = node.text().and_then(parse_size_bytes);
-    if parsed.is_none() {
-        problems.push(
-            Problem::error(node.at, "a size needs a number and a unit")
-                .help("write for instance 512B, 64KiB, 128MiB or 1GiB"),
-        );
-    }
-    parsed
+    node.read_as(problems, parse_size_bytes, || {
+        Problem::error(node.at, "a size needs a number and a unit")
+            .help("write for instance 512B, 64KiB, 128MiB or 1GiB")
+    })
 }
 
 /// The rate: `20 per 1s`, `5% per 1m`.
 pub fn rate(node: &Node, problems: &mut Problems) -> Option<Rate> {
-    let parsed = node.text().and_then(parse_rate);
-    if parsed.is_none() {
-        problems.push(
-            Problem::error(node.at, "a rate is a number and the time it is per")
-                .help("write for instance 20 per 1s or 5% per 1m"),
-        );
-    }
-    parsed
+    node.read_as(problems, parse_rate, || {
+        Problem::error(node.at, "a rate is a number and the time it is per")
+            .help("write for instance 20 per 1s or 5% per 1m")
+    })
 }
 
 fn parse_duration_ms(text: &str) -> Option<i64> {
