@@ -2,8 +2,12 @@
 //!
 //! The number behind each module is its floor: a module uses modules on lower floors only, and a test keeps it so.
 
+pub mod codec; // 1: bytes to records and back
 pub mod error;
+pub mod io; // 1: the one door to glommio and io-uring
 pub mod metric; // 0: counters of a shard
 pub mod record; // 0: batches, types, keys
+pub mod state; // 1: keyed state
 pub mod time; // 0: time as values
+pub mod window; // 1: event-time arithmetic without state
 pub mod yaml; // 0: the positioned tree of a document // 0: what is wrong with the user's file, with its place

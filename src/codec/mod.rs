@@ -1,5 +1,6 @@
 //! Bytes to records and back. A codec knows no transport: it is handed the bytes of a chunk and where its records are.
 
+pub mod framing;
 pub mod json;
 
 use arrow::array::RecordBatch;

@@ -1,1 +1,31 @@
-//! JSON, one object a line.
+//! JSON, one object a line: a decoder that makes only the columns asked for, and an encoder that writes as Flink does.
+//!
+//! What a JSON value means to each type is told in [`decode`], how each type is written in [`encode`].
+
+mod column;
+pub mod decode;
+pub mod encode;
+mod fields;
+mod literal;
+mod row;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+pub use decode::JsonDecoder;
+pub use encode::JsonEncoder;
+
+use super::{Decode, Encode};
+use crate::record::Schema;
+
+/// A decoder of JSON objects into the columns of `schema`, which are all it looks at.
+#[must_use]
+pub fn decoder(schema: &Schema) -> Box<dyn Decode + Send> {
+    Box::new(JsonDecoder::new(schema))
+}
+
+/// An encoder of rows of `schema` into JSON objects, one a line.
+#[must_use]
+pub fn encoder(schema: &Schema) -> Box<dyn Encode + Send> {
+    Box::new(JsonEncoder::new(schema))
+}

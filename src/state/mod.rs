@@ -1,0 +1,5 @@
+//! Keyed state.
+
+mod groups;
+
+pub use groups::Groups;
