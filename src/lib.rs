@@ -2,8 +2,11 @@
 //!
 //! The number behind each module is its floor: a module uses modules on lower floors only, and a test keeps it so.
 
+pub mod aggregate; // 2: aggregate functions
 pub mod codec; // 1: bytes to records and back
 pub mod error;
+pub mod exchange; // 2: batches to the shard that owns their keys
+pub mod expr; // 2: SQL scalar expressions
 pub mod io; // 1: the one door to glommio and io-uring
 pub mod metric; // 0: counters of a shard
 pub mod record; // 0: batches, types, keys

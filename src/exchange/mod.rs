@@ -1,0 +1,30 @@
+//! How batches move to the shard that owns their keys: an n × n mesh of bounded rings, taken in the order of the input.
+//!
+//! **Order.** Blocks of input are numbered. A producer sends the numbers of its lane in ascending order and ends each,
+//! so a receiver that always takes from the lane with the least (unended number, lane) sees every key's rows in file
+//! order, and the same order in every run ([`Order`]).
+//!
+//! **No deadlock.** Claim: while any row is in flight, some stage of some shard can step. Take the least number *N* that
+//! some producer of the last blocked exchange has not ended towards some receiver *R*, and its producer *P*. Every
+//! receiver of that exchange waits for no lane with a number above *N* before *N* is ended, so *R*'s turn is *P*'s lane.
+//! If that lane holds a batch, *R* can take it: *R*'s stage runs independently of *R*'s earlier stages, and its output
+//! is not blocked, because the exchange was the last blocked one. If the lane is empty, *P* is not blocked by it: *P*
+//! keeps what does not fit a full ring in a list per lane ([`Outbox`]) and offers each lane by itself, so a full ring to
+//! another receiver never keeps back what goes to *R*; *P*'s batch of *N* is then either handed over or not made yet,
+//! and in the latter case *P*'s lists are empty or *P* holds a batch for a receiver that waits on a number below *N*,
+//! against the choice of *N*. The sink behind the last exchange takes its lanes by the same rule. Rings of one slot
+//! keep the claim; the tests step a mesh of them in every order a seed draws.
+
+mod inbox;
+mod lane;
+mod order;
+mod outbox;
+mod partition;
+mod watermark;
+
+pub use inbox::{Inbox, Taken};
+pub use lane::{LaneReceiver, LaneSender, lane, mesh};
+pub use order::Order;
+pub use outbox::Outbox;
+pub use partition::Partition;
+pub use watermark::Watermarks;

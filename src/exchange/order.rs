@@ -1,0 +1,82 @@
+//! In which order a receiver takes its lanes: by (block number, lane).
+
+/// The state of an ordered merge of lanes, each of which ends its numbers in ascending order.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Per lane the least number it may still send something of; `u64::MAX` once it has ended them all.
+    next: Vec<u64>,
+}
+
+impl Order {
+    /// Lanes whose first numbers are `first`, one per lane.
+    #[must_use]
+    pub fn new(first: Vec<u64>) -> Self {
+        assert!(!first.is_empty(), "a receiver has at least one lane");
+        Self { next: first }
+    }
+
+    /// The lane whose turn it is; none once all lanes have ended.
+    #[must_use]
+    pub fn turn(&self) -> Option<usize> {
+        let (lane, next) = self.next.iter().enumerate().min_by_key(|(lane, next)| (**next, *lane))?;
+        (*next != u64::MAX).then_some(lane)
+    }
+
+    /// Notes that `lane` sends nothing more below `number`.
+    pub fn reached(&mut self, lane: usize, number: u64) {
+        debug_assert!(number >= self.next[lane], "a lane's numbers ascend");
+        self.next[lane] = self.next[lane].max(number);
+    }
+
+    /// Notes that `lane` sends nothing more up to and including `number`; `u64::MAX` ends the lane.
+    pub fn ended(&mut self, lane: usize, number: u64) {
+        self.reached(lane, number.saturating_add(1));
+    }
+
+    /// Whether what `lane` sent of `number` may be taken now.
+    #[must_use]
+    pub fn allows(&self, lane: usize, number: u64) -> bool {
+        let passed = |(other, next): (usize, &u64)| match other.cmp(&lane) {
+            std::cmp::Ordering::Less => *next > number,
+            std::cmp::Ordering::Equal => true,
+            std::cmp::Ordering::Greater => *next >= number,
+        };
+        self.next.iter().enumerate().all(passed)
+    }
+
+    /// Whether every lane has ended `number`.
+    #[must_use]
+    pub fn complete(&self, number: u64) -> bool {
+        self.next.iter().all(|next| *next > number || *next == u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_go_by_number_then_lane() {
+        let mut order = Order::new(vec![0, 16]);
+        assert_eq!(order.turn(), Some(0));
+        order.ended(0, 31);
+        assert_eq!(order.turn(), Some(1));
+        assert!(order.allows(1, 31) && !order.allows(0, 32));
+        order.ended(1, 47);
+        assert_eq!(order.turn(), Some(0));
+        order.ended(0, u64::MAX);
+        assert_eq!(order.turn(), Some(1));
+        order.ended(1, u64::MAX);
+        assert_eq!(order.turn(), None);
+    }
+
+    #[test]
+    fn a_number_is_complete_when_all_lanes_have_ended_it() {
+        let mut order = Order::new(vec![0, 0]);
+        order.ended(0, 3);
+        assert!(!order.complete(3));
+        assert!(order.allows(1, 3) && !order.allows(0, 4));
+        order.ended(1, 3);
+        assert!(order.complete(3) && !order.complete(4));
+    }
+}

@@ -1,0 +1,47 @@
+//! A producer's end of an exchange: one lane to every shard, with what does not fit kept per lane.
+
+use super::{LaneSender, Partition};
+use crate::record::Batch;
+
+/// The lanes from one shard to every receiver, `[receiver]`.
+pub struct Outbox {
+    lanes: Vec<LaneSender<Batch>>,
+    partition: Partition,
+}
+
+impl Outbox {
+    /// An outbox over these lanes.
+    #[must_use]
+    pub fn new(lanes: Vec<LaneSender<Batch>>, partition: Partition) -> Self {
+        Self { lanes, partition }
+    }
+
+    /// Whether the stage may make another batch: nothing waits for room.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.lanes.iter().all(LaneSender::is_clear)
+    }
+
+    /// Offers what waits to every lane by itself. Returns whether anything went.
+    pub fn offer(&mut self) -> bool {
+        let mut sent = false;
+        for lane in &mut self.lanes {
+            sent |= lane.offer();
+        }
+        sent
+    }
+
+    /// Hands each row to the lane of the shard that owns its key, and every block end to all lanes.
+    pub fn send(&mut self, batch: Batch) {
+        for lane in &mut self.lanes {
+            // Batches that come back are freed here, where they were allocated.
+            while lane.take_used().is_some() {}
+        }
+        let shares = self.partition.split(batch, self.lanes.len());
+        for (lane, share) in self.lanes.iter_mut().zip(shares) {
+            if !share.segments.is_empty() {
+                lane.send(share);
+            }
+        }
+    }
+}
