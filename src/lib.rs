@@ -9,7 +9,10 @@ pub mod exchange; // 2: batches to the shard that owns their keys
 pub mod expr; // 2: SQL scalar expressions
 pub mod io; // 1: the one door to glommio and io-uring
 pub mod metric; // 0: counters of a shard
+pub mod operator; // 3: the verbs: batches in, batches out
 pub mod record; // 0: batches, types, keys
+pub mod sink; // 3: where rows go out
+pub mod source; // 3: where records come in
 pub mod state; // 1: keyed state
 pub mod time; // 0: time as values
 pub mod window; // 1: event-time arithmetic without state

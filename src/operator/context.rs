@@ -1,0 +1,34 @@
+//! What an operator tells besides its rows: rows it had to reject, rows that came too late.
+
+use std::sync::Arc;
+
+use crate::codec::Encode;
+use crate::codec::json::JsonEncoder;
+use crate::record::{BadRecord, Batch, Schema};
+
+/// Collects what happens beside the rows; the shard empties it after every step.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// Rows that go to quarantine.
+    pub rejected: Vec<BadRecord>,
+    /// How many rows were dropped because their window had fired.
+    pub late: u64,
+    /// How many groups came into being, less those that went.
+    pub groups: i64,
+}
+
+impl Context {
+    /// Sends a row to quarantine: with its raw bytes where they are known, else as JSON.
+    pub fn reject(&mut self, step: &str, schema: &Schema, batch: &Batch, row: usize, message: String) {
+        let (source, position, raw) = if let Some(origin) = &batch.origin {
+            let (position, raw) = origin.raw(row);
+            (origin.source.clone(), position, raw.to_vec())
+        } else {
+            let mut text = Vec::new();
+            JsonEncoder::new(schema).encode(&batch.rows.slice(row, 1), &mut text);
+            text.truncate(text.trim_ascii_end().len());
+            (Arc::from(step), 0, text)
+        };
+        self.rejected.push(BadRecord { source, position, error: "evaluate", message, raw });
+    }
+}

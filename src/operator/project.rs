@@ -1,0 +1,119 @@
+//! The running form of every step that makes columns of columns: `select`, `set`, `drop`, `rename`.
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+
+use super::expression::evaluate_all;
+use super::{Build, Context, Flow, Operator, Part, Resolved, column_expression};
+use crate::expr::Expr;
+use crate::record::{Batch, Column, Paths, Schema};
+
+/// Where a column of the output comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Output {
+    /// The input's column at this position.
+    Column(usize),
+    /// An expression.
+    Expression(Expr),
+}
+
+/// The step that makes these columns, whose names are unique.
+pub(super) fn resolve(
+    step: &'static str,
+    description: String,
+    input: &Flow,
+    outputs: Vec<(String, Output)>,
+) -> Resolved {
+    let schema = schema_of(&outputs, &input.schema);
+    let names: Vec<String> = input.schema.columns().iter().map(|column| column.name.clone()).collect();
+    let needs = outputs.clone();
+    let part = part(step, description, input.schema.clone(), schema.clone(), outputs);
+    Resolved {
+        output: Flow { schema, ..input.clone() },
+        parts: vec![part],
+        required: Box::new(move |output| required(&needs, &names, output)),
+    }
+}
+
+/// The columns that these outputs make of an input.
+pub(super) fn schema_of(outputs: &[(String, Output)], input: &Schema) -> Schema {
+    let columns = outputs.iter().map(|(name, output)| match output {
+        Output::Column(index) => Column { name: name.clone(), ..input.columns()[*index].clone() },
+        Output::Expression(expression) => column_expression(name, expression),
+    });
+    Schema::new(columns.collect())
+}
+
+/// Only the operator that turns `input` into `output` by these outputs.
+pub(super) fn part(
+    step: &'static str,
+    description: String,
+    input: Schema,
+    output: Schema,
+    outputs: Vec<(String, Output)>,
+) -> Part {
+    let outputs: Vec<Output> = outputs.into_iter().map(|(_, output)| output).collect();
+    Part::Operator(Build::new(description, move || {
+        Box::new(Project {
+            step,
+            input: input.clone(),
+            output: output.clone(),
+            outputs: outputs.clone(),
+            ready: None,
+        })
+    }))
+}
+
+/// Every expression's columns, because an expression that fails sends its row to quarantine even where nobody uses
+/// its result; a column that is passed on only where it is used.
+fn required(outputs: &[(String, Output)], names: &[String], used: &Paths) -> Paths {
+    let mut needed = used.map_columns(|column| {
+        outputs.iter().find_map(|(name, output)| match output {
+            Output::Column(index) if name == column => Some(names[*index].clone()),
+            _ => None,
+        })
+    });
+    for (_, output) in outputs {
+        if let Output::Expression(expression) = output {
+            needed.extend(expression.paths());
+        }
+    }
+    needed
+}
+
+struct Project {
+    step: &'static str,
+    input: Schema,
+    output: Schema,
+    outputs: Vec<Output>,
+    ready: Option<Batch>,
+}
+
+impl Operator for Project {
+    fn push(&mut self, batch: Batch, context: &mut Context) {
+        let expressions: Vec<&Expr> = self.outputs.iter().filter_map(Output::expression).collect();
+        let (batch, results) = evaluate_all(&expressions, self.step, &self.input, batch, context);
+        let mut results = results.into_iter();
+        let columns = self.outputs.iter().map(|output| match output {
+            Output::Column(index) => batch.rows.column(*index).clone(),
+            Output::Expression(_) => results.next().expect("one result per expression"),
+        });
+        let columns: Vec<ArrayRef> = columns.collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.len()));
+        let rows = RecordBatch::try_new_with_options(self.output.arrow().clone(), columns, &options)
+            .expect("the columns have the types they were resolved to");
+        self.ready = Some(batch.with_rows(rows));
+    }
+
+    fn pull(&mut self, _: &mut Context) -> Option<Batch> {
+        self.ready.take()
+    }
+}
+
+impl Output {
+    fn expression(&self) -> Option<&Expr> {
+        match self {
+            Self::Expression(expression) => Some(expression),
+            Self::Column(_) => None,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Where rows go out: what a file declares ([`Sink`]) and what takes its output.
+//!
+//! A sink of bytes is written by one thread, which takes the shards' encoded rows in the order of the input
+//! ([`Output`]); a sink of rows runs on every shard ([`RowSink`]). A new sink is a file here, its `mod` line, and an
+//! entry in [`SINKS`].
+
+mod blackhole;
+mod file;
+mod stdout;
+
+use std::fmt;
+use std::io;
+
+use arrow::array::RecordBatch;
+use hdrhistogram::Histogram;
+
+use crate::error::Problems;
+use crate::record::Schema;
+use crate::time::Now;
+use crate::yaml::{Key, Node};
+
+/// What a file declares as its sink.
+pub trait Sink: fmt::Debug {
+    /// Checks the sink against the rows it gets. Problems are reported.
+    fn check(&self, _rows: &Schema, _problems: &mut Problems) {}
+
+    /// What it writes and what it guarantees, for `explain`.
+    fn describe(&self) -> String;
+
+    /// How it runs over rows of this schema.
+    fn form(&self, rows: &Schema) -> Form;
+}
+
+/// How a sink runs.
+pub enum Form {
+    /// Encoded rows, written by one thread to what this opens.
+    Bytes(Box<dyn FnOnce() -> Result<Box<dyn Output + Send>, SinkError> + Send>),
+    /// Rows, taken on every shard by what this builds.
+    Rows(Box<dyn Fn() -> Box<dyn RowSink + Send>>),
+}
+
+/// Takes the bytes of a run. Made visible by exactly one of `commit` and `abandon`.
+pub trait Output {
+    /// Appends bytes; may keep some back.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written; the run ends.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError>;
+
+    /// Passes on what was kept back; called when there is nothing more to write for now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Output::write`].
+    fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// Makes everything written durable and visible.
+    ///
+    /// # Errors
+    ///
+    /// If that fails; then nothing may be believed of the output.
+    fn commit(self: Box<Self>) -> Result<(), SinkError>;
+
+    /// Undoes what was written, as far as that is possible.
+    fn abandon(self: Box<Self>);
+}
+
+/// Takes the rows of one shard.
+pub trait RowSink {
+    /// Takes a batch of rows.
+    fn write(&mut self, rows: &RecordBatch, now: Now);
+
+    /// The latencies it has measured, microseconds.
+    fn latencies_us(&mut self) -> Option<Histogram<u64>> {
+        None
+    }
+}
+
+/// Why output cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Cannot be made.
+    #[error("failed to create {path}: {source}")]
+    Create {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Cannot be written.
+    #[error("failed to write {path}: {source}")]
+    Write {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its reader is gone: the end of the output for good, and no failure of this program.
+    #[error("nobody reads {0} any more")]
+    Closed(String),
+}
+
+/// A kind of sink.
+pub struct Kind {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// A component that uses it, as YAML.
+    pub example: &'static str,
+    /// Whether it writes bytes and so needs a format.
+    pub takes_format: bool,
+    /// Reads its options. None is returned only after a problem, or where an option cannot be known.
+    pub parse: fn(&Key, &Node, &mut Problems) -> Option<Box<dyn Sink>>,
+}
+
+/// All kinds of sinks.
+pub static SINKS: &[Kind] = &[file::KIND, stdout::KIND, blackhole::KIND];
+
+/// The kind of this name.
+#[must_use]
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    SINKS.iter().find(|kind| kind.name == name)
+}

@@ -1,0 +1,87 @@
+//! Bytes in chunks: which records belong to which chunk.
+//!
+//! A chunk owns the records that start in it. Its reader finds the first by the newline before it and reads on behind
+//! its end to the end of the last, so chunks need no word from one another.
+
+use std::sync::Arc;
+
+use memchr::memchr;
+
+use crate::record::BadRecord;
+
+/// The bytes of a chunk.
+pub const CHUNK_BYTES: usize = 1 << 20;
+/// The bytes of a block: the watermark advances at block ends.
+const BLOCK_BYTES: u64 = 64 << 10;
+/// How many block numbers a chunk has.
+pub const BLOCKS_PER_CHUNK: u64 = CHUNK_BYTES as u64 / BLOCK_BYTES;
+/// Longer records are not kept in memory: they go to quarantine, cut.
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
+/// How much of a record that is too long the quarantine keeps, bytes.
+pub const TOO_LONG_KEPT: usize = 64 << 10;
+
+/// The byte order mark that some programs put in front of UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// How many bytes at the start of an input are a byte order mark.
+#[must_use]
+pub fn mark_bytes(input: &[u8]) -> usize {
+    if input.starts_with(BOM) { BOM.len() } else { 0 }
+}
+
+/// Where the first record of a chunk starts in `bytes`, which begin one byte before the chunk (or with it, for the
+/// first chunk of the input). None if no record starts before `end`, the chunk's end in `bytes`.
+#[must_use]
+pub fn first_record(bytes: &[u8], is_first: bool, end: usize) -> Option<usize> {
+    if is_first {
+        return Some(mark_bytes(bytes));
+    }
+    let start = memchr(b'\n', &bytes[..end])? + 1;
+    (start < end).then_some(start)
+}
+
+/// The number of the block that a record belongs to, by the distance of its start from the start of the piece.
+#[must_use]
+pub fn block_of(number: u64, distance: u64) -> u64 {
+    number + (distance / BLOCK_BYTES).min(BLOCKS_PER_CHUNK - 1)
+}
+
+/// A record that is longer than can be kept, with its beginning.
+#[must_use]
+pub fn too_long(source: &Arc<str>, position: u64, begun: &[u8]) -> BadRecord {
+    let message = format!(
+        "the record is longer than {} MiB; its first {} KiB are kept here",
+        RECORD_BYTES_MAX >> 20,
+        TOO_LONG_KEPT >> 10
+    );
+    let raw = begun[..begun.len().min(TOO_LONG_KEPT)].to_vec();
+    BadRecord { source: source.clone(), position, error: "too_long", message, raw }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_record_of_a_chunk() {
+        for (bytes, is_first, end, expect) in [
+            ("abc\ndef\n", true, 8, Some(0)),
+            ("\u{feff}abc", true, 6, Some(3)),
+            ("c\ndef\n", false, 5, Some(2)),
+            ("\ndef\n", false, 5, Some(1)),
+            ("cdefgh", false, 5, None),
+            ("cdefg\nh", false, 5, None),
+            ("cdef\nh", false, 5, None),
+            ("cdef\nh", false, 6, Some(5)),
+        ] {
+            assert_eq!(first_record(bytes.as_bytes(), is_first, end), expect, "{bytes:?} {end}");
+        }
+    }
+
+    #[test]
+    fn the_last_block_takes_what_lies_behind_it() {
+        assert_eq!(block_of(32, 0), 32);
+        assert_eq!(block_of(32, BLOCK_BYTES), 33);
+        assert_eq!(block_of(32, 3 * CHUNK_BYTES as u64), 47);
+    }
+}

@@ -1,0 +1,191 @@
+//! Where records come in: what a file declares ([`Source`]) and what a shard reads ([`Reader`]).
+//!
+//! Input arrives in [`Piece`]s, numbered over the whole input: piece k goes to shard k mod n, and its blocks have
+//! ascending numbers. A new source is a file here, its `mod` line, and an entry in [`SOURCES`].
+
+mod chunk;
+mod error;
+mod file;
+mod generator;
+mod ingest;
+pub mod nexmark;
+mod nexmark_source;
+mod paced;
+mod stdin;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::RecordBatch;
+
+pub use error::SourceError;
+pub use ingest::{Ingest, TimeOf, last_batch};
+
+use crate::error::Problems;
+use crate::io::Bell;
+use crate::record::{BadRecord, Schema};
+use crate::time::Now;
+use crate::yaml::{Key, Node};
+
+/// What a file declares as its source.
+pub trait Source: fmt::Debug {
+    /// The columns the source makes by itself; none where it yields bytes, which need a format and a schema.
+    fn schema(&self) -> Option<Schema> {
+        None
+    }
+
+    /// The event time of a source that knows it: an expression over its columns, and the disorder in milliseconds.
+    fn event_time(&self) -> Option<(&'static str, i64)> {
+        None
+    }
+
+    /// Whether records arrive as they happen, so that one can be from the future.
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    /// What it reads and what can be had again after a crash, for `explain`.
+    fn describe(&self) -> String;
+
+    /// Prepares one reader per shard. Called once per run.
+    ///
+    /// # Errors
+    ///
+    /// If the input cannot be had.
+    fn open(&self, opening: &Opening) -> Result<Opened, SourceError>;
+}
+
+/// What a source needs to know to be opened.
+pub struct Opening {
+    /// The columns that are used, of a source that makes columns.
+    pub columns: Schema,
+    /// What wakes each shard, `[shard]`.
+    pub bells: Vec<Arc<Bell>>,
+    /// Asks the readers to stop.
+    pub stop: Stop,
+    /// When the run started.
+    pub start: Now,
+}
+
+/// An opened source.
+pub struct Opened {
+    /// One per shard, `[shard]`.
+    pub readers: Vec<Box<dyn Reader + Send>>,
+    /// How many splits the input has: each keeps its own watermark.
+    pub splits: usize,
+    /// How large the input is, where that is known.
+    pub extent: Option<Extent>,
+    /// The first block number of each shard, `[shard]`.
+    pub first: Vec<u64>,
+}
+
+/// How large an input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// In bytes.
+    Bytes(u64),
+    /// In rows.
+    Rows(u64),
+}
+
+/// A request to stop reading, raised once and seen by all readers.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks every reader to stop; the caller rings the shards' bells.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether reading should stop.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Reads one shard's share of an input.
+pub trait Reader {
+    /// The next piece, without waiting for one that is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// If the input cannot be read any further; the run ends.
+    fn poll(&mut self, now: Now) -> Result<Polled, SourceError>;
+
+    /// Takes back the buffer of a piece that has been worked off.
+    fn recycle(&mut self, _buffer: Vec<u8>) {}
+}
+
+/// What [`Reader::poll`] found.
+pub enum Polled {
+    /// A piece.
+    Piece(Piece),
+    /// Nothing yet: look again when the bell rings, or at this time of [`Now::monotonic_us`].
+    Wait(Option<u64>),
+    /// Nothing more.
+    End,
+}
+
+/// A stretch of the input that one shard works off.
+pub struct Piece {
+    /// The number of its first block.
+    pub number: u64,
+    /// The number of the first block of the shard's next piece.
+    pub next: u64,
+    /// The split it belongs to.
+    pub split: u32,
+    /// Whether the split ends with it.
+    pub finished: bool,
+    /// The source as its user knows it.
+    pub source: Arc<str>,
+    /// What is in it.
+    pub content: Content,
+    /// Records that could not even be taken apart.
+    pub rejected: Vec<BadRecord>,
+    /// How many bytes of the input it covers.
+    pub bytes: u64,
+    /// When its records arrived, milliseconds of wall time; none where the input is not live.
+    pub arrived_ms: Option<i64>,
+}
+
+/// The content of a [`Piece`].
+pub enum Content {
+    /// Whole records, to be framed and decoded.
+    Bytes {
+        /// The buffer they are in.
+        buffer: Arc<Vec<u8>>,
+        /// Which part of it.
+        range: Range<usize>,
+        /// The position in the source of the start of `range`, bytes.
+        position: u64,
+        /// The position in the source at which the piece's first block starts.
+        start: u64,
+    },
+    /// Rows, all of one block.
+    Rows(RecordBatch),
+}
+
+/// A kind of source.
+pub struct Kind {
+    /// Its name.
+    pub name: &'static str,
+    /// What it reads, in one sentence.
+    pub summary: &'static str,
+    /// A component that uses it, as YAML.
+    pub example: &'static str,
+    /// Reads its options. None is returned only after a problem, or where an option cannot be known.
+    pub parse: fn(&Key, &Node, &mut Problems) -> Option<Box<dyn Source>>,
+}
+
+/// All kinds of sources.
+pub static SOURCES: &[Kind] = &[file::KIND, stdin::KIND, generator::KIND, nexmark_source::KIND];
+
+/// The kind of this name.
+#[must_use]
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    SOURCES.iter().find(|kind| kind.name == name)
+}

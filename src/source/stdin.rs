@@ -1,0 +1,262 @@
+//! `stdin`: records from standard input, as they come.
+//!
+//! One thread reads and deals chunks of whole records to the shards in turn; a chunk is cut early when nothing more is
+//! there to read, so a line typed into a pipeline is processed at once.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use memchr::{memchr, memrchr};
+use rtrb::{Consumer, Producer, RingBuffer};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::chunk::{BLOCKS_PER_CHUNK, CHUNK_BYTES, RECORD_BYTES_MAX, mark_bytes, too_long};
+use super::{Content, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError, Stop};
+use crate::error::Problems;
+use crate::io::{Bell, Clock};
+use crate::record::BadRecord;
+use crate::time::Now;
+use crate::yaml::{Fields, Key, Node};
+
+/// The entry in the registry.
+pub(super) const KIND: Kind = Kind {
+    name: "stdin",
+    summary: "reads records from standard input as they come",
+    example: "stdin: {}",
+    parse: |key: &Key, node: &Node, problems: &mut Problems| {
+        Fields::under(key, node, "source.stdin", problems).finish(problems);
+        Some(Box::new(Stdin))
+    },
+};
+
+/// How many chunks may wait for a shard.
+const WAITING_MAX: usize = 4;
+/// How long the reading thread sleeps when a shard is behind.
+const BACK_OFF: Duration = Duration::from_micros(500);
+
+#[derive(Debug)]
+struct Stdin;
+
+impl Source for Stdin {
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> String {
+        "stdin (cannot be read again: records in flight are lost with a crash)".to_owned()
+    }
+
+    fn open(&self, opening: &Opening) -> Result<Opened, SourceError> {
+        let shards = opening.bells.len();
+        let (mut rings, mut readers) = (Vec::new(), Vec::new());
+        for _ in 0..shards {
+            let (sender, receiver) = RingBuffer::new(WAITING_MAX);
+            rings.push(sender);
+            let reader = StdinReader { receiver, stop: opening.stop.clone() };
+            readers.push(Box::new(reader) as Box<dyn Reader + Send>);
+        }
+        let bells = opening.bells.clone();
+        let dealer = Dealer { rings, bells, clock: Clock::start(), state: State::default() };
+        thread::Builder::new()
+            .name("stdin".to_owned())
+            .spawn(move || dealer.run())
+            .map_err(|source| SourceError::Open { path: "stdin".to_owned(), source })?;
+        let first = (0..shards as u64).map(|shard| shard * BLOCKS_PER_CHUNK).collect();
+        Ok(Opened { readers, splits: 1, extent: None, first })
+    }
+}
+
+type Dealt = Result<Piece, SourceError>;
+
+struct StdinReader {
+    receiver: Consumer<Dealt>,
+    stop: Stop,
+}
+
+impl Reader for StdinReader {
+    fn poll(&mut self, _: Now) -> Result<Polled, SourceError> {
+        // Asked before looking, so that nothing that was sent before the end is missed.
+        let ended = self.receiver.is_abandoned() || self.stop.is_raised();
+        match self.receiver.pop() {
+            Ok(piece) => piece.map(Polled::Piece),
+            Err(_) if ended => Ok(Polled::End),
+            Err(_) => Ok(Polled::Wait(None)),
+        }
+    }
+}
+
+/// The reading thread.
+struct Dealer {
+    rings: Vec<Producer<Dealt>>,
+    bells: Vec<Arc<Bell>>,
+    clock: Clock,
+    state: State,
+}
+
+/// What has been read, and how far it has been dealt.
+#[derive(Default)]
+struct State {
+    /// Bytes that are not dealt yet.
+    carried: Vec<u8>,
+    /// The position of `carried[0]` in the input.
+    position: u64,
+    /// The number of the next chunk.
+    chunk: u64,
+    /// Set while the rest of a record that is too long is being skipped.
+    skipping: bool,
+    rejected: Vec<BadRecord>,
+}
+
+impl Dealer {
+    fn run(mut self) {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            let count = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+                Ok(count) => count,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return self.fail(error.into()),
+            };
+            let ended = count == 0;
+            self.state.carried.extend_from_slice(&buffer[..count]);
+            if !ended && self.state.carried.len() < CHUNK_BYTES && more_is_ready() {
+                continue;
+            }
+            let arrived_ms = self.clock.now().wall_ms();
+            let piece = self.state.cut(ended, self.rings.len() as u64, arrived_ms);
+            if piece.is_some_and(|piece| !self.deal(piece)) || ended {
+                return self.hang_up();
+            }
+        }
+    }
+
+    /// Hands a piece to the shard whose turn it is; false once the shards are gone.
+    fn deal(&mut self, piece: Piece) -> bool {
+        let turn = piece.number / BLOCKS_PER_CHUNK % self.rings.len() as u64;
+        self.send(usize::try_from(turn).expect("a shard"), Ok(piece))
+    }
+
+    fn send(&mut self, shard: usize, mut item: Dealt) -> bool {
+        loop {
+            match self.rings[shard].push(item) {
+                Ok(()) => {
+                    self.bells[shard].ring();
+                    return true;
+                }
+                Err(rtrb::PushError::Full(back)) => item = back,
+            }
+            if self.rings[shard].is_abandoned() {
+                return false;
+            }
+            thread::sleep(BACK_OFF);
+        }
+    }
+
+    fn fail(mut self, source: io::Error) {
+        let error = SourceError::Read { path: "stdin".to_owned(), position: self.state.position, source };
+        self.send(0, Err(error));
+        self.hang_up();
+    }
+
+    /// Ends every shard's input.
+    fn hang_up(self) {
+        drop(self.rings);
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+}
+
+impl State {
+    /// The piece that can be dealt now: the whole records read so far, at the end also the last without its newline.
+    fn cut(&mut self, ended: bool, shards: u64, arrived_ms: i64) -> Option<Piece> {
+        let source: Arc<str> = "stdin".into();
+        self.skip(ended);
+        let whole = match memrchr(b'\n', &self.carried) {
+            _ if ended => self.carried.len(),
+            Some(last) => last + 1,
+            None if self.carried.len() > RECORD_BYTES_MAX => {
+                self.rejected.push(too_long(&source, self.position, &self.carried));
+                self.position += self.carried.len() as u64;
+                self.carried.clear();
+                self.skipping = true;
+                0
+            }
+            None => return None,
+        };
+        let rest = self.carried.split_off(whole);
+        let buffer = std::mem::replace(&mut self.carried, rest);
+        let mark = if self.position == 0 { mark_bytes(&buffer) } else { 0 };
+        let piece = Piece {
+            number: self.chunk * BLOCKS_PER_CHUNK,
+            next: (self.chunk + shards) * BLOCKS_PER_CHUNK,
+            split: 0,
+            finished: ended,
+            source,
+            bytes: buffer.len() as u64,
+            content: Content::Bytes {
+                range: mark..buffer.len(),
+                position: self.position + mark as u64,
+                start: self.position,
+                buffer: Arc::new(buffer),
+            },
+            rejected: std::mem::take(&mut self.rejected),
+            arrived_ms: Some(arrived_ms),
+        };
+        self.position += piece.bytes;
+        self.chunk += 1;
+        Some(piece)
+    }
+
+    /// Drops what still belongs to a record that is too long.
+    fn skip(&mut self, ended: bool) {
+        if !self.skipping {
+            return;
+        }
+        let newline = memchr(b'\n', &self.carried);
+        let dropped = newline.map_or(self.carried.len(), |at| at + 1);
+        self.skipping = newline.is_none() && !ended;
+        self.carried.drain(..dropped);
+        self.position += dropped as u64;
+    }
+}
+
+/// Whether a read would return at once.
+fn more_is_ready() -> bool {
+    let stdin = rustix::stdio::stdin();
+    let mut descriptors = [PollFd::new(&stdin, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut descriptors, Some(&now)), Ok(ready) if ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(piece: &Piece) -> (u64, String) {
+        let Content::Bytes { buffer, range, position, .. } = &piece.content else { panic!("bytes") };
+        (*position, String::from_utf8(buffer[range.clone()].to_vec()).unwrap())
+    }
+
+    #[test]
+    fn whole_records_are_dealt_and_the_rest_is_carried() {
+        let mut state = State::default();
+        state.carried.extend_from_slice(b"\xef\xbb\xbfa\nbc");
+        assert_eq!(text(&state.cut(false, 2, 0).unwrap()), (3, "a\n".to_owned()));
+        assert!(state.cut(false, 2, 0).is_none());
+        state.carried.extend_from_slice(b"d");
+        let last = state.cut(true, 2, 0).unwrap();
+        assert_eq!(text(&last), (5, "bcd".to_owned()));
+        assert!(last.finished && last.number == BLOCKS_PER_CHUNK);
+    }
+
+    #[test]
+    fn a_record_beyond_all_bounds_is_skipped() {
+        let mut state = State::default();
+        state.carried.resize(RECORD_BYTES_MAX + 1, b'x');
+        let piece = state.cut(false, 1, 0).unwrap();
+        assert_eq!(piece.rejected.len(), 1);
+        state.carried.extend_from_slice(b"xxx\nok\n");
+        let piece = state.cut(false, 1, 0).unwrap();
+        assert_eq!(text(&piece), (RECORD_BYTES_MAX as u64 + 5, "ok\n".to_owned()));
+    }
+}
