@@ -4,6 +4,7 @@
 
 pub mod aggregate; // 2: aggregate functions
 pub mod codec; // 1: bytes to records and back
+pub mod config; // 4: what the pipeline file says, and where it says it
 pub mod error;
 pub mod exchange; // 2: batches to the shard that owns their keys
 pub mod expr; // 2: SQL scalar expressions

@@ -1,0 +1,57 @@
+//! `run`: how the pipeline runs on this machine.
+
+use crate::error::{Problem, Problems};
+use crate::yaml::{Fields, Key, Node};
+
+/// More cores than this are refused: it is a slip of the finger.
+const CORES_MAX: usize = 1024;
+
+/// Stands for the word `all` while it is read; no number of cores is 0.
+const ALL_CORES: usize = 0;
+
+/// How the pipeline runs on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// How many cores it uses; all where the file does not say, or says `all`.
+    pub cores: Option<usize>,
+    /// The directory of its state, where the file says it.
+    pub state_dir: Option<String>,
+}
+
+/// Reads `run`.
+pub(super) fn read(key: &Key, node: &Node, problems: &mut Problems) -> Run {
+    let mut fields = Fields::under(key, node, "run", problems);
+    let cores = fields.take("cores").and_then(|node| cores(node, problems));
+    let state_dir = fields.text("state_dir", problems).map(str::to_owned);
+    if let Some(zone) = fields.take("time_zone") {
+        zone.read_as(
+            problems,
+            |text| (text == "UTC").then_some(()),
+            || {
+                Problem::error(zone.at, "`time_zone` takes only `UTC` in this version")
+                    .help("remove it, or write `time_zone: UTC`")
+            },
+        );
+    }
+    fields.not_yet(
+        "memory",
+        "limit the memory from outside, for instance with MemoryMax= of systemd",
+        problems,
+    );
+    fields.not_yet("snapshot", "this version takes no snapshots: remove it", problems);
+    fields.finish(problems);
+    Run { cores, state_dir }
+}
+
+/// The number of cores.
+fn cores(node: &Node, problems: &mut Problems) -> Option<usize> {
+    let parse = |text: &str| match text {
+        "all" => Some(ALL_CORES),
+        _ => text.parse().ok().filter(|cores| (1..=CORES_MAX).contains(cores)),
+    };
+    let wrong = || {
+        let what = format!("`cores` takes `all` or a whole number from 1 to {CORES_MAX}");
+        Problem::error(node.at, what).help("write `cores: all` for all cores of the machine")
+    };
+    node.read_as(problems, parse, wrong).filter(|cores| *cores != ALL_CORES)
+}
