@@ -11,7 +11,9 @@ pub mod expr; // 2: SQL scalar expressions
 pub mod io; // 1: the one door to glommio and io-uring
 pub mod metric; // 0: counters of a shard
 pub mod operator; // 3: the verbs: batches in, batches out
+pub mod plan; // 5: what runs
 pub mod record; // 0: batches, types, keys
+pub mod shard; // 6: one core, and a machine of them
 pub mod sink; // 3: where rows go out
 pub mod source; // 3: where records come in
 pub mod state; // 1: keyed state

@@ -1,0 +1,115 @@
+//! The plan: names, types and expressions resolved, columns nobody uses left out, stages cut at each exchange.
+//!
+//! A plan is what runs: nothing is reordered or optimised behind the user's back, and [`explain`] prints it.
+
+mod components;
+mod event_time;
+mod explain;
+mod steps;
+
+pub use explain::explain;
+
+use crate::config::{BadRecord, Pipeline};
+use crate::error::Problems;
+use crate::operator::{Build, Flow};
+use crate::record::{KeyCodec, Paths, Schema};
+use crate::sink::Sink;
+use crate::source::{Source, TimeOf};
+
+/// Everything that a run is built from.
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: String,
+    /// What is read.
+    pub source: Box<dyn Source>,
+    /// Whether the source yields bytes, which are decoded as JSON.
+    pub decodes: bool,
+    /// The columns that are read: only those that are used.
+    pub columns: Schema,
+    /// Where event time comes from.
+    pub time: Option<TimeOf>,
+    /// The stages in the order of the data; every one but the last ends in an exchange.
+    pub stages: Vec<Stage>,
+    /// What takes the rows.
+    pub sink: Box<dyn Sink>,
+    /// The rows it takes.
+    pub output: Schema,
+    /// What happens to bad records.
+    pub bad_record: BadRecord,
+    /// How many shards the file asks for; none for one per available core.
+    pub cores: Option<usize>,
+    /// Where the file wants state to be kept.
+    pub state_dir: Option<String>,
+}
+
+/// The operators between two exchanges.
+#[derive(Clone, Default)]
+pub struct Stage {
+    /// In the order of the data.
+    pub operators: Vec<Build>,
+    /// How rows get to the next stage.
+    pub exchange: Option<Exchange>,
+}
+
+/// Rows move to the shard that owns their key.
+#[derive(Clone)]
+pub struct Exchange {
+    /// Positions of the key columns.
+    pub columns: Vec<usize>,
+    /// How their bytes are written.
+    pub codec: KeyCodec,
+}
+
+/// How far ahead of its arrival a live record may be where the file does not say, milliseconds.
+const MAX_FUTURE_MS_DEFAULT: i64 = 5 * 60 * 1000;
+
+/// Resolves what a file says into what runs. Every mistake is reported; none is returned where there is one, or where
+/// an option depends on a variable that is not known here.
+pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
+    let source = components::source(&pipeline.source, problems);
+    let sink = components::sink(&pipeline.sink, problems);
+    let declared = steps::parse(&pipeline.steps, problems);
+    let columns =
+        source.as_ref().and_then(|source| components::schema(&pipeline.source, source.as_ref(), problems));
+    let (Some(source), Some(columns)) = (source, columns) else { return None };
+    let time = event_time::resolve(&pipeline.source, source.as_ref(), &columns, problems);
+    let time_is_known = time.is_ok();
+    let time = time.unwrap_or(None);
+    let flow = Flow {
+        schema: columns.clone(),
+        event_time: time.as_ref().map(|time| time.expression.data_type().clone()),
+        ordered: true,
+        pruned: false,
+    };
+    if !time_is_known {
+        return None;
+    }
+    let resolved = steps::resolve(&declared, flow.clone(), problems)?;
+    let (sink, declared) = (sink?, declared.complete()?);
+    sink.check(&resolved.output.schema, problems);
+    if problems.has_errors() {
+        return None;
+    }
+    // Once more, over only the columns that are used.
+    let mut used = resolved.required(Paths::all(&resolved.output.schema));
+    if let Some(time) = &time {
+        used.extend(time.expression.paths());
+    }
+    let columns = used.prune(&columns);
+    let time = event_time::resolve(&pipeline.source, source.as_ref(), &columns, problems).ok()?;
+    let flow = Flow { schema: columns.clone(), pruned: true, ..flow };
+    let resolved = steps::resolve_all(declared, flow, problems)?;
+    Some(Plan {
+        name: pipeline.name.value.clone(),
+        decodes: source.schema().is_none(),
+        source,
+        columns,
+        time,
+        output: resolved.output.schema.clone(),
+        stages: resolved.stages(),
+        sink,
+        bad_record: pipeline.source.bad_record.clone(),
+        cores: pipeline.run.cores,
+        state_dir: pipeline.run.state_dir.clone(),
+    })
+}

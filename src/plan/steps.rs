@@ -1,0 +1,91 @@
+//! The steps: verbs found, options read, each resolved against the rows behind the one before.
+
+use super::{Exchange, Stage};
+use crate::config;
+use crate::error::{Problem, Problems, nearest};
+use crate::operator::{Flow, Part, Resolved, Step, VERBS, verb};
+use crate::record::Paths;
+
+/// The steps of a file, as far as they could be read.
+pub(super) struct Declared {
+    /// None for a step that could not be read, which has been reported.
+    steps: Vec<Option<Box<dyn Step>>>,
+    complete: bool,
+}
+
+impl Declared {
+    /// All steps, if all could be read.
+    pub(super) fn complete(&self) -> Option<&Self> {
+        (self.complete && self.steps.iter().all(Option::is_some)).then_some(self)
+    }
+}
+
+/// Reads the options of every step.
+pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared {
+    let parsed = steps.list.iter().map(|step| {
+        let name = step.verb.text.as_str();
+        let Some(verb) = verb(name) else {
+            let names = VERBS.iter().map(|verb| verb.name);
+            let problem = Problem::error(step.verb.at, format!("there is no step `{name}`"));
+            problems.push(match nearest(name, names.clone()) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem.help(format!("this version has {}", names.collect::<Vec<_>>().join(", "))),
+            });
+            return None;
+        };
+        (verb.parse)(&step.options, step.verb.at, problems)
+    });
+    Declared { steps: parsed.collect(), complete: steps.complete }
+}
+
+/// The resolved steps of a file.
+pub(super) struct ResolvedSteps {
+    steps: Vec<Resolved>,
+    /// The rows behind the last step.
+    pub output: Flow,
+}
+
+/// Resolves the steps in order, up to the first that cannot be: what follows it would only repeat its problem.
+pub(super) fn resolve(declared: &Declared, input: Flow, problems: &mut Problems) -> Option<ResolvedSteps> {
+    let mut resolved = ResolvedSteps { steps: Vec::new(), output: input };
+    for step in &declared.steps {
+        let step = step.as_ref()?.resolve(&resolved.output, problems)?;
+        resolved.output = step.output.clone();
+        resolved.steps.push(step);
+    }
+    Some(resolved)
+}
+
+/// Resolves steps that have been resolved before, over fewer columns.
+pub(super) fn resolve_all(
+    declared: &Declared,
+    input: Flow,
+    problems: &mut Problems,
+) -> Option<ResolvedSteps> {
+    let resolved = resolve(declared, input, problems);
+    debug_assert!(resolved.is_some(), "leaving out unused columns breaks no step: {:?}", problems.all());
+    resolved
+}
+
+impl ResolvedSteps {
+    /// The columns of the source that are needed for these columns of the output.
+    pub(super) fn required(&self, output: Paths) -> Paths {
+        self.steps.iter().rev().fold(output, |needed, step| (step.required)(&needed))
+    }
+
+    /// The stages, cut at each exchange.
+    pub(super) fn stages(self) -> Vec<Stage> {
+        let mut stages = vec![Stage::default()];
+        for part in self.steps.into_iter().flat_map(|step| step.parts) {
+            let current = stages.last_mut().expect("there is always a stage");
+            match part {
+                Part::Operator(build) => current.operators.push(build),
+                Part::Exchange { columns, codec } => {
+                    current.exchange = Some(Exchange { columns, codec });
+                    stages.push(Stage::default());
+                }
+            }
+        }
+        stages
+    }
+}

@@ -1,0 +1,14 @@
+//! One core: its stages, how they are stepped, and how a machine of them is launched and drained.
+//!
+//! [`launch`] builds the shards and the writer from a plan and starts their threads; [`step`] is the synchronous core
+//! of a shard; [`writer`] takes the shards' output in the order of the input.
+
+mod launch;
+mod outlet;
+mod quarantine;
+mod stage;
+mod step;
+mod writer;
+
+pub use launch::{Event, LaunchError, Running, Settings, launch};
+pub use writer::WriterError;

@@ -1,0 +1,94 @@
+//! Where a stage's rows go: to the shards that own their keys, or to the sink.
+
+use crate::codec::Encode;
+use crate::exchange::{LaneSender, Outbox};
+use crate::metric::ShardMetrics;
+use crate::record::{Batch, Segment};
+use crate::sink::RowSink;
+use crate::time::Now;
+
+/// Encoded rows on their way to the writer.
+#[derive(Debug, Default)]
+pub struct Block {
+    /// Whole records.
+    pub bytes: Vec<u8>,
+    /// The number of the block of input that caused the first of them.
+    pub number: u64,
+    /// The lane sends nothing more up to and including this number; none where the block of input goes on.
+    pub through: Option<u64>,
+}
+
+/// The end of a stage.
+pub enum Outlet {
+    /// Rows move to the next stage.
+    Exchange(Outbox),
+    /// Rows are encoded for the writer.
+    Bytes(Encoder),
+    /// Rows are taken on the shard.
+    Rows(Box<dyn RowSink>),
+}
+
+/// Encodes the rows of one shard.
+pub struct Encoder {
+    encode: Box<dyn Encode>,
+    lane: LaneSender<Block>,
+}
+
+impl Encoder {
+    /// An encoder that sends to the writer over `lane`.
+    #[must_use]
+    pub fn new(encode: Box<dyn Encode>, lane: LaneSender<Block>) -> Self {
+        Self { encode, lane }
+    }
+
+    fn send(&mut self, batch: &Batch) {
+        let (Some(first), Some(last)) = (batch.segments.first(), batch.segments.last()) else { return };
+        // A buffer that the writer has emptied is used again.
+        let mut bytes = self.lane.take_used().map(|block| block.bytes).unwrap_or_default();
+        bytes.clear();
+        if !batch.is_empty() {
+            self.encode.encode(&batch.rows, &mut bytes);
+        }
+        let through = last.end.map(|end| end.through).or_else(|| last.number.checked_sub(1));
+        self.lane.send(Block { bytes, number: first.number, through });
+    }
+}
+
+impl Outlet {
+    /// Whether another batch may be sent.
+    pub fn is_clear(&self) -> bool {
+        match self {
+            Self::Exchange(outbox) => outbox.is_clear(),
+            Self::Bytes(encoder) => encoder.lane.is_clear(),
+            Self::Rows(_) => true,
+        }
+    }
+
+    /// Offers what waits for room. Returns whether anything went.
+    pub fn offer(&mut self) -> bool {
+        match self {
+            Self::Exchange(outbox) => outbox.offer(),
+            Self::Bytes(encoder) => encoder.lane.offer(),
+            Self::Rows(_) => false,
+        }
+    }
+
+    /// Sends a batch; what the sink gets is counted.
+    pub fn send(&mut self, batch: Batch, now: Now, metrics: &ShardMetrics) {
+        match self {
+            Self::Exchange(outbox) => return outbox.send(batch),
+            Self::Bytes(encoder) => encoder.send(&batch),
+            Self::Rows(sink) => {
+                if !batch.is_empty() {
+                    sink.write(&batch.rows, now);
+                }
+            }
+        }
+        metrics.rows_out.add(batch.len() as u64);
+    }
+}
+
+/// Whether the batch ends its lane.
+pub fn is_last(batch: &Batch) -> bool {
+    batch.segments.last().is_some_and(|segment| segment.number == Segment::LAST)
+}

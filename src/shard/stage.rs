@@ -1,0 +1,167 @@
+//! The stages of a shard: the first reads, the others take from an inbox.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::outlet::Outlet;
+use crate::exchange::{Inbox, Taken};
+use crate::metric::ShardMetrics;
+use crate::operator::Chain;
+use crate::record::BadRecord;
+use crate::source::{Ingest, Polled, Reader, SourceError, last_batch};
+use crate::time::Now;
+
+/// What a step of a stage came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Something moved.
+    Moved,
+    /// Nothing to do until the bell rings or this time of [`Now::monotonic_us`].
+    Idle(Option<u64>),
+    /// All is sent.
+    Done,
+}
+
+/// A stage behind an exchange.
+pub struct KeyedStage {
+    inbox: Inbox,
+    /// The operators.
+    pub chain: Chain,
+    outlet: Outlet,
+}
+
+impl KeyedStage {
+    /// A stage.
+    #[must_use]
+    pub fn new(inbox: Inbox, chain: Chain, outlet: Outlet) -> Self {
+        Self { inbox, chain, outlet }
+    }
+
+    /// Moves at most one batch.
+    pub fn step(&mut self, now: Now, metrics: &ShardMetrics) -> Progress {
+        let offered = self.outlet.offer();
+        if !self.outlet.is_clear() {
+            return if offered { Progress::Moved } else { Progress::Idle(None) };
+        }
+        if let Some(batch) = self.chain.pull() {
+            self.outlet.send(batch, now, metrics);
+            return Progress::Moved;
+        }
+        match self.inbox.take() {
+            Taken::Batch(batch) => {
+                metrics.set_watermark_ms(self.inbox.watermark_ms());
+                self.chain.push(batch);
+                Progress::Moved
+            }
+            Taken::Empty if offered => Progress::Moved,
+            Taken::Empty => Progress::Idle(None),
+            Taken::Finished => Progress::Done,
+        }
+    }
+
+    /// The end of the stage.
+    pub fn outlet(&mut self) -> &mut Outlet {
+        &mut self.outlet
+    }
+}
+
+/// The stage that reads.
+pub struct SourceStage {
+    reader: Box<dyn Reader>,
+    ingest: Ingest,
+    /// The operators.
+    pub chain: Chain,
+    outlet: Outlet,
+    /// Rows of the source's columns, none of them.
+    empty: RecordBatch,
+    timed: bool,
+    ended: Ended,
+    /// Buffers of pieces that have been worked off, while rows may still point into them.
+    retired: Vec<Arc<Vec<u8>>>,
+    /// Records that could not be decoded.
+    pub rejected: Vec<BadRecord>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    No,
+    Read,
+    Sent,
+}
+
+impl SourceStage {
+    /// A stage.
+    #[must_use]
+    pub fn new(
+        reader: Box<dyn Reader>,
+        ingest: Ingest,
+        chain: Chain,
+        outlet: Outlet,
+        empty: RecordBatch,
+        timed: bool,
+    ) -> Self {
+        let (retired, rejected) = (Vec::new(), Vec::new());
+        Self { reader, ingest, chain, outlet, empty, timed, ended: Ended::No, retired, rejected }
+    }
+
+    /// Moves at most one batch.
+    ///
+    /// # Errors
+    ///
+    /// If the input cannot be read any further.
+    pub fn step(&mut self, now: Now, metrics: &ShardMetrics) -> Result<Progress, SourceError> {
+        let offered = self.outlet.offer();
+        if !self.outlet.is_clear() {
+            return Ok(if offered { Progress::Moved } else { Progress::Idle(None) });
+        }
+        if let Some(batch) = self.chain.pull() {
+            self.outlet.send(batch, now, metrics);
+            return Ok(Progress::Moved);
+        }
+        self.recycle();
+        if let Some((batch, buffer)) = self.ingest.next(&mut self.rejected) {
+            self.retired.extend(buffer);
+            self.chain.push(batch);
+            return Ok(Progress::Moved);
+        }
+        match self.ended {
+            Ended::Sent => return Ok(Progress::Done),
+            Ended::Read => {
+                self.chain.push(last_batch(self.empty.clone(), self.timed));
+                self.ended = Ended::Sent;
+                return Ok(Progress::Moved);
+            }
+            Ended::No => {}
+        }
+        match self.reader.poll(now)? {
+            Polled::Piece(piece) => {
+                metrics.bytes_in.add(piece.bytes);
+                let records = self.ingest.begin(piece);
+                metrics.rows_in.add(records as u64);
+                Ok(Progress::Moved)
+            }
+            Polled::Wait(until_us) if !offered => Ok(Progress::Idle(until_us)),
+            Polled::Wait(_) => Ok(Progress::Moved),
+            Polled::End => {
+                self.ended = Ended::Read;
+                Ok(Progress::Moved)
+            }
+        }
+    }
+
+    /// Gives the reader back the buffers that no row points into any more.
+    fn recycle(&mut self) {
+        for buffer in std::mem::take(&mut self.retired) {
+            match Arc::try_unwrap(buffer) {
+                Ok(buffer) => self.reader.recycle(buffer),
+                Err(still_used) => self.retired.push(still_used),
+            }
+        }
+    }
+
+    /// The end of the stage.
+    pub fn outlet(&mut self) -> &mut Outlet {
+        &mut self.outlet
+    }
+}

@@ -1,0 +1,136 @@
+//! The core of a shard: stages stepped one by one, the last one first, without blocking and without reading a clock.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use super::launch::Event;
+use super::outlet::Outlet;
+use super::stage::{KeyedStage, Progress, SourceStage};
+use crate::config::BadRecordAction;
+use crate::exchange::LaneSender;
+use crate::io::{Step, Task};
+use crate::metric::ShardMetrics;
+use crate::operator::Chain;
+use crate::record::BadRecord;
+use crate::source::SourceError;
+use crate::time::Now;
+
+/// How many batches a keyed stage may move before the stage before it gets its turn.
+const BATCHES_A_TURN: usize = 4;
+
+/// One replica of the pipeline.
+pub struct Shard {
+    /// Its number.
+    pub number: usize,
+    /// The stage that reads.
+    pub source: SourceStage,
+    /// The stages behind exchanges, in the order of the data.
+    pub stages: Vec<KeyedStage>,
+    /// Bad records on their way to the quarantine; none ends the lane.
+    pub quarantine: LaneSender<Option<BadRecord>>,
+    /// What happens to bad records.
+    pub bad_record: BadRecordAction,
+    /// What it has done.
+    pub metrics: Arc<ShardMetrics>,
+    /// The way to the control plane.
+    pub events: Sender<Event>,
+    /// Set once the shard has ended.
+    pub ended: bool,
+}
+
+impl Task for Shard {
+    fn step(&mut self, now: Now) -> Step {
+        if self.ended {
+            return Step::Done;
+        }
+        match self.try_step(now) {
+            Ok(Progress::Moved) => Step::Again,
+            Ok(Progress::Idle(until_us)) => Step::Wait(until_us),
+            Ok(Progress::Done) => {
+                let latencies_us = match self.last_outlet() {
+                    Outlet::Rows(sink) => sink.latencies_us(),
+                    _ => None,
+                };
+                self.end(Event::ShardEnded { shard: self.number, latencies_us })
+            }
+            Err(Failure::Source(error)) => self.end(Event::SourceFailed(error)),
+            Err(Failure::Bad(record)) => self.end(Event::BadRecord(record)),
+        }
+    }
+}
+
+/// Why a shard cannot go on.
+enum Failure {
+    Source(SourceError),
+    Bad(BadRecord),
+}
+
+impl Shard {
+    fn try_step(&mut self, now: Now) -> Result<Progress, Failure> {
+        let mut moved = self.quarantine.offer();
+        let (mut done, mut wake_us) = (true, None);
+        for stage in self.stages.iter_mut().rev() {
+            for _ in 0..BATCHES_A_TURN {
+                let progress = stage.step(now, &self.metrics);
+                moved |= progress == Progress::Moved;
+                done &= progress == Progress::Done;
+                if progress != Progress::Moved {
+                    break;
+                }
+            }
+        }
+        // Bad records that find no room hold the source back: nothing is lost, and nothing is kept without bound.
+        if self.quarantine.is_clear() {
+            match self.source.step(now, &self.metrics).map_err(Failure::Source)? {
+                Progress::Moved => (moved, done) = (true, false),
+                Progress::Idle(until_us) => (wake_us, done) = (until_us, false),
+                Progress::Done => {}
+            }
+        } else {
+            done = false;
+        }
+        self.report()?;
+        Ok(match (moved, done && self.quarantine.is_clear()) {
+            (_, true) => Progress::Done,
+            (true, false) => Progress::Moved,
+            (false, false) => Progress::Idle(wake_us),
+        })
+    }
+
+    /// Passes on what the stages tell besides their rows.
+    fn report(&mut self) -> Result<(), Failure> {
+        let mut rejected = std::mem::take(&mut self.source.rejected);
+        let chains = std::iter::once(&mut self.source.chain)
+            .chain(self.stages.iter_mut().map(|stage| &mut stage.chain));
+        for Chain { context, .. } in chains {
+            rejected.append(&mut context.rejected);
+            self.metrics.late.add(std::mem::take(&mut context.late));
+            let groups = std::mem::take(&mut context.groups);
+            self.metrics.groups.set(self.metrics.groups.get().saturating_add_signed(groups));
+        }
+        self.metrics.rejected.add(rejected.len() as u64);
+        for record in rejected {
+            if self.bad_record == BadRecordAction::Fail {
+                return Err(Failure::Bad(record));
+            }
+            self.quarantine.send(Some(record));
+        }
+        Ok(())
+    }
+
+    fn last_outlet(&mut self) -> &mut Outlet {
+        match self.stages.last_mut() {
+            Some(stage) => stage.outlet(),
+            None => self.source.outlet(),
+        }
+    }
+
+    /// Ends the shard: the quarantine's lane is closed and the control plane is told.
+    fn end(&mut self, event: Event) -> Step {
+        self.ended = true;
+        self.quarantine.send(None);
+        // The control plane is gone only when the process ends.
+        drop(self.events.send(event));
+        Step::Done
+    }
+}
