@@ -3,6 +3,7 @@
 //! The number behind each module is its floor: a module uses modules on lower floors only, and a test keeps it so.
 
 pub mod aggregate; // 2: aggregate functions
+pub mod cli; // 8: the command line
 pub mod codec; // 1: bytes to records and back
 pub mod config; // 4: what the pipeline file says, and where it says it
 pub mod error;
@@ -11,6 +12,7 @@ pub mod expr; // 2: SQL scalar expressions
 pub mod io; // 1: the one door to glommio and io-uring
 pub mod metric; // 0: counters of a shard
 pub mod operator; // 3: the verbs: batches in, batches out
+pub mod ops; // 7: signals, progress, logs, locks, systemd
 pub mod plan; // 5: what runs
 pub mod record; // 0: batches, types, keys
 pub mod shard; // 6: one core, and a machine of them

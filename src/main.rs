@@ -1,1 +1,7 @@
-fn main() {}
+//! The `millstream` program.
+
+use millstream::cli::{self, Exit};
+
+fn main() -> Exit {
+    cli::main()
+}

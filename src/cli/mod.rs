@@ -1,0 +1,65 @@
+//! The command line: one file a verb.
+
+mod check;
+mod completions;
+mod exit;
+mod explain;
+mod generate;
+mod list;
+mod load;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+
+/// Runs stream pipelines described in one YAML file.
+///
+/// A pipeline reads events (files, standard input, generators), filters, transforms and aggregates them in event time
+/// on one pinned thread per core, and writes the results.
+#[derive(Debug, Parser)]
+#[command(name = "millstream", version, max_term_width = 110, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  millstream run pipelines/quickstart.yaml      see a pipeline run, without any input
+  millstream check my-pipeline.yaml             find every mistake in a file, without running it
+  millstream list                               what sources, steps, functions and sinks there are
+
+Exit codes: 0 done or drained; 1 a check failed; 2 usage; 65 too many bad records; 69 a source or sink is not to be had;
+70 a bug; 74 disk I/O; 75 another instance is running; 78 the pipeline file is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a pipeline until its input ends or it is stopped (SIGINT or SIGTERM drain it).
+    Run(run::Arguments),
+    /// Tell everything that is wrong with pipeline files, without running them.
+    Check(check::Arguments),
+    /// Show what would run: defaults, columns, stages, guarantees.
+    Explain(explain::Arguments),
+    /// Make test data.
+    Gen(generate::Arguments),
+    /// List sources, steps, aggregates, functions and sinks.
+    List(list::Arguments),
+    /// Write a completion script for a shell to standard output.
+    Completions(completions::Arguments),
+}
+
+/// Does what the command line asks for.
+#[must_use]
+pub fn main() -> Exit {
+    let cli = Cli::parse();
+    crate::ops::logs::start();
+    match cli.verb {
+        Verb::Run(arguments) => run::main(&arguments),
+        Verb::Check(arguments) => check::main(&arguments),
+        Verb::Explain(arguments) => explain::main(&arguments),
+        Verb::Gen(arguments) => generate::main(arguments),
+        Verb::List(arguments) => list::main(&arguments),
+        Verb::Completions(arguments) => completions::main(&arguments),
+    }
+}

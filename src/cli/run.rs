@@ -1,0 +1,280 @@
+//! `run`: a pipeline from its start to its end, watched by the control plane.
+
+use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use hdrhistogram::Histogram;
+
+use super::Exit;
+use super::load::{load, show};
+use crate::io::{Clock, Mode, available_cpus, probe_io_uring};
+use crate::ops::breaker::Breaker;
+use crate::ops::notify::notify;
+use crate::ops::progress::{Progress, Totals, latency_table, summary};
+use crate::ops::signals;
+use crate::ops::state_dir::{StateDir, StateDirError};
+use crate::plan::Plan;
+use crate::shard::{Event, LaunchError, Running, Settings, WriterError, launch};
+use crate::sink::SinkError;
+use crate::yaml::ProcessEnvironment;
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The pipeline file.
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// How many shards; without it one per available core.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    cores: Option<u16>,
+    /// Where state and quarantine are kept; without it $STATE_DIRECTORY or .millstream/NAME.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<String>,
+    /// Replace a value of the file, e.g. source.file.path=in.ndjson.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    overrides: Vec<String>,
+    /// What hosts the shards: io_uring (through glommio) or plain threads; auto falls back with a warning.
+    #[arg(long, value_enum, default_value = "auto")]
+    io: Io,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Io {
+    Auto,
+    Uring,
+    Threads,
+}
+
+/// How often the control plane looks after the shards.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the writer gets to take unfinished output back.
+const ABORT_TICKS: u32 = 100;
+
+pub(super) fn main(arguments: &Arguments) -> Exit {
+    let loaded = match load(&arguments.file, &arguments.overrides, &ProcessEnvironment) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(Exit::Config, &error),
+    };
+    show(&loaded.documents, &loaded.problems);
+    let Some(plan) = loaded.plan else { return Exit::Config };
+    match start(arguments, &plan) {
+        Ok((running, state_dir)) => {
+            let exit = Watch::new(running, &plan).watch();
+            drop(state_dir);
+            exit
+        }
+        Err((exit, error)) => fail(exit, &error),
+    }
+}
+
+fn fail(exit: Exit, error: &str) -> Exit {
+    eprintln!("error: {error}");
+    exit
+}
+
+fn start(arguments: &Arguments, plan: &Plan) -> Result<(Running, StateDir), (Exit, String)> {
+    let mode = mode(arguments.io)?;
+    let service = std::env::var("STATE_DIRECTORY").ok();
+    let given = arguments.state_dir.as_deref().or(plan.state_dir.as_deref());
+    let state_dir =
+        StateDir::open(StateDir::locate(given, service.as_deref(), &plan.name)).map_err(|error| {
+            let exit = if matches!(error, StateDirError::Locked { .. }) { Exit::Busy } else { Exit::Disk };
+            (exit, error.to_string())
+        })?;
+    let cpus = available_cpus();
+    let shards = arguments.cores.map(usize::from).or(plan.cores).unwrap_or(cpus.len());
+    let quarantine = state_dir.quarantine(Clock::start().now().wall_us);
+    let settings = Settings { shards, cpus, mode, quarantine };
+    let running = launch(plan, &settings).map_err(|error| {
+        let exit = match &error {
+            LaunchError::Source(_) => Exit::Unavailable,
+            LaunchError::Sink(_) => Exit::Disk,
+            LaunchError::Thread(_) => Exit::Unavailable,
+        };
+        (exit, error.to_string())
+    })?;
+    signals::forward(running.tell.clone()).map_err(|error| (Exit::Bug, error.to_string()))?;
+    notify("READY=1");
+    Ok((running, state_dir))
+}
+
+fn mode(io: Io) -> Result<Mode, (Exit, String)> {
+    if io == Io::Threads {
+        return Ok(Mode::Threads);
+    }
+    match (probe_io_uring(), io) {
+        (Ok(()), _) => Ok(Mode::Uring),
+        (Err(cause), Io::Uring) => Err((Exit::Unavailable, format!("{cause}; run with --io threads"))),
+        (Err(cause), _) => {
+            eprintln!("warning: {cause}; running on plain threads (--io threads)");
+            Ok(Mode::Threads)
+        }
+    }
+}
+
+/// The control plane of a run.
+struct Watch<'a> {
+    running: Running,
+    plan: &'a Plan,
+    clock: Clock,
+    progress: Progress,
+    breaker: Option<Breaker>,
+    latencies_us: Option<Histogram<u64>>,
+    /// Set once a signal has asked for a drain.
+    draining: bool,
+    /// Why the run has failed.
+    failed: Option<(Exit, String)>,
+    quarantine: Option<PathBuf>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(running: Running, plan: &'a Plan) -> Self {
+        let clock = Clock::start();
+        let breaker = plan.bad_record.stop_above.map(|limit| Breaker::new(limit, clock.now().monotonic_us));
+        let progress = Progress::new(running.extent);
+        Self {
+            running,
+            plan,
+            clock,
+            progress,
+            breaker,
+            latencies_us: None,
+            draining: false,
+            failed: None,
+            quarantine: None,
+        }
+    }
+
+    fn watch(mut self) -> Exit {
+        let mut ticks_since_abort = 0;
+        loop {
+            match self.running.events.recv_timeout(TICK) {
+                Ok(Event::WriterEnded { outcome, quarantine }) => {
+                    self.quarantine = quarantine;
+                    return self.end(outcome);
+                }
+                Ok(event) => self.hear(event),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.fail(Exit::Bug, "all threads have ended".to_owned())
+                }
+            }
+            if self.failed.is_some() {
+                ticks_since_abort += 1;
+                if ticks_since_abort > ABORT_TICKS {
+                    return self.end(None);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::ShardEnded { latencies_us, .. } => self.merge(latencies_us),
+            Event::SourceFailed(error) => {
+                self.fail(Exit::Unavailable, format!("failed to read the input: {error}"))
+            }
+            Event::BadRecord(record) => {
+                let raw = String::from_utf8_lossy(&record.raw).chars().take(200).collect::<String>();
+                let (source, position) = (&record.source, record.position);
+                let what = format!(
+                    "bad record in {source} at byte {position}: {}\n  {raw}\n  (bad_record: fail stops at the first one)",
+                    record.message
+                );
+                self.fail(Exit::BadData, what);
+            }
+            Event::Written => {
+                self.judge(true);
+                if self.failed.is_none() {
+                    self.running.commit();
+                }
+            }
+            Event::Signal(signal) if self.draining => {
+                self.fail(
+                    Exit::Signal(signal),
+                    "stopped at once by a second signal; the output was taken back".to_owned(),
+                );
+            }
+            Event::Signal(_) => {
+                self.draining = true;
+                notify("STOPPING=1");
+                self.running.drain();
+            }
+            Event::WriterEnded { .. } => unreachable!("heard by the caller"),
+        }
+    }
+
+    fn merge(&mut self, latencies_us: Option<Histogram<u64>>) {
+        let Some(latencies_us) = latencies_us else { return };
+        match &mut self.latencies_us {
+            Some(all) => all.add(&latencies_us).expect("the histogram grows by itself"),
+            None => self.latencies_us = Some(latencies_us),
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.running.has_panicked() {
+            self.fail(
+                Exit::Bug,
+                "a thread has panicked: this is a bug, please report it with the message above".to_owned(),
+            );
+        }
+        self.judge(false);
+        self.progress.show(&self.running.metrics, self.clock.now().monotonic_us);
+    }
+
+    /// Stops the run if too many records are bad.
+    fn judge(&mut self, ended: bool) {
+        let Some(breaker) = &mut self.breaker else { return };
+        let totals = Totals::of(&self.running.metrics);
+        if breaker.trips(totals.rows_in, totals.rejected, self.clock.now().monotonic_us, ended) {
+            let what = format!(
+                "too many bad records: {} of {} (bad_record.stop_above); the output was taken back",
+                totals.rejected, totals.rows_in
+            );
+            self.fail(Exit::BadData, what);
+        }
+    }
+
+    fn fail(&mut self, exit: Exit, what: String) {
+        if self.failed.is_none() {
+            self.failed = Some((exit, what));
+            self.running.abort();
+        }
+    }
+
+    fn end(mut self, outcome: Option<Result<(), WriterError>>) -> Exit {
+        self.progress.clear();
+        if let Some(Err(error)) = outcome {
+            let exit = match &error {
+                WriterError::Sink(SinkError::Closed(_)) => Exit::Done,
+                _ => Exit::Disk,
+            };
+            self.failed.get_or_insert((exit, error.to_string()));
+        }
+        let quarantine = self.quarantine.take().map(|path| path.display().to_string());
+        let elapsed_us = self.clock.now().monotonic_us;
+        eprint!("{}", summary(&self.running.metrics, elapsed_us, quarantine.as_deref()));
+        if let Some(latencies_us) = &self.latencies_us {
+            eprint!("{}", latency_table(latencies_us));
+        }
+        if let Some((exit, what)) = self.failed {
+            let word = if exit == Exit::Done { "note" } else { "error" };
+            eprintln!("{word}: {what}");
+            return exit;
+        }
+        let open = Totals::of(&self.running.metrics).groups;
+        if self.draining {
+            eprintln!("drained by a signal: what was read is written, the rest of the input is not");
+            if open > 0 {
+                eprintln!(
+                    "note: {open} groups of windows that had not ended were not written ({})",
+                    self.plan.name
+                );
+            }
+        }
+        Exit::Done
+    }
+}

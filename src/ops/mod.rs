@@ -1,0 +1,8 @@
+//! What surrounds a run: signals, progress, logs, the state directory, systemd.
+
+pub mod breaker;
+pub mod logs;
+pub mod notify;
+pub mod progress;
+pub mod signals;
+pub mod state_dir;
