@@ -5,9 +5,6 @@ use crate::error::{Place, Problem, Problems};
 use crate::record::{Column, SqlType, parse_type};
 use crate::yaml::{Fields, Key, Node, Rate, Reading, Value};
 
-/// After this time without input a source no longer holds the watermark back, unless the file says otherwise.
-const IDLE_AFTER_MS_DEFAULT: i64 = 30_000;
-
 /// The quarantine's size, unless the file says otherwise.
 const QUARANTINE_BYTES_DEFAULT: u64 = 1 << 30;
 
@@ -63,6 +60,11 @@ pub struct EventTime {
     pub idle_after_ms: i64,
     /// How far ahead of the clock a record may be, in milliseconds, where the file says it.
     pub max_future_ms: Option<i64>,
+}
+
+impl EventTime {
+    /// The time-out of idle splits where the file does not say, milliseconds.
+    pub const IDLE_AFTER_MS: i64 = 30_000;
 }
 
 /// What becomes of a record that cannot be read.
@@ -180,7 +182,7 @@ fn event_time(key: &Key, node: &Node, problems: &mut Problems) -> Option<EventTi
         at: key.at,
         column: column?.clone(),
         out_of_order_ms: out_of_order.unwrap_or(0),
-        idle_after_ms: idle_after.unwrap_or(IDLE_AFTER_MS_DEFAULT),
+        idle_after_ms: idle_after.unwrap_or(EventTime::IDLE_AFTER_MS),
         max_future_ms,
     })
 }

@@ -44,12 +44,14 @@ pub(super) fn sink(declared: &config::Sink, problems: &mut Problems) -> Option<B
     sink
 }
 
-/// The columns the source yields: its own, or those the file declares for its format.
+/// The columns the source yields: its own, or those the file declares for its format. Of a source that could not be
+/// read only what the file declares is known, and nothing is said.
 pub(super) fn schema(
     declared: &config::Source,
-    source: &dyn Source,
+    source: Option<&dyn Source>,
     problems: &mut Problems,
 ) -> Option<Schema> {
+    let Some(source) = source else { return declared_schema(declared.schema.as_ref()?) };
     let kind = &declared.component.kind.text;
     if let Some(own) = source.schema() {
         let format_at = declared.format.as_ref().map(|format| format.kind.at);
@@ -78,7 +80,11 @@ pub(super) fn schema(
         return None;
     };
     format?;
-    // A type that could not be read has been reported.
+    declared_schema(schema)
+}
+
+/// The declared columns; a type that could not be read has been reported.
+fn declared_schema(schema: &config::DeclaredSchema) -> Option<Schema> {
     let known = schema.columns.iter().all(|column| column.column.data_type != SqlType::Null);
     known.then(|| Schema::new(schema.columns.iter().map(|column| column.column.clone()).collect()))
 }

@@ -10,14 +10,15 @@ use crate::source::{Source, TimeOf};
 /// The event time over these columns; none where there is none. An error has been reported.
 pub(super) fn resolve(
     declared: &config::Source,
-    source: &dyn Source,
+    source: Option<&dyn Source>,
     columns: &Schema,
     problems: &mut Problems,
 ) -> Result<Option<TimeOf>, ()> {
     let Some(event_time) = &declared.event_time else {
-        let own = source.event_time().map(|(text, out_of_order_ms)| TimeOf {
+        let own = source.and_then(Source::event_time).map(|(text, out_of_order_ms)| TimeOf {
             expression: compile(text, columns).expect("a source's own event time is over its own columns"),
             out_of_order_ms,
+            idle_after_ms: config::EventTime::IDLE_AFTER_MS,
             max_future_ms: None,
         });
         return Ok(own);
@@ -29,10 +30,13 @@ pub(super) fn resolve(
                 .help("take it from a column of the record")
         }
         SqlType::Timestamp(_) | SqlType::TimestampLtz(_) => {
-            let max_future_ms =
-                source.is_live().then(|| event_time.max_future_ms.unwrap_or(MAX_FUTURE_MS_DEFAULT));
-            let out_of_order_ms = event_time.out_of_order_ms;
-            return Ok(Some(TimeOf { expression, out_of_order_ms, max_future_ms }));
+            let is_live = source.is_some_and(Source::is_live);
+            return Ok(Some(TimeOf {
+                expression,
+                out_of_order_ms: event_time.out_of_order_ms,
+                idle_after_ms: event_time.idle_after_ms,
+                max_future_ms: is_live.then(|| event_time.max_future_ms.unwrap_or(MAX_FUTURE_MS_DEFAULT)),
+            }));
         }
         SqlType::String => {
             Problem::error(event_time.column.at, "event time is a timestamp, and this is STRING")

@@ -24,9 +24,10 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
                 time.max_future_ms.map_or("off (the input is not live)".to_owned(), |ms| format!("{ms}ms"));
             writeln!(
                 out,
-                "  event time: {}, out of order by up to {}ms, max_future {future}",
+                "  event time: {}, out_of_order {}ms, idle_after {}ms (a single or bounded input holds nothing back), max_future {future}",
                 time.expression.data_type(),
-                time.out_of_order_ms
+                time.out_of_order_ms,
+                time.idle_after_ms
             )?;
         }
         None => writeln!(out, "  event time: none declared")?,

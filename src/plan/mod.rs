@@ -12,7 +12,7 @@ pub use explain::explain;
 use crate::config::{BadRecord, Pipeline};
 use crate::error::Problems;
 use crate::operator::{Build, Flow};
-use crate::record::{KeyCodec, Paths, Schema};
+use crate::record::{KeyCodec, Paths, Schema, SqlType};
 use crate::sink::Sink;
 use crate::source::{Source, TimeOf};
 
@@ -69,34 +69,26 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let source = components::source(&pipeline.source, problems);
     let sink = components::sink(&pipeline.sink, problems);
     let declared = steps::parse(&pipeline.steps, problems);
-    let columns =
-        source.as_ref().and_then(|source| components::schema(&pipeline.source, source.as_ref(), problems));
-    let (Some(source), Some(columns)) = (source, columns) else { return None };
-    let time = event_time::resolve(&pipeline.source, source.as_ref(), &columns, problems);
-    let time_is_known = time.is_ok();
-    let time = time.unwrap_or(None);
-    let flow = Flow {
-        schema: columns.clone(),
-        event_time: time.as_ref().map(|time| time.expression.data_type().clone()),
-        ordered: true,
-        pruned: false,
+    // A source that could not be read hides no mistake in the steps, where the file declares the columns.
+    let columns = components::schema(&pipeline.source, source.as_deref(), problems)?;
+    let time = event_time::resolve(&pipeline.source, source.as_deref(), &columns, problems);
+    let event_time = match &time {
+        Ok(time) => time.as_ref().map(|time| time.expression.data_type().clone()),
+        // Nor does an event time that is wrong: windows are checked as if it were right.
+        Err(()) => Some(SqlType::Timestamp(3)),
     };
-    if !time_is_known {
-        return None;
-    }
+    let flow = Flow { schema: columns.clone(), event_time, ordered: true, pruned: false };
     let resolved = steps::resolve(&declared, flow.clone(), problems)?;
     let (sink, declared) = (sink?, declared.complete()?);
     sink.check(&resolved.output.schema, problems);
-    if problems.has_errors() {
-        return None;
-    }
+    let source = source.filter(|_| !problems.has_errors())?;
     // Once more, over only the columns that are used.
     let mut used = resolved.required(Paths::all(&resolved.output.schema));
-    if let Some(time) = &time {
+    if let Some(time) = time.ok()? {
         used.extend(time.expression.paths());
     }
     let columns = used.prune(&columns);
-    let time = event_time::resolve(&pipeline.source, source.as_ref(), &columns, problems).ok()?;
+    let time = event_time::resolve(&pipeline.source, Some(source.as_ref()), &columns, problems).ok()?;
     let flow = Flow { schema: columns.clone(), pruned: true, ..flow };
     let resolved = steps::resolve_all(declared, flow, problems)?;
     Some(Plan {

@@ -20,6 +20,9 @@ pub struct TimeOf {
     pub expression: Expr,
     /// How far rows may be out of order, milliseconds.
     pub out_of_order_ms: i64,
+    /// After which time a silent live split no longer holds the others back, milliseconds. The sources of this version
+    /// have no more than one live split, which has no others to hold back.
+    pub idle_after_ms: i64,
     /// How far ahead of its arrival a live record may be, milliseconds; none where that does not matter.
     pub max_future_ms: Option<i64>,
 }
