@@ -50,6 +50,7 @@ pub struct Function {
     /// What it yields, in one sentence.
     pub summary: &'static str,
     /// The result's type and whether it may be NULL, or why these arguments do not fit.
+    #[expect(clippy::type_complexity, reason = "said once, in full")]
     pub resolve: fn(&[SqlType]) -> Result<(SqlType, bool), String>,
     /// The accumulator of a call that `resolve` accepted.
     pub build: fn(&Call) -> Box<dyn Accumulator>,

@@ -75,6 +75,7 @@ impl<T: ArrowPrimitiveType> Accumulator for IntegerSum<T> {
 pub(super) struct DecimalSum {
     scale: u8,
     /// None before the first value; `Some(None)` after an overflow.
+    #[expect(clippy::option_option, reason = "empty and overflowed are two things")]
     sums: Vec<Option<Option<i128>>>,
 }
 

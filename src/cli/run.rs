@@ -158,7 +158,7 @@ impl<'a> Watch<'a> {
                 Ok(event) => self.hear(event),
                 Err(RecvTimeoutError::Timeout) => self.tick(),
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.fail(Exit::Bug, "all threads have ended".to_owned())
+                    self.fail(Exit::Bug, "all threads have ended".to_owned());
                 }
             }
             if self.failed.is_some() {
@@ -174,7 +174,7 @@ impl<'a> Watch<'a> {
         match event {
             Event::ShardEnded { latencies_us, .. } => self.merge(latencies_us),
             Event::SourceFailed(error) => {
-                self.fail(Exit::Unavailable, format!("failed to read the input: {error}"))
+                self.fail(Exit::Unavailable, format!("failed to read the input: {error}"));
             }
             Event::BadRecord(record) => {
                 let raw = String::from_utf8_lossy(&record.raw).chars().take(200).collect::<String>();

@@ -16,6 +16,7 @@ pub struct Inbox {
 
 /// What [`Inbox::take`] yields.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, never stored")]
 pub enum Taken {
     /// Rows and block ends that are next in order, with their clocks.
     Batch(Batch),

@@ -241,7 +241,7 @@ impl Translator<'_> {
                     }
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => {
-                    arguments.push(self.own_expr(argument, None))
+                    arguments.push(self.own_expr(argument, None));
                 }
                 _ => return self.refuse(span, format!("{name} takes values"), "only COUNT takes `*`"),
             }

@@ -68,6 +68,7 @@ impl Unit {
 
 /// A day: year, month 1–12, day 1–31.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "a day has a number, which is its day")]
 pub(super) struct Day {
     pub(super) year: i64,
     pub(super) month: i64,

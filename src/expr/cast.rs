@@ -287,7 +287,7 @@ impl Caster<'_> {
             SqlType::Float => write_float(value.primitive::<Float32Type>().get(row).expect(present), out),
             SqlType::Double => write_double(value.double().get(row).expect(present), out),
             SqlType::Decimal(_, scale) => {
-                write_decimal(value.decimal().get(row).expect(present), *scale, out)
+                write_decimal(value.decimal().get(row).expect(present), *scale, out);
             }
             _ => write_integer(value.bigint().get(row).expect(present), out),
         }

@@ -1,4 +1,4 @@
-//! Comparisons: `= <> < <= > >=`, IS [NOT] DISTINCT FROM, IN.
+//! Comparisons: `= <> < <= > >=`, `IS [NOT] DISTINCT FROM`, `IN`.
 
 use std::cmp::Ordering;
 use std::sync::Arc;

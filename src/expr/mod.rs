@@ -6,7 +6,7 @@
 //! used: they have other types); nodes whose meaning is not DataFusion's are kernels of ours ([`kernel`]); constants are
 //! folded as they are built ([`typed`]). [`evaluate`] runs the tree and finds the rows to blame when a batch fails.
 //!
-//! To add a function, see [`functions`].
+//! To add a function, see [`mod@functions`].
 
 mod access;
 mod aggregate;
@@ -30,7 +30,6 @@ mod translate;
 mod typed;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
@@ -41,6 +40,7 @@ pub use evaluate::Evaluated;
 pub use functions::{FunctionDoc, functions};
 pub use place::{compile_at, report};
 
+use crate::io::Clock;
 use crate::record::{Schema, SqlType};
 use aggregate::Aggregation;
 use parse::Source;
@@ -165,7 +165,7 @@ impl Expr {
     pub fn as_column(&self) -> Option<&str> {
         self.physical
             .downcast_ref::<datafusion_physical_expr::expressions::Column>()
-            .map(|column| column.name())
+            .map(datafusion_physical_expr::expressions::Column::name)
     }
 
     /// The same in another type, cast as by CAST.
@@ -188,12 +188,7 @@ impl Expr {
     /// the machine's clock; where time is an argument, use [`Expr::evaluate_at`].
     #[must_use]
     pub fn evaluate(&self, rows: &RecordBatch) -> Evaluated {
-        let wall_ms = if self.uses_clock {
-            let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
-        } else {
-            0
-        };
+        let wall_ms = if self.uses_clock { Clock::start().now().wall_us.div_euclid(1000) } else { 0 };
         self.evaluate_at(rows, wall_ms)
     }
 

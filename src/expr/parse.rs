@@ -110,6 +110,7 @@ impl<'a> Source<'a> {
         (start, self.text.len())
     }
 
+    #[expect(clippy::unused_self, reason = "an error is one of this text")]
     fn error(&self, span: Span, what: impl Into<String>, help: Option<&str>) -> ExprError {
         ExprError { span, what: what.into(), help: help.map(str::to_owned) }
     }

@@ -57,6 +57,7 @@ impl Typed {
     }
 
     /// The text, if it is a constant text; a constant NULL is `Some(None)`.
+    #[expect(clippy::option_option, reason = "no constant and NULL are two things")]
     pub(super) fn constant_text(&self) -> Option<Option<&str>> {
         match self.constant()? {
             ScalarValue::Utf8(text) => Some(text.as_deref()),
@@ -146,6 +147,7 @@ impl Typed {
 }
 
 /// An array as a kernel yields it.
+#[expect(clippy::unnecessary_wraps, reason = "kernels end with it")]
 pub(super) fn done(array: impl arrow::array::Array + 'static) -> Outcome {
     Ok(Arc::new(array) as ArrayRef)
 }

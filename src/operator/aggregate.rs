@@ -160,6 +160,7 @@ impl Declared {
         compiled.into_iter().collect()
     }
 
+    #[expect(clippy::type_complexity, reason = "the calls, and the columns made of them")]
     fn resolve_select(
         &self,
         input: &Schema,

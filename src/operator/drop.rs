@@ -17,7 +17,7 @@ pub(super) const VERB: Verb = Verb {
             match item.expression() {
                 Some(name) => columns.push((name.to_owned(), item.at)),
                 None => {
-                    problems.error(item.at, format!("`drop` takes names of columns, not {}", item.kind()))
+                    problems.error(item.at, format!("`drop` takes names of columns, not {}", item.kind()));
                 }
             }
         }

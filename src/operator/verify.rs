@@ -173,7 +173,9 @@ impl Machine {
             }
             inputs[number % shards].push_back(block);
         }
-        inputs.iter_mut().for_each(|input| input.push_back(empty.clone()));
+        for input in &mut inputs {
+            input.push_back(empty.clone());
+        }
         let mut idle_rounds = 0;
         while idle_rounds < 3 {
             let mut moved = false;

@@ -155,7 +155,7 @@ impl WindowAggregate {
             let watermark_ms = seen_ms.map_or(base_ms, |seen| clock.watermark_ms(seen[row]));
             match self.spec.window.start_ms(times.at_ms.value(row)) {
                 Some(start_ms) if !self.spec.window.has_fired(start_ms, watermark_ms) => {
-                    pending.push(start_ms, row)
+                    pending.push(start_ms, row);
                 }
                 _ => context.late += 1,
             }

@@ -1,6 +1,6 @@
 //! The plan: names, types and expressions resolved, columns nobody uses left out, stages cut at each exchange.
 //!
-//! A plan is what runs: nothing is reordered or optimised behind the user's back, and [`explain`] prints it.
+//! A plan is what runs: nothing is reordered or optimised behind the user's back, and [`explain()`] prints it.
 
 mod components;
 mod event_time;

@@ -1,6 +1,6 @@
 //! One core: its stages, how they are stepped, and how a machine of them is launched and drained.
 //!
-//! [`launch`] builds the shards and the writer from a plan and starts their threads; [`step`] is the synchronous core
+//! [`launch()`] builds the shards and the writer from a plan and starts their threads; [`step`] is the synchronous core
 //! of a shard; [`writer`] takes the shards' output in the order of the input.
 
 mod launch;

@@ -25,6 +25,7 @@ struct Declared {
     latency_from: Option<(String, Place)>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of the registry")]
 fn parse(key: &Key, node: &Node, problems: &mut Problems) -> Option<Box<dyn Sink>> {
     let mut fields = Fields::under(key, node, "sink.blackhole", problems);
     let at = fields.take("latency_from").map(|node| node.at);

@@ -28,6 +28,7 @@ pub(super) fn open(source: &str, rows: Rows, make: &Make, opening: &Opening) -> 
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
             reason = "clamped to what a batch holds"
         )]
         let per_ms = (rate / 1000.0).clamp(1.0, Batch::ROWS_MAX as f64) as u64;

@@ -381,9 +381,9 @@ fn initcap(arguments: &[Argument], rows: usize) -> Outcome {
         let mut inside = false;
         for c in text.chars() {
             if inside {
-                out.extend(c.to_lowercase())
+                out.extend(c.to_lowercase());
             } else {
-                out.extend(c.to_uppercase())
+                out.extend(c.to_uppercase());
             }
             inside = c.is_alphanumeric();
         }

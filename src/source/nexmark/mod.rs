@@ -3,7 +3,7 @@
 //! Event `n` is a pure function of the seed, the number and the settings ([`Config`]): nothing is kept between events,
 //! so any partitioning of the numbers holds the same events, and a field that nobody asks for is never made. An event
 //! is handed out as numbers and a key ([`Generator::event`]), written as JSON ([`Generator::write_json`]) or straight
-//! into columns ([`Generator::rows`]). Only [`write`] knows files, and time is handed to it.
+//! into columns ([`Generator::rows`]). Only [`mod@write`] knows files, and time is handed to it.
 //!
 //! The model is that of the Nexmark generator of Apache Beam and its port to Flink: the same proportions, ids, hot
 //! keys, prices, padding and auction lengths. The values are others, because theirs come from one random sequence.

@@ -121,6 +121,7 @@ fn what_is_named_exists_already() {
 }
 
 /// That a share of so many is within four standard deviations of what is expected.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 fn check_share(what: &str, found: u64, of: u64, expect: f64) {
     let share = found as f64 / of as f64;
     let deviation = (expect * (1.0 - expect) / of as f64).sqrt();
@@ -189,6 +190,7 @@ fn hot_keys_and_values_have_their_shares() {
         check_share(what, counts[what], of, expect);
     }
     // Which channels have an id is drawn per channel, of which there are fewer than bids.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let share = counts["channel_id"] as f64 / bids as f64;
     assert!((share - 0.45).abs() < 0.01, "channel_id: {share}");
 }
@@ -233,6 +235,7 @@ fn sizes_are_on_average_as_asked_for() {
     assert_eq!((paddings.iter().min(), paddings.iter().max()), (Some(&54), Some(&81)));
     for (kind, average) in [(Kind::Person, 200.0), (Kind::Auction, 500.0), (Kind::Bid, 100.0)] {
         let (count, sum) = sizes[&kind];
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
         let found = sum as f64 / count as f64;
         assert!((found - average).abs() < 3.0, "{kind:?}: {found}");
     }

@@ -17,10 +17,12 @@ fn check(data_type: &str, column: impl arrow::array::Array + 'static, expect: &[
     let schema = schema(&[("x", data_type)]);
     let column: ArrayRef = Arc::new(column);
     let rows = RecordBatch::try_new(schema.arrow().clone(), vec![column]).unwrap();
-    let lines: String = expect.iter().map(|value| format!("{{\"x\":{value}}}\n")).collect();
+    let text =
+        |values: &[&str]| -> String { values.iter().flat_map(|value| ["{\"x\":", value, "}\n"]).collect() };
+    let lines = text(expect);
     assert_eq!(encode(&schema, &rows), lines, "{data_type}");
     // A slice is written as the rows it holds.
-    let tail: String = expect.iter().skip(1).map(|value| format!("{{\"x\":{value}}}\n")).collect();
+    let tail = text(&expect[1..]);
     assert_eq!(encode(&schema, &rows.slice(1, rows.num_rows() - 1)), tail, "{data_type}");
 }
 
