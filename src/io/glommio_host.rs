@@ -9,7 +9,7 @@ use std::time::Duration;
 use glommio::timer::Timer;
 use glommio::{LocalExecutorBuilder, Placement as Cpu};
 
-use super::{Bell, Clock, Placement, Step, Task, step_or_sleep};
+use super::{Bell, Clock, Idle, Placement, Step, Task};
 
 /// Memory that the executor registers with io_uring, bytes: shards do their bulk I/O elsewhere, and what is registered
 /// counts against the limit on locked memory.
@@ -42,14 +42,16 @@ pub(super) fn start<T: Task + 'static>(
 }
 
 async fn run<T: Task>(task: &mut T, clock: &Clock, bell: &Bell) {
+    let mut idle = Idle::default();
     loop {
-        match step_or_sleep(task, clock, bell) {
+        match idle.step(task, clock, bell) {
             Step::Again => glommio::yield_if_needed().await,
             Step::Wait(until_us) => {
                 let wait =
                     until_us.map(|us| Duration::from_micros(us.saturating_sub(clock.now().monotonic_us)));
                 park(bell, wait).await;
                 bell.disarm();
+                idle.woke(clock);
             }
             Step::Done => return,
         }

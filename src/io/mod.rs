@@ -73,29 +73,48 @@ pub fn host<T: Task + 'static>(
     }
 }
 
-/// How long an idle host spins before it parks, microseconds: shorter than a wake costs it is worse than none.
+/// How long an idle host spins before it parks, microseconds: about what it costs to be woken.
 const SPIN_US: u64 = 50;
 
-/// Steps until the task has nothing to do and has gone on having nothing for [`SPIN_US`]; then arms the bell and looks
-/// once more. [`Step::Wait`] means: sleep now.
-fn step_or_sleep<T: Task>(task: &mut T, clock: &Clock, bell: &Bell) -> Step {
-    let first = task.step(clock.now());
-    let Step::Wait(_) = first else { return first };
-    let spin_until = clock.now().monotonic_us + SPIN_US;
-    loop {
+/// Decides for a host whether spinning before it parks pays: it does where the next work comes sooner than a wake takes.
+/// A paced or idle pipeline, whose work comes later than that, parks at once.
+#[derive(Default)]
+struct Idle {
+    /// When the host parked last, microseconds.
+    parked_us: u64,
+    /// Whether the last parking was so long that spinning through it would not have paid.
+    long: bool,
+}
+
+impl Idle {
+    /// Steps until the task has nothing to do and, where that pays, has gone on having nothing for [`SPIN_US`]; then
+    /// arms the bell and looks once more. [`Step::Wait`] means: sleep now.
+    fn step<T: Task>(&mut self, task: &mut T, clock: &Clock, bell: &Bell) -> Step {
         let now = clock.now();
-        let last = now.monotonic_us >= spin_until;
-        if last {
-            bell.arm();
+        let first = task.step(now);
+        let Step::Wait(_) = first else { return first };
+        let spin_until = now.monotonic_us + if self.long { 0 } else { SPIN_US };
+        loop {
+            let now = clock.now();
+            let last = now.monotonic_us >= spin_until;
+            if last {
+                bell.arm();
+            }
+            let step = task.step(now);
+            if !matches!(step, Step::Wait(_)) {
+                bell.disarm();
+                return step;
+            }
+            if last {
+                self.parked_us = now.monotonic_us;
+                return step;
+            }
+            std::hint::spin_loop();
         }
-        let step = task.step(now);
-        if !matches!(step, Step::Wait(_)) {
-            bell.disarm();
-            return step;
-        }
-        if last {
-            return step;
-        }
-        std::hint::spin_loop();
+    }
+
+    /// The host is awake again.
+    fn woke(&mut self, clock: &Clock) {
+        self.long = clock.now().monotonic_us - self.parked_us > 2 * SPIN_US;
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use super::{Bell, Clock, Placement, Step, Task, step_or_sleep};
+use super::{Bell, Clock, Idle, Placement, Step, Task};
 
 pub(super) fn start<T: Task + 'static>(
     placement: Placement,
@@ -20,14 +20,16 @@ pub(super) fn start<T: Task + 'static>(
 }
 
 fn run<T: Task>(task: &mut T, clock: &Clock, bell: &Bell) {
+    let mut idle = Idle::default();
     loop {
-        match step_or_sleep(task, clock, bell) {
+        match idle.step(task, clock, bell) {
             Step::Again => {}
             Step::Wait(until_us) => {
                 let wait =
                     until_us.map(|us| Duration::from_micros(us.saturating_sub(clock.now().monotonic_us)));
                 park(bell, wait);
                 bell.disarm();
+                idle.woke(clock);
             }
             Step::Done => return,
         }
