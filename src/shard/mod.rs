@@ -3,9 +3,12 @@
 //! [`launch()`] builds the shards and the writer from a plan and starts their threads; [`step`] is the synchronous core
 //! of a shard; [`writer`] takes the shards' output in the order of the input.
 
+mod assemble;
 mod launch;
 mod outlet;
 mod quarantine;
+#[cfg(test)]
+mod simulation;
 mod stage;
 mod step;
 mod writer;
