@@ -3,7 +3,7 @@
 use crate::codec::Encode;
 use crate::exchange::{LaneSender, Outbox};
 use crate::metric::ShardMetrics;
-use crate::record::{Batch, Segment};
+use crate::record::Batch;
 use crate::sink::RowSink;
 use crate::time::Now;
 
@@ -86,9 +86,4 @@ impl Outlet {
         }
         metrics.rows_out.add(batch.len() as u64);
     }
-}
-
-/// Whether the batch ends its lane.
-pub fn is_last(batch: &Batch) -> bool {
-    batch.segments.last().is_some_and(|segment| segment.number == Segment::LAST)
 }
