@@ -30,7 +30,6 @@ mod translate;
 mod typed;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
@@ -184,20 +183,8 @@ impl Expr {
         Ok(Self::new(cast::cast(typed, to, false)?, paths, uses_clock))
     }
 
-    /// The values over a batch of the schema it was compiled for. The present time, if it is asked for, is read from
-    /// the machine's clock; where time is an argument, use [`Expr::evaluate_at`].
-    #[must_use]
-    pub fn evaluate(&self, rows: &RecordBatch) -> Evaluated {
-        let wall_ms = if self.uses_clock {
-            let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
-        } else {
-            0
-        };
-        self.evaluate_at(rows, wall_ms)
-    }
-
-    /// The values over a batch, `wall_ms` milliseconds after 1970-01-01T00:00:00Z.
+    /// The values over a batch of the schema it was compiled for, at a present time of `wall_ms` milliseconds after
+    /// 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn evaluate_at(&self, rows: &RecordBatch, wall_ms: i64) -> Evaluated {
         if self.uses_clock {
