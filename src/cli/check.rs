@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::Exit;
 use super::load::{load, show};
+use super::{Exit, say};
 use crate::yaml::{NoEnvironment, render_github, render_json};
 
 /// Arguments of `check`.
@@ -33,7 +33,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
         let loaded = match load(path, &arguments.overrides, &NoEnvironment) {
             Ok(loaded) => loaded,
             Err(error) => {
-                eprintln!("error: {error}");
+                say(format_args!("error: {error}"));
                 failed = true;
                 continue;
             }
@@ -43,7 +43,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
             Format::Text => {
                 show(&loaded.documents, &loaded.problems);
                 if !loaded.problems.has_errors() {
-                    eprintln!("{path}: ok");
+                    say(format_args!("{path}: ok"));
                 }
             }
             Format::Json => print!("{}", render_json(&loaded.documents, &loaded.problems)),

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::Exit;
 use super::load::{load, show};
+use super::{Exit, say};
 use crate::plan::explain;
 use crate::yaml::ProcessEnvironment;
 
@@ -22,7 +22,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
     let loaded = match load(&arguments.file, &arguments.overrides, &ProcessEnvironment) {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             return Exit::Config;
         }
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Exit;
+use super::{Exit, say};
 use crate::io::Clock;
 use crate::record::text::parse_timestamp;
 use crate::source::nexmark::write::{self, Options, WriteError, write_events, write_file};
@@ -65,7 +65,7 @@ pub(super) fn main(arguments: Arguments) -> Exit {
     let options = match options(&nexmark) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             return Exit::Config;
         }
     };
@@ -86,7 +86,7 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         Err(error) => {
             let cause =
                 std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            eprintln!("error: failed to {error}{cause}");
+            say(format_args!("error: failed to {error}{cause}"));
             Exit::Disk
         }
     }

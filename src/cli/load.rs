@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use super::say;
 use crate::config;
 use crate::error::Problems;
 use crate::plan::{Plan, plan};
@@ -40,6 +41,6 @@ pub(super) fn load(
 pub(super) fn show(documents: &Documents, problems: &Problems) {
     if !problems.all().is_empty() {
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        eprintln!("{}", render(documents, problems, color).trim_end());
+        say(render(documents, problems, color).trim_end());
     }
 }

@@ -63,3 +63,10 @@ pub fn main() -> Exit {
         Verb::Completions(arguments) => completions::main(&arguments),
     }
 }
+
+/// Writes a line to stderr. Where that is gone or full the line is lost: what a run comes to does not depend on who
+/// listens.
+fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    drop(writeln!(std::io::stderr(), "{line}"));
+}

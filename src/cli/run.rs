@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use hdrhistogram::Histogram;
 
-use super::Exit;
 use super::load::{load, show};
+use super::{Exit, say};
 use crate::io::{Clock, Mode, available_cpus, probe_io_uring};
 use crate::ops::breaker::Breaker;
 use crate::ops::notify::notify;
@@ -16,7 +16,7 @@ use crate::ops::progress::{Progress, Totals, latency_table, summary};
 use crate::ops::signals;
 use crate::ops::state_dir::{StateDir, StateDirError};
 use crate::plan::Plan;
-use crate::shard::{Event, LaunchError, Running, Settings, WriterError, launch};
+use crate::shard::{Event, LaunchError, QuarantineError, Running, Settings, WriterError, launch};
 use crate::sink::SinkError;
 use crate::yaml::ProcessEnvironment;
 
@@ -51,6 +51,8 @@ enum Io {
 const TICK: Duration = Duration::from_millis(100);
 /// How long the writer gets to take unfinished output back.
 const ABORT_TICKS: u32 = 100;
+/// The same after a second signal, which asks to stop at once: the writer may be held up by whoever reads its output.
+const ABORT_TICKS_SIGNAL: u32 = 10;
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
     let loaded = match load(&arguments.file, &arguments.overrides, &ProcessEnvironment) {
@@ -70,7 +72,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
 }
 
 fn fail(exit: Exit, error: &str) -> Exit {
-    eprintln!("error: {error}");
+    say(format_args!("error: {error}"));
     exit
 }
 
@@ -108,7 +110,7 @@ fn mode(io: Io) -> Result<Mode, (Exit, String)> {
         (Ok(()), _) => Ok(Mode::Uring),
         (Err(cause), Io::Uring) => Err((Exit::Unavailable, format!("{cause}; run with --io threads"))),
         (Err(cause), _) => {
-            eprintln!("warning: {cause}; running on plain threads (--io threads)");
+            say(format_args!("warning: {cause}; running on plain threads (--io threads)"));
             Ok(Mode::Threads)
         }
     }
@@ -161,9 +163,11 @@ impl<'a> Watch<'a> {
                     self.fail(Exit::Bug, "all threads have ended".to_owned());
                 }
             }
-            if self.failed.is_some() {
+            if let Some((exit, _)) = &self.failed {
+                let ticks_max =
+                    if matches!(exit, Exit::Signal(_)) { ABORT_TICKS_SIGNAL } else { ABORT_TICKS };
                 ticks_since_abort += 1;
-                if ticks_since_abort > ABORT_TICKS {
+                if ticks_since_abort > ticks_max {
                     return self.end(None);
                 }
             }
@@ -247,32 +251,37 @@ impl<'a> Watch<'a> {
 
     fn end(mut self, outcome: Option<Result<(), WriterError>>) -> Exit {
         self.progress.clear();
+        if matches!((&outcome, &self.failed), (Some(Ok(())), Some((Exit::Signal(_), _)))) {
+            // The second signal came when the output was already becoming visible: the run has succeeded.
+            self.failed = None;
+        }
         if let Some(Err(error)) = outcome {
             let exit = match &error {
                 WriterError::Sink(SinkError::Closed(_)) => Exit::Done,
+                WriterError::Quarantine(QuarantineError::Full { .. }) => Exit::BadData,
                 _ => Exit::Disk,
             };
             self.failed.get_or_insert((exit, error.to_string()));
         }
         let quarantine = self.quarantine.take().map(|path| path.display().to_string());
         let elapsed_us = self.clock.now().monotonic_us;
-        eprint!("{}", summary(&self.running.metrics, elapsed_us, quarantine.as_deref()));
+        say(summary(&self.running.metrics, elapsed_us, quarantine.as_deref()).trim_end());
         if let Some(latencies_us) = &self.latencies_us {
-            eprint!("{}", latency_table(latencies_us));
+            say(latency_table(latencies_us).trim_end());
         }
         if let Some((exit, what)) = self.failed {
             let word = if exit == Exit::Done { "note" } else { "error" };
-            eprintln!("{word}: {what}");
+            say(format_args!("{word}: {what}"));
             return exit;
         }
         let open = Totals::of(&self.running.metrics).groups;
         if self.draining {
-            eprintln!("drained by a signal: what was read is written, the rest of the input is not");
+            say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
             if open > 0 {
-                eprintln!(
+                say(format_args!(
                     "note: {open} groups of windows that had not ended were not written ({})",
                     self.plan.name
-                );
+                ));
             }
         }
         Exit::Done

@@ -40,7 +40,6 @@ pub use evaluate::Evaluated;
 pub use functions::{FunctionDoc, functions};
 pub use place::{compile_at, report};
 
-use crate::io::Clock;
 use crate::record::{Schema, SqlType};
 use aggregate::Aggregation;
 use parse::Source;
@@ -184,15 +183,8 @@ impl Expr {
         Ok(Self::new(cast::cast(typed, to, false)?, paths, uses_clock))
     }
 
-    /// The values over a batch of the schema it was compiled for. The present time, if it is asked for, is read from
-    /// the machine's clock; where time is an argument, use [`Expr::evaluate_at`].
-    #[must_use]
-    pub fn evaluate(&self, rows: &RecordBatch) -> Evaluated {
-        let wall_ms = if self.uses_clock { Clock::start().now().wall_us.div_euclid(1000) } else { 0 };
-        self.evaluate_at(rows, wall_ms)
-    }
-
-    /// The values over a batch, `wall_ms` milliseconds after 1970-01-01T00:00:00Z.
+    /// The values over a batch of the schema it was compiled for, at a present time of `wall_ms` milliseconds after
+    /// 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn evaluate_at(&self, rows: &RecordBatch, wall_ms: i64) -> Evaluated {
         if self.uses_clock {

@@ -92,8 +92,10 @@ impl Idle {
     fn step<T: Task>(&mut self, task: &mut T, clock: &Clock, bell: &Bell) -> Step {
         let now = clock.now();
         let first = task.step(now);
-        let Step::Wait(_) = first else { return first };
-        let spin_until = now.monotonic_us + if self.long { 0 } else { SPIN_US };
+        let Step::Wait(until_us) = first else { return first };
+        // A task that names a time is at rest until then.
+        let spins = !self.long && until_us.is_none();
+        let spin_until = now.monotonic_us + if spins { SPIN_US } else { 0 };
         loop {
             let now = clock.now();
             let last = now.monotonic_us >= spin_until;

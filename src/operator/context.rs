@@ -9,6 +9,8 @@ use crate::record::{BadRecord, Batch, Schema};
 /// Collects what happens beside the rows; the shard empties it after every step.
 #[derive(Debug, Default)]
 pub struct Context {
+    /// The time of the step, milliseconds of wall time; set by the shard before it steps a stage.
+    pub wall_ms: i64,
     /// Rows that go to quarantine.
     pub rejected: Vec<BadRecord>,
     /// How many rows were dropped because their window had fired.

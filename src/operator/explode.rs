@@ -1,8 +1,6 @@
 //! `explode`: one row per element of an array (SQL's UNNEST). A row whose array is empty or NULL makes no row.
 
-use std::collections::VecDeque;
-
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, UInt32Array};
 
 use super::drop::{exists, unknown_column};
 use super::{Build, Context, Flow, Operator, Part, Resolved, Step, Verb};
@@ -66,7 +64,7 @@ impl Step for Declared {
         let schema = Schema::new(columns);
         let output = Flow { schema: schema.clone(), ..input.clone() };
         let build = Build::new(format!("explode {}", self.column), move || {
-            Box::new(Explode { column: index, schema: schema.clone(), ready: VecDeque::new() })
+            Box::new(Explode { column: index, schema: schema.clone(), work: None })
         });
         let column = self.column.clone();
         Some(Resolved {
@@ -84,40 +82,103 @@ impl Step for Declared {
 struct Explode {
     column: usize,
     schema: Schema,
-    ready: VecDeque<Batch>,
+    work: Option<Work>,
+}
+
+/// The bytes that one batch of output may repeat, so that no column outgrows its offsets.
+const REPEATED_BYTES_MAX: usize = 64 << 20;
+/// Rows of a batch are measured one by one only where the largest possible one, repeated, could exceed this.
+const UNMEASURED_BYTES_MAX: usize = 1 << 30;
+
+/// A batch of input and how far it has been worked off.
+struct Work {
+    lists: ListArray,
+    /// The input without the arrays, which are not to be repeated.
+    rest: Batch,
+    measured: bool,
+    segment: usize,
+    /// How many rows of the segment, and how many elements of the row behind them, are done.
+    rows_done: u32,
+    elements_done: i32,
+    row: usize,
 }
 
 impl Operator for Explode {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        let lists = batch.rows.column(self.column).as_list::<i32>();
-        let offsets = lists.value_offsets();
-        let mut piece = Piece::default();
-        let mut row = 0_usize;
-        for segment in &batch.segments {
-            let mut open = Segment { rows: 0, end: None, ..*segment };
-            for _ in 0..segment.rows {
-                let elements = if lists.is_null(row) { 0..0 } else { offsets[row]..offsets[row + 1] };
-                for element in elements {
-                    piece.rows.push(u32::try_from(row).expect("a batch is far below 4 G rows"));
-                    piece.elements.push(u32::try_from(element).expect("offsets are not negative"));
-                    open.rows += 1;
-                    if piece.rows.len() == Batch::ROWS_MAX {
-                        piece.segments.push(open);
-                        open.rows = 0;
-                        let full = std::mem::take(&mut piece);
-                        self.ready.push_back(full.batch(&batch, lists.values(), self.column, &self.schema));
-                    }
-                }
-                row += 1;
-            }
-            piece.segments.push(Segment { end: segment.end, ..open });
-        }
-        self.ready.push_back(piece.batch(&batch, lists.values(), self.column, &self.schema));
+        let lists = batch.rows.column(self.column).as_list::<i32>().clone();
+        let others: Vec<usize> =
+            (0..batch.rows.num_columns()).filter(|index| *index != self.column).collect();
+        let rows = batch.rows.project(&others).expect("the columns are there");
+        let bytes: usize = rows.columns().iter().map(|column| column.get_buffer_memory_size()).sum();
+        let measured = bytes.saturating_mul(Batch::ROWS_MAX) > UNMEASURED_BYTES_MAX;
+        let rest = batch.with_rows(rows);
+        self.work = Some(Work { lists, rest, measured, segment: 0, rows_done: 0, elements_done: 0, row: 0 });
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {
-        self.ready.pop_front()
+        let mut work = self.work.take()?;
+        let (piece, is_last) = work.next();
+        let batch = piece.batch(&work, self.column, &self.schema);
+        if !is_last {
+            self.work = Some(work);
+        }
+        Some(batch)
     }
+}
+
+impl Work {
+    /// The next rows of output, and whether they are the last.
+    fn next(&mut self) -> (Piece, bool) {
+        let mut piece = Piece::default();
+        while let Some(segment) = self.rest.segments.get(self.segment).copied() {
+            let before = piece.rows.len();
+            let mut full = false;
+            while self.rows_done < segment.rows && !full {
+                full = !self.take_row(&mut piece);
+            }
+            let rows = u32::try_from(piece.rows.len() - before).expect("a batch is far below 4 G rows");
+            if full {
+                piece.segments.push(Segment { rows, end: None, ..segment });
+                return (piece, false);
+            }
+            piece.segments.push(Segment { rows, ..segment });
+            self.segment += 1;
+            self.rows_done = 0;
+        }
+        (piece, true)
+    }
+
+    /// Adds the elements of the current row; false if the piece is full before they are all in.
+    fn take_row(&mut self, piece: &mut Piece) -> bool {
+        let offsets = self.lists.value_offsets();
+        let end = offsets[self.row + 1];
+        let mut element = offsets[self.row] + self.elements_done;
+        if self.lists.is_valid(self.row) && element < end {
+            let bytes = if self.measured { row_bytes(&self.rest.rows, self.row) } else { 0 };
+            while element < end {
+                let full = piece.rows.len() == Batch::ROWS_MAX
+                    || piece.bytes.saturating_add(bytes) > REPEATED_BYTES_MAX && !piece.rows.is_empty();
+                if full {
+                    self.elements_done = element - offsets[self.row];
+                    return false;
+                }
+                piece.bytes = piece.bytes.saturating_add(bytes);
+                piece.rows.push(u32::try_from(self.row).expect("a batch is far below 4 G rows"));
+                piece.elements.push(u32::try_from(element).expect("offsets are not negative"));
+                element += 1;
+            }
+        }
+        self.elements_done = 0;
+        self.row += 1;
+        self.rows_done += 1;
+        true
+    }
+}
+
+/// How many bytes a row has, about.
+fn row_bytes(rows: &RecordBatch, row: usize) -> usize {
+    let bytes = |column: &ArrayRef| column.slice(row, 1).to_data().get_slice_memory_size().unwrap_or(0);
+    rows.columns().iter().map(bytes).sum()
 }
 
 /// The rows of one batch of output: which row of the input each repeats, and which element it gets.
@@ -125,16 +186,17 @@ impl Operator for Explode {
 struct Piece {
     rows: Vec<u32>,
     elements: Vec<u32>,
+    bytes: usize,
     segments: Vec<Segment>,
 }
 
 impl Piece {
-    fn batch(self, input: &Batch, values: &ArrayRef, column: usize, schema: &Schema) -> Batch {
-        let element = arrow::compute::take(values, &UInt32Array::from(self.elements), None)
+    fn batch(self, work: &Work, column: usize, schema: &Schema) -> Batch {
+        let element = arrow::compute::take(work.lists.values(), &UInt32Array::from(self.elements), None)
             .expect("elements are inside the array");
-        let repeated = input.take(&UInt32Array::from(self.rows), self.segments);
+        let repeated = work.rest.take(&UInt32Array::from(self.rows), self.segments);
         let mut columns = repeated.rows.columns().to_vec();
-        columns[column] = element;
+        columns.insert(column, element);
         let rows =
             RecordBatch::try_new(schema.arrow().clone(), columns).expect("the element has the array's type");
         repeated.with_rows(rows)
@@ -143,7 +205,14 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
-    use super::super::verify::check;
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+    use arrow::datatypes::Int32Type;
+
+    use super::super::verify::{check, resolve_step};
+    use super::*;
+    use crate::record::parse_type;
 
     #[test]
     fn one_row_per_element() {
@@ -165,5 +234,37 @@ mod tests {
         let input = format!(r#"{{"price":1,"tags":[{}]}}"#, tags.join(","));
         let expect: Vec<String> = (0..5000).map(|n| format!(r#"{{"price":1,"tags":"{n}"}}"#)).collect();
         check("explode: tags", &[&input], &expect.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn batches_are_cut_by_rows_and_by_bytes_as_they_are_pulled() {
+        let schema = Schema::new(
+            [("text", "STRING"), ("tags", "ARRAY<INT>")]
+                .map(|(name, text)| Column::new(name, parse_type(text).unwrap().0, true))
+                .to_vec(),
+        );
+        let pulled = |text_bytes: usize, elements: i32| -> Vec<usize> {
+            let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(text_bytes)]));
+            let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some((0..elements).map(Some))]);
+            let rows = RecordBatch::try_new(schema.arrow().clone(), vec![text, Arc::new(lists)]).unwrap();
+            let build = operator_of("explode: tags", &schema);
+            let mut context = Context::default();
+            let mut explode = (build.build)();
+            explode.push(Batch::of_rows(rows, 0), &mut context);
+            std::iter::from_fn(|| explode.pull(&mut context)).map(|batch| batch.len()).collect()
+        };
+        assert_eq!(pulled(10, 2050), [1024, 1024, 2]);
+        assert_eq!(pulled(10, 1024), [1024]);
+        // Three gigabytes in one column would be more than its offsets can count.
+        let batches = pulled(3 << 20, 1024);
+        assert!(batches.iter().all(|rows| (1..=21).contains(rows)), "{batches:?}");
+        assert_eq!(batches.iter().sum::<usize>(), 1024);
+    }
+
+    fn operator_of(step: &str, schema: &Schema) -> Build {
+        match resolve_step(step, schema).parts.remove(0) {
+            Part::Operator(build) => build,
+            Part::Exchange { .. } => panic!("explode is one operator"),
+        }
     }
 }

@@ -21,8 +21,8 @@ pub(super) fn evaluate_all(
     batch: Batch,
     context: &mut Context,
 ) -> (Batch, Vec<ArrayRef>) {
-    let evaluated: Vec<Evaluated> =
-        expressions.iter().map(|expression| expression.evaluate(&batch.rows)).collect();
+    let evaluate = |expression: &&Expr| expression.evaluate_at(&batch.rows, context.wall_ms);
+    let evaluated: Vec<Evaluated> = expressions.iter().map(evaluate).collect();
     if evaluated.iter().all(|result| result.failed.is_empty()) {
         return (batch, evaluated.into_iter().map(|result| result.values).collect());
     }

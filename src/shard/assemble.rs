@@ -233,6 +233,7 @@ impl Recipe {
             metrics: parts.metrics,
             events: parts.events,
             ended: false,
+            last_words: None,
         }
     }
 

@@ -14,4 +14,5 @@ mod step;
 mod writer;
 
 pub use launch::{Event, LaunchError, Running, Settings, launch};
+pub use quarantine::QuarantineError;
 pub use writer::WriterError;

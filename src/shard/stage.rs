@@ -40,6 +40,7 @@ impl KeyedStage {
 
     /// Moves at most one batch.
     pub fn step(&mut self, now: Now, metrics: &ShardMetrics) -> Progress {
+        self.chain.context.wall_ms = now.wall_ms();
         let offered = self.outlet.offer();
         if !self.outlet.is_clear() {
             return if offered { Progress::Moved } else { Progress::Idle(None) };
@@ -111,6 +112,7 @@ impl SourceStage {
     ///
     /// If the input cannot be read any further.
     pub fn step(&mut self, now: Now, metrics: &ShardMetrics) -> Result<Progress, SourceError> {
+        self.chain.context.wall_ms = now.wall_ms();
         let offered = self.outlet.offer();
         if !self.outlet.is_clear() {
             return Ok(if offered { Progress::Moved } else { Progress::Idle(None) });

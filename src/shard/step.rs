@@ -36,12 +36,14 @@ pub struct Shard {
     pub events: Sender<Event>,
     /// Set once the shard has ended.
     pub ended: bool,
+    /// What the control plane is told once the quarantine's lane is clear.
+    pub last_words: Option<Event>,
 }
 
 impl Task for Shard {
     fn step(&mut self, now: Now) -> Step {
         if self.ended {
-            return Step::Done;
+            return self.finish();
         }
         match self.try_step(now) {
             Ok(Progress::Moved) => Step::Again,
@@ -125,12 +127,25 @@ impl Shard {
         }
     }
 
-    /// Ends the shard: the quarantine's lane is closed and the control plane is told.
+    /// Ends the shard: the quarantine's lane is closed, and then the control plane is told.
     fn end(&mut self, event: Event) -> Step {
         self.ended = true;
+        self.last_words = Some(event);
         self.quarantine.send(None);
-        // The control plane is gone only when the process ends.
-        drop(self.events.send(event));
+        self.finish()
+    }
+
+    /// Stays until the lane has taken all bad records and its end: the writer waits for them, and what a shard that is
+    /// gone had not handed over would be lost.
+    fn finish(&mut self) -> Step {
+        self.quarantine.offer();
+        if !self.quarantine.is_clear() {
+            return Step::Wait(None);
+        }
+        if let Some(event) = self.last_words.take() {
+            // The control plane is gone only when the process ends.
+            drop(self.events.send(event));
+        }
         Step::Done
     }
 }

@@ -117,7 +117,11 @@ impl Task for Writer {
             return Step::Done;
         }
         if self.verdict.is(Verdict::ABANDON) {
-            return self.end(None);
+            // Bad records are kept whatever becomes of the output: they may be why the run has failed.
+            return match self.take_rejected(now) {
+                Ok(_) => self.end(None),
+                Err(error) => self.end(Some(Err(error.into()))),
+            };
         }
         match self.try_step(now) {
             Ok(Step::Done) if self.verdict.is(Verdict::COMMIT) => self.end(Some(Ok(()))),
@@ -144,6 +148,25 @@ impl Writer {
                 moved = true;
             }
         }
+        moved |= self.take_rejected(now)?;
+        if moved {
+            self.dirty = true;
+            return Ok(Step::Again);
+        }
+        if std::mem::take(&mut self.dirty) {
+            self.quarantine.flush()?;
+            if let Some(encoded) = &mut self.encoded {
+                encoded.output.flush()?;
+            }
+            return Ok(Step::Again);
+        }
+        let done = self.rejected.is_empty() && self.encoded.as_ref().is_none_or(Encoded::is_done);
+        Ok(if done { Step::Done } else { Step::Wait(None) })
+    }
+
+    /// Keeps the bad records that have arrived. Returns whether there were any.
+    fn take_rejected(&mut self, now: Now) -> Result<bool, QuarantineError> {
+        let mut moved = false;
         let mut open = Vec::with_capacity(self.rejected.len());
         for mut lane in std::mem::take(&mut self.rejected) {
             let mut ended = false;
@@ -159,19 +182,7 @@ impl Writer {
             }
         }
         self.rejected = open;
-        if moved {
-            self.dirty = true;
-            return Ok(Step::Again);
-        }
-        if std::mem::take(&mut self.dirty) {
-            self.quarantine.flush()?;
-            if let Some(encoded) = &mut self.encoded {
-                encoded.output.flush()?;
-            }
-            return Ok(Step::Again);
-        }
-        let done = self.rejected.is_empty() && self.encoded.as_ref().is_none_or(Encoded::is_done);
-        Ok(if done { Step::Done } else { Step::Wait(None) })
+        Ok(moved)
     }
 
     /// Makes the output visible, or takes it back, and tells the control plane.

@@ -15,6 +15,7 @@ use crate::error::{Problem, Problems};
 use crate::expr::{Expr, compile_at};
 use crate::record::text::parse_timestamp;
 use crate::record::{BadRecord, Column, Schema, SqlType};
+use crate::time::Now;
 use crate::yaml::{Fields, Key, Node};
 
 /// The entry in the registry.
@@ -140,7 +141,7 @@ impl Source for Declared {
             base: base_schema(),
             output: opening.columns.clone(),
         };
-        let make: Make = Arc::new(move |from, count| recipe.rows(from, count));
+        let make: Make = Arc::new(move |from, count, now| recipe.rows(from, count, now));
         Ok(paced::open("generator", self.rows, &make, opening))
     }
 }
@@ -158,13 +159,13 @@ struct Recipe {
 }
 
 impl Recipe {
-    fn rows(&self, from: u64, count: usize) -> (RecordBatch, Vec<BadRecord>) {
+    fn rows(&self, from: u64, count: usize, now: Now) -> (RecordBatch, Vec<BadRecord>) {
         let base = self.base_rows(from, count);
         let mut failed: Vec<(u32, String)> = Vec::new();
         let columns = self.output.columns().iter().map(|column| -> ArrayRef {
             match self.columns.iter().find(|(name, _)| *name == column.name) {
                 Some((_, expression)) => {
-                    let mut evaluated = expression.evaluate(&base);
+                    let mut evaluated = expression.evaluate_at(&base, now.wall_ms());
                     failed.append(&mut evaluated.failed);
                     evaluated.values
                 }

@@ -148,7 +148,8 @@ fn bad_record(origin: &Origin, row: usize, error: &'static str, message: String)
 
 /// Sets the batch's event times; rows without a usable one are taken out and sent to `rejected`.
 fn stamp(batch: Batch, time: &TimeOf, piece: &Piece, rejected: &mut Vec<BadRecord>) -> Batch {
-    let evaluated = time.expression.evaluate(&batch.rows);
+    // Event time never comes from the clock: such an expression is refused where it is declared.
+    let evaluated = time.expression.evaluate_at(&batch.rows, 0);
     let times = milliseconds(&evaluated.values);
     let mut reasons: Vec<Option<(&'static str, String)>> = vec![None; batch.len()];
     for (row, message) in evaluated.failed {

@@ -68,7 +68,7 @@ impl Source for Declared {
     fn open(&self, opening: &Opening) -> Result<Opened, SourceError> {
         let (generator, columns) = (self.generator.clone(), opening.columns.clone());
         let order = Shuffle::new(generator.config().seed, self.shuffle, self.rows.total.unwrap_or(u64::MAX));
-        let make: Make = Arc::new(move |from, count| {
+        let make: Make = Arc::new(move |from, count, _| {
             let numbers = (from..from + count as u64).map(|position| order.order(position));
             (generator.rows_of(numbers, &columns), Vec::new())
         });

@@ -8,8 +8,8 @@ use super::{Content, Extent, Opened, Opening, Piece, Polled, Reader, SourceError
 use crate::record::{BadRecord, Batch};
 use crate::time::Now;
 
-/// Makes the rows `from..from + count` of a source, and says which of them could not be made.
-pub(super) type Make = Arc<dyn Fn(u64, usize) -> (RecordBatch, Vec<BadRecord>) + Send + Sync>;
+/// Makes the rows `from..from + count` of a source at a time, and says which of them could not be made.
+pub(super) type Make = Arc<dyn Fn(u64, usize, Now) -> (RecordBatch, Vec<BadRecord>) + Send + Sync>;
 
 /// How many rows there are, and when.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ impl Reader for RowReader {
                 return Ok(Polled::Wait(Some(due_us)));
             }
         }
-        let (rows, rejected) = (self.make)(from, usize::try_from(count).expect("a piece is one batch"));
+        let (rows, rejected) = (self.make)(from, usize::try_from(count).expect("a piece is one batch"), now);
         let number = self.next;
         self.next += self.shards;
         Ok(Polled::Piece(Piece {

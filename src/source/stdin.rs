@@ -33,6 +33,10 @@ pub(super) const KIND: Kind = Kind {
 
 /// How many chunks may wait for a shard.
 const WAITING_MAX: usize = 4;
+/// No wait at all.
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// How often the reading thread looks whether it should stop, while there is nothing to read.
+const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// How long the reading thread sleeps when a shard is behind.
 const BACK_OFF: Duration = Duration::from_micros(500);
 
@@ -54,11 +58,12 @@ impl Source for Stdin {
         for _ in 0..shards {
             let (sender, receiver) = RingBuffer::new(WAITING_MAX);
             rings.push(sender);
-            let reader = StdinReader { receiver, stop: opening.stop.clone() };
+            let reader = StdinReader { receiver };
             readers.push(Box::new(reader) as Box<dyn Reader + Send>);
         }
         let bells = opening.bells.clone();
-        let dealer = Dealer { rings, bells, clock: Clock::start(), state: State::default() };
+        let stop = opening.stop.clone();
+        let dealer = Dealer { rings, bells, clock: Clock::start(), stop, state: State::default() };
         thread::Builder::new()
             .name("stdin".to_owned())
             .spawn(move || dealer.run())
@@ -72,13 +77,12 @@ type Dealt = Result<Piece, SourceError>;
 
 struct StdinReader {
     receiver: Consumer<Dealt>,
-    stop: Stop,
 }
 
 impl Reader for StdinReader {
     fn poll(&mut self, _: Now) -> Result<Polled, SourceError> {
         // Asked before looking, so that nothing that was sent before the end is missed.
-        let ended = self.receiver.is_abandoned() || self.stop.is_raised();
+        let ended = self.receiver.is_abandoned();
         match self.receiver.pop() {
             Ok(piece) => piece.map(Polled::Piece),
             Err(_) if ended => Ok(Polled::End),
@@ -92,6 +96,7 @@ struct Dealer {
     rings: Vec<Producer<Dealt>>,
     bells: Vec<Arc<Bell>>,
     clock: Clock,
+    stop: Stop,
     state: State,
 }
 
@@ -113,6 +118,14 @@ impl Dealer {
     fn run(mut self) {
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
+            // The dealer alone ends the shards' input, so that what has been worked off at a drain is the beginning of
+            // the input, without gaps; and it does so however fast the input comes.
+            if self.stop.is_raised() {
+                return self.hang_up();
+            }
+            if !is_ready(&LOOK_EVERY) {
+                continue;
+            }
             let count = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
                 Ok(count) => count,
                 Err(rustix::io::Errno::INTR) => continue,
@@ -120,7 +133,7 @@ impl Dealer {
             };
             let ended = count == 0;
             self.state.carried.extend_from_slice(&buffer[..count]);
-            if !ended && self.state.carried.len() < CHUNK_BYTES && more_is_ready() {
+            if !ended && self.state.carried.len() < CHUNK_BYTES && is_ready(&AT_ONCE) {
                 continue;
             }
             let arrived_ms = self.clock.now().wall_ms();
@@ -220,12 +233,15 @@ impl State {
     }
 }
 
-/// Whether a read would return at once.
-fn more_is_ready() -> bool {
+/// Whether a read would return at once, now or within `wait`.
+fn is_ready(wait: &Timespec) -> bool {
     let stdin = rustix::stdio::stdin();
     let mut descriptors = [PollFd::new(&stdin, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(poll(&mut descriptors, Some(&now)), Ok(ready) if ready > 0)
+    match poll(&mut descriptors, Some(wait)) {
+        Ok(ready) => ready > 0,
+        // What cannot be waited for is read, and that tells why; an interrupted wait is begun again.
+        Err(error) => error != rustix::io::Errno::INTR,
+    }
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ pub(super) fn shown(expr: &Expr, rows: &RecordBatch) -> Vec<String> {
         Some(schema) => {
             let cast = compile("CAST(v AS STRING)", &schema).unwrap();
             let batch = RecordBatch::try_new(schema.arrow().clone(), vec![evaluated.values.clone()]).unwrap();
-            let texts = cast.evaluate(&batch).values;
+            let texts = cast.evaluate_at(&batch, 0).values;
             let texts = arrow::array::AsArray::as_string::<i32>(&texts).clone();
             texts.iter().map(|text| text.unwrap_or("NULL").to_owned()).collect()
         }
