@@ -175,7 +175,10 @@ impl Watched {
                 self.taken.push(line);
                 self.taken.last().expect("just pushed").trim_end_matches('\n').to_owned()
             }
-            Err(error) => panic!("no line came: {error}; {:?}", self.stop()),
+            Err(error) => {
+                let last = self.taken.last().cloned();
+                panic!("no line came after {last:?}: {error}; {}", self.stop().stderr)
+            }
         }
     }
 
