@@ -1,0 +1,368 @@
+//! Ten thousand damaged inputs, none of which may end in a panic: pipeline files through the reading and planning of
+//! them, and records through the decoder. What is wrong with a file has to be told with a place inside of it.
+//!
+//! Every input has a number, from which it is made. `FUZZ_SEED=number cargo test --test fuzz` makes that one alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use fastrand::Rng;
+use millstream::codec::framing::frame_lines;
+use millstream::codec::json;
+use millstream::config;
+use millstream::plan::{explain, plan};
+use millstream::record::{Column, Schema, parse_type};
+use millstream::yaml::{render, render_github, render_json};
+
+const FILES: u64 = 6000;
+const RECORDS: u64 = 4000;
+
+/// A pipeline with every verb, and with what else a file can say.
+const ALL_VERBS: &str = r#"millstream: 1
+name: all-verbs
+source:
+  stdin:
+  format: { json: {} }
+  schema:
+    id: BIGINT NOT NULL
+    price: DECIMAL(12, 2)
+    tags: ARRAY<ROW<k STRING, v DOUBLE>>
+    m: MAP<STRING, INT>
+    "at": TIMESTAMP_LTZ(3)
+  event_time: { column: "at", out_of_order: 1m30s, idle_after: 30s, max_future: 5m }
+  bad_record: { stop_above: 5% per 1m, limit: 1GiB }
+steps:
+  - filter: price > 0.5 AND tags IS NOT NULL OR id BETWEEN 3 AND 7
+  - explode: { column: tags, as: tag }
+  - set: { price: price * 1.19, length: "CHAR_LENGTH(UPPER(tag.k))" }
+  - rename: { length: size }
+  - drop: [m]
+  - aggregate:
+      name: sums
+      by: { bucket: "MOD(id, 10)", k: tag.k }
+      window: { tumbling: 10s, offset: 1s }
+      select: { n: COUNT(*), total: SUM(price) FILTER (WHERE size > 1), share: SUM(tag.v) / COUNT(tag.v) }
+  - select: { "*": , text: "CASE WHEN n > 3 THEN 'many' ELSE CAST(n AS STRING) END" }
+sink:
+  file: { path: "${OUT:-out.ndjson}", append: true }
+  format: json
+run: { cores: 4, state_dir: state, time_zone: UTC }
+"#;
+
+const GENERATOR: &str = r#"millstream: 1
+name: made
+source:
+  generator: { rows: 100, rate: 10 per 1s, seed: 4, start: 2026-01-01T00:00:00Z, step: 5ms, columns: { u: u1 * 3, k: "CONCAT('u', CAST(n % 50 AS STRING))", t: at } }
+  event_time: { column: t }
+steps:
+  - aggregate: { name: a, window: { tumbling: 1s }, select: { x: MAX(u), y: AVG(u) } }
+sink: { blackhole: { latency_from: window_end } }
+"#;
+
+/// Words that mean something in a pipeline file, to be put where they do not belong.
+const WORDS: &[&str] = &[
+    "filter",
+    "select",
+    "aggregate",
+    "explode",
+    "window",
+    "tumbling",
+    "by",
+    "source",
+    "sink",
+    "json",
+    "schema",
+    "file",
+    "NULL",
+    "BIGINT",
+    "ROW<a INT>",
+    "ARRAY<>",
+    "COUNT(*)",
+    "SUM(",
+    "(((((((((",
+    "'",
+    "\"",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ": ",
+    "- ",
+    "#",
+    "|",
+    ">",
+    "&a",
+    "*a",
+    "!!int",
+    "<<",
+    "${X",
+    "${X:-1}",
+    "${X:?no}",
+    "$$",
+    "0",
+    "-1",
+    "1e999",
+    "99999999999999999999999999999999999999999",
+    "0.1",
+    "10s",
+    "9999999999d",
+    "1%",
+    "é",
+    "\u{1F600}",
+    "\u{feff}",
+    "\u{0}",
+    "\t",
+    "\r\n",
+    "\n",
+    "---",
+    "...",
+    "CASE WHEN",
+    "CAST(1 AS",
+    "INTERVAL '1' DAY",
+    "DATE '2026-13-01'",
+    "a.b.c",
+    "a[0]",
+    "`x`",
+    "--",
+    "/*",
+    "UNNEST",
+    "RAND()",
+    "NOW()",
+    "LIKE '%'",
+    "TIMESTAMP(12)",
+    "DECIMAL(99, 98)",
+];
+
+fn corpus() -> Vec<String> {
+    let mut texts = vec![ALL_VERBS.to_owned(), GENERATOR.to_owned()];
+    for folder in ["pipelines", "pipelines/nexmark"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut paths: Vec<_> =
+            fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        let files = paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+        texts.extend(files.map(|path| fs::read_to_string(path).expect("a pipeline")));
+    }
+    assert!(texts.len() >= 6, "{} pipelines", texts.len());
+    texts
+}
+
+/// Calls `check` with every number; a panic fails the test with the numbers that led to one.
+fn every(count: u64, check: impl Fn(u64)) {
+    let only = std::env::var("FUZZ_SEED").ok().map(|seed| seed.parse::<u64>().expect("a number"));
+    let seeds = only.map_or(0..count, |seed| seed..seed + 1);
+    let failed: Vec<u64> =
+        seeds.filter(|seed| catch_unwind(AssertUnwindSafe(|| check(*seed))).is_err()).collect();
+    assert!(failed.is_empty(), "run with FUZZ_SEED={} (of {failed:?})", failed[0]);
+}
+
+/// A stretch of a text that means something by itself: a word, a line, or any.
+fn stretch(bytes: &[u8], random: &mut Rng) -> std::ops::Range<usize> {
+    if bytes.is_empty() {
+        return 0..0;
+    }
+    let at = random.usize(0..bytes.len());
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let grow = |inside: &dyn Fn(u8) -> bool| {
+        let start = bytes[..at].iter().rposition(|byte| !inside(*byte)).map_or(0, |before| before + 1);
+        let end =
+            bytes[at..].iter().position(|byte| !inside(*byte)).map_or(bytes.len(), |length| at + length);
+        start..end
+    };
+    match random.u8(0..3) {
+        0 => grow(&is_word),
+        1 => grow(&|byte| byte != b'\n'),
+        _ => at..bytes.len().min(at + random.usize(0..20)),
+    }
+}
+
+fn damage(bytes: &mut Vec<u8>, words: &[&str], random: &mut Rng) {
+    let range = stretch(bytes, random);
+    match random.u8(0..7) {
+        0 if !bytes.is_empty() => {
+            let at = random.usize(0..bytes.len());
+            bytes[at] = random.u8(..);
+        }
+        1 => drop(bytes.drain(range)),
+        2 | 3 => {
+            let word = words[random.usize(0..words.len())];
+            drop(bytes.splice(range, word.bytes()));
+        }
+        4 => {
+            // One stretch in the place of another.
+            let other = bytes[stretch(bytes, random)].to_vec();
+            drop(bytes.splice(range, other));
+        }
+        5 => {
+            let copy = bytes[range.clone()].to_vec();
+            drop(bytes.splice(range.start..range.start, copy));
+        }
+        _ if random.u8(0..10) == 0 => bytes.truncate(range.start),
+        _ => {
+            let word = words[random.usize(0..words.len())];
+            drop(bytes.splice(range.start..range.start, word.bytes()));
+        }
+    }
+}
+
+/// Reads and plans a file, and looks at every problem. Whether there was none.
+fn read_and_plan(bytes: &[u8]) -> bool {
+    let environment = BTreeMap::new();
+    let outcome = config::read("fuzz.yaml", bytes, &[], &environment);
+    let mut problems = outcome.problems;
+    let planned = outcome.pipeline.and_then(|pipeline| plan(&pipeline, &mut problems));
+    for problem in problems.all() {
+        let (start, end) = (problem.at.start as usize, problem.at.end as usize);
+        let text = outcome.documents.text(problem.at.document);
+        assert!(start <= end && end <= text.len(), "{problem:?} is not inside of {} bytes", text.len());
+        assert!(text.is_char_boundary(start) && text.is_char_boundary(end), "{problem:?} cuts a character");
+        assert!(!problem.what.is_empty());
+    }
+    let shown = render(&outcome.documents, &problems, false);
+    assert_eq!(shown.is_empty(), problems.all().is_empty());
+    // The others show the same problems, each once.
+    let lines = render_json(&outcome.documents, &problems).lines().count();
+    assert_eq!(render_github(&outcome.documents, &problems).lines().count(), lines);
+    assert!(lines <= problems.all().len());
+    if let Some(plan) = &planned {
+        assert!(explain(plan).starts_with("pipeline "));
+    }
+    assert!(planned.is_some() || !problems.all().is_empty(), "it is refused without a word");
+    planned.is_some() && !problems.has_errors()
+}
+
+#[test]
+fn pipeline_files() {
+    let corpus = corpus();
+    for text in &corpus {
+        assert!(read_and_plan(text.as_bytes()), "an undamaged file plans:\n{text}");
+    }
+    every(FILES, |seed| {
+        let mut random = Rng::with_seed(seed);
+        let mut bytes = corpus[random.usize(0..corpus.len())].clone().into_bytes();
+        for _ in 0..random.usize(1..5) {
+            damage(&mut bytes, WORDS, &mut random);
+        }
+        read_and_plan(&bytes);
+    });
+}
+
+/// Schemas that records are decoded with: Nexmark's, and one with every type.
+fn schemas() -> Vec<Schema> {
+    let schema = |columns: &[(&str, &str)]| {
+        let column = |(name, text): &(&str, &str)| {
+            let (data_type, nullable) = parse_type(text).unwrap_or_else(|_| panic!("{text} is a type"));
+            Column::new(*name, data_type, nullable)
+        };
+        Schema::new(columns.iter().map(column).collect())
+    };
+    vec![
+        schema(&[
+            ("event_type", "INT NOT NULL"),
+            ("person", "ROW<id BIGINT, name STRING, dateTime TIMESTAMP(3), extra STRING>"),
+            ("auction", "ROW<id BIGINT, itemName STRING, initialBid BIGINT, dateTime TIMESTAMP(3)>"),
+            ("bid", "ROW<auction BIGINT, bidder BIGINT, price BIGINT, url STRING, dateTime TIMESTAMP(3)>"),
+        ]),
+        schema(&[
+            ("a", "BOOLEAN"),
+            ("b", "TINYINT"),
+            ("c", "FLOAT"),
+            ("d", "DECIMAL(10, 2)"),
+            ("e", "BYTES"),
+            ("f", "DATE"),
+            ("g", "TIME"),
+            ("h", "TIMESTAMP_LTZ(6)"),
+            ("i", "ARRAY<ROW<x INT, y ARRAY<STRING>>>"),
+            ("j", "MAP<STRING, DOUBLE>"),
+            ("k", "STRING NOT NULL"),
+        ]),
+    ]
+}
+
+const RECORD_WORDS: &[&str] = &[
+    "null",
+    "true",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    ":",
+    ",",
+    "\\",
+    "\\u",
+    "\\ud83d",
+    "\\udc00\\ud83d",
+    "\\u0000",
+    "1e400",
+    "-0",
+    "00",
+    "0.1e-999",
+    "18446744073709551616",
+    "-9223372036854775809",
+    "\n",
+    "\r",
+    "\t",
+    "\u{0}",
+    "\u{feff}",
+    "\"bid\":",
+    "\"event_type\":2,",
+    "\"price\":",
+    "é",
+    "\u{1F600}",
+    "[[[[[[[[[[[[[[[[[[[[",
+    "{\"a\":",
+    "\"k\":\"\"",
+    "2026-02-30T25:00:00",
+    "NaN",
+    "Infinity",
+    "//",
+    "/*",
+];
+
+const RECORDS_OF_ALL: &str = r#"{"event_type":2,"bid":{"auction":1010,"bidder":2001,"price":513916,"channel":"channel-4929","url":"https://example.com/?a=1&b=%20","dateTime":"2015-07-15T00:00:00.000","extra":"a\"b\\c\u00e9"}}
+{"event_type":0,"person":{"id":1000,"name":"vicky","dateTime":"2015-07-15T00:00:00.005","extra":"é 😀"},"bid":null}
+{"event_type":1,"auction":{"id":1,"itemName":"pc","initialBid":-5,"dateTime":"2015-07-15T00:00:00"}}
+{"a":true,"b":-128,"c":1.5e-3,"d":"12345678.90","e":"AAEC","f":"2026-02-28","g":"23:59:59","h":"2026-01-01T00:00:00.000001Z","i":[{"x":1,"y":["a",null]},null],"j":{"p":1,"q":2.5},"k":"x"}
+{ "k" : "y" , "j" : {} , "i" : [] , "d" : 0.10 }
+"#;
+
+#[test]
+fn records() {
+    let schemas = schemas();
+    let decode = |bytes: &[u8], schema: &Schema| {
+        let mut spans = Vec::new();
+        frame_lines(bytes, &mut spans);
+        let mut rejected = Vec::new();
+        let mut decoder = json::decoder(schema);
+        // Twice, because the decoder remembers what the last records looked like.
+        for _ in 0..2 {
+            rejected.clear();
+            let rows = decoder.decode(bytes, &spans, &mut rejected);
+            assert_eq!(rows.num_rows() + rejected.len(), spans.len(), "each record is a row or is rejected");
+            assert!(rejected.iter().all(|rejected| !rejected.reason.is_empty()));
+            assert!(rejected.windows(2).all(|pair| pair[0].record < pair[1].record), "in order, each once");
+            // What has been decoded can be written, as lines that can be read again.
+            let mut out = Vec::new();
+            json::encoder(schema).encode(&rows, &mut out);
+            let text = std::str::from_utf8(&out).expect("rows are written as UTF-8");
+            assert_eq!(text.lines().count(), rows.num_rows());
+        }
+        rejected.len()
+    };
+    assert_eq!(decode(RECORDS_OF_ALL.as_bytes(), &schemas[0]), 2, "the others are no events");
+    assert_eq!(decode(RECORDS_OF_ALL.as_bytes(), &schemas[1]), 3, "the events have no `k`");
+    every(RECORDS, |seed| {
+        let mut random = Rng::with_seed(seed);
+        let mut bytes = RECORDS_OF_ALL.as_bytes().to_vec();
+        for _ in 0..random.usize(1..12) {
+            damage(&mut bytes, RECORD_WORDS, &mut random);
+        }
+        for schema in &schemas {
+            decode(&bytes, schema);
+        }
+    });
+}
