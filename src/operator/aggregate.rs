@@ -50,7 +50,7 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     let window = match fields.take("window") {
         Some(window) => parse_window(window, problems),
         None => {
-            problems.push(Problem::error(fields.at(), "`aggregate` needs a `window`").help(
+            problems.push(Problem::error(at, "`aggregate` needs a `window`").help(
                 "write for instance window: { tumbling: 10s }; running aggregates are not in this version",
             ));
             None
@@ -86,7 +86,7 @@ fn keys(by: &Node, problems: &mut Problems) -> Vec<(Key, Node)> {
             }
             Some(text) => problems.push(
                 Problem::error(item.at, "a key that is an expression needs a name")
-                    .help(format!("write by: {{ name: {text} }}")),
+                    .help(format!("write by: {{ name: \"{text}\" }}")),
             ),
             None => problems.error(item.at, format!("`by` takes columns, not {}", item.kind())),
         }
@@ -139,8 +139,10 @@ impl Step for Declared {
         let codec = match codec {
             Ok(codec) => codec,
             Err(data_type) => {
+                let wrong = keys.iter().position(|(_, key)| *key.data_type() == data_type);
+                let at = wrong.map_or(self.at, |key| self.keys[key].1.at);
                 problems.push(
-                    Problem::error(self.at, format!("{data_type} cannot be a key"))
+                    Problem::error(at, format!("{data_type} cannot be a key"))
                         .help("group by its fields or elements"),
                 );
                 return None;

@@ -13,13 +13,18 @@ pub(super) const VERB: Verb = Verb {
     parse: |node, _, problems| {
         let names = node.list().map_or_else(|| vec![node], |items| items.iter().collect());
         let mut columns = Vec::new();
-        for item in names {
+        for item in &names {
             match item.expression() {
                 Some(name) => columns.push((name.to_owned(), item.at)),
                 None => {
                     problems.error(item.at, format!("`drop` takes names of columns, not {}", item.kind()));
                 }
             }
+        }
+        if names.is_empty() {
+            problems.push(
+                Problem::error(node.at, "`drop` names no column").help("write for instance drop: [channel]"),
+            );
         }
         (!columns.is_empty()).then(|| Box::new(Declared { columns }) as Box<dyn Step>)
     },

@@ -22,6 +22,12 @@ fn parse(node: &Node, _: Place, problems: &mut Problems) -> Option<Box<dyn Step>
     }
     let mut fields = Fields::of(node, "explode", problems);
     let column = fields.required("column", problems);
+    if let Some(column) = column.filter(|column| column.expression().is_none()) {
+        problems.push(
+            Problem::error(column.at, format!("`column` takes the name of a column, not {}", column.kind()))
+                .help("write for instance explode: { column: tags }"),
+        );
+    }
     let renamed = fields.text("as", problems).map(str::to_owned);
     fields.finish(problems);
     let column = column?;

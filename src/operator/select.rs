@@ -25,13 +25,11 @@ pub(super) fn named_expressions(
 ) -> Option<Vec<(Key, Node)>> {
     match node.map() {
         Some(entries) if !entries.is_empty() => Some(entries.to_vec()),
-        _ => {
+        found => {
+            let found = if found.is_some() { "an empty one" } else { node.kind() };
             problems.push(
-                Problem::error(
-                    node.at,
-                    format!("`{verb}` takes a map of names to expressions, not {}", node.kind()),
-                )
-                .help(format!("write for instance {verb}: {{ total: price * amount }}")),
+                Problem::error(node.at, format!("`{verb}` takes a map of names to expressions, not {found}"))
+                    .help(format!("write for instance {verb}: {{ total: price * amount }}")),
             );
             None
         }
