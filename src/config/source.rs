@@ -23,6 +23,8 @@ pub struct Source {
     pub event_time: Option<EventTime>,
     /// What becomes of records that cannot be read.
     pub bad_record: BadRecord,
+    /// Whether an option is written wrongly, which has been reported: what seems to be missing may be meant by it.
+    pub misread: bool,
 }
 
 /// The columns of a source.
@@ -105,9 +107,12 @@ pub(super) fn read(key: &Key, node: &Node, problems: &mut Problems) -> Option<So
     let bad_record = fields.entry("bad_record").map(|(key, node)| bad_record(key, node, problems));
     fields.not_yet("compression", "the input is not compressed in this version", problems);
     let component = Component::of_rest(&mut fields, "source", "`file: { path: … }` or `stdin:`", problems);
+    let unreadable = (format.is_none() && fields.entry("format").is_some())
+        || (schema.is_none() && fields.entry("schema").is_some());
+    let misread = unreadable || fields.rest().next().is_some();
     fields.finish(problems);
     let bad_record = bad_record.unwrap_or_default();
-    Some(Source { component: component?, at: key.at, format, schema, event_time, bad_record })
+    Some(Source { component: component?, at: key.at, format, schema, event_time, bad_record, misread })
 }
 
 fn schema(key: &Key, node: &Node, problems: &mut Problems) -> Option<DeclaredSchema> {

@@ -115,12 +115,18 @@ impl Translator<'_> {
             let help = "FILTER belongs to aggregates such as COUNT and SUM";
             return self.refuse(span, format!("{name} takes no such clause"), help);
         }
-        let arguments = self.plain_arguments(&name, function, span)?;
+        // Asked before the arguments are looked at: in a mistyped aggregate they mean something else.
         if !functions::exists(&name) {
-            let unknown = functions::unknown(&name, name_span);
+            let mut unknown = functions::unknown(&name, name_span);
+            if let Some(aggregation) = &self.aggregation {
+                let known = |aggregate: &&str| (aggregation.resolve)(aggregate, &[], false).is_some();
+                let near = nearest(&name, AGGREGATES.iter().copied().filter(known));
+                unknown.help = near.map(|near| format!("did you mean {near}?")).or(unknown.help);
+            }
             self.errors.push(unknown);
             return None;
         }
+        let arguments = self.plain_arguments(&name, function, span)?;
         self.call(&name, arguments, span)
     }
 
@@ -131,7 +137,7 @@ impl Translator<'_> {
                 return self.refuse(
                     span,
                     "a subquery is not an expression",
-                    "join with the step `join` or `lookup`",
+                    "this version has neither joins nor lookups: list the values, or prepare the input",
                 );
             }
             FunctionArguments::List(list) => list,

@@ -188,7 +188,7 @@ impl<'a> Translator<'a> {
         let (what, help) = match ast {
             Ast::Exists { .. } | Ast::Subquery(_) | Ast::InSubquery { .. } => (
                 "a subquery is not an expression",
-                "join with the step `join` or `lookup`, and use its columns here",
+                "this version has neither joins nor lookups: list the values, or prepare the input",
             ),
             Ast::Interval(_) => (
                 "an INTERVAL cannot stand alone",

@@ -24,7 +24,14 @@ struct Declared {
 
 impl Step for Declared {
     fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
-        let condition = compile_condition(&self.condition, &input.schema, problems)?;
+        let Some(condition) = compile_condition(&self.condition, &input.schema, problems) else {
+            // Whatever is wrong with it, the columns stay as they are: the steps behind it can be checked.
+            return Some(Resolved {
+                output: input.clone(),
+                parts: Vec::new(),
+                required: Box::new(Clone::clone),
+            });
+        };
         let paths = condition.paths().to_vec();
         let description = format!("filter {}", self.condition.expression().unwrap_or_default());
         let schema = input.schema.clone();

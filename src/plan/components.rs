@@ -66,6 +66,7 @@ pub(super) fn schema(
     }
     let format = match &declared.format {
         Some(format) => check_format(format, problems),
+        None if declared.misread => None,
         None => {
             let what = format!("the source `{kind}` needs a `format`");
             problems.push(Problem::error(declared.at, what).help("add `format: json`"));
@@ -73,6 +74,9 @@ pub(super) fn schema(
         }
     };
     let Some(schema) = &declared.schema else {
+        if declared.misread {
+            return None;
+        }
         problems.push(
             Problem::error(declared.at, format!("the source `{kind}` needs a `schema`"))
                 .help("add `schema:` with a line `name: TYPE` for each column that is used"),
