@@ -196,7 +196,7 @@ fn a_full_quarantine_stops_the_run() {
     let scene = Scene::new();
     with_bad(&scene, 50, 20_000);
     let pipeline = with("{ limit: 64KiB }");
-    fails(&scene, &pipeline, 74, &["is full", "65536", "bad_record.limit"]);
+    fails(&scene, &pipeline, 65, &["is full", "65536", "bad_record.limit"]);
     let kept: u64 = scene
         .names("state/quarantine")
         .iter()
