@@ -89,15 +89,14 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<(Running, StateDir), (Exi
     let shards = arguments.cores.map(usize::from).or(plan.cores).unwrap_or(cpus.len());
     let quarantine = state_dir.quarantine(Clock::start().now().wall_us);
     let settings = Settings { shards, cpus, mode, quarantine };
-    let running = launch(plan, &settings).map_err(|error| {
-        let exit = match &error {
-            LaunchError::Source(_) => Exit::Unavailable,
-            LaunchError::Sink(_) => Exit::Disk,
-            LaunchError::Thread(_) => Exit::Unavailable,
-        };
-        (exit, error.to_string())
+    // Before anything is opened, so that no signal ends the process with an unfinished output beside it.
+    let signals = signals::catch().map_err(|error| (Exit::Bug, error.to_string()))?;
+    let running = launch(plan, &settings).map_err(|error| match &error {
+        LaunchError::Source(_) => (Exit::Unavailable, error.to_string()),
+        LaunchError::Sink(_) => (Exit::Disk, error.to_string()),
+        LaunchError::Thread(_) => (Exit::Unavailable, format!("{error}; try fewer --cores or --io threads")),
     })?;
-    signals::forward(running.tell.clone()).map_err(|error| (Exit::Bug, error.to_string()))?;
+    signals.forward(running.tell.clone()).map_err(|error| (Exit::Bug, error.to_string()))?;
     notify("READY=1");
     Ok((running, state_dir))
 }

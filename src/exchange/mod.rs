@@ -12,8 +12,16 @@
 //! keeps what does not fit a full ring in a list per lane ([`Outbox`]) and offers each lane by itself, so a full ring to
 //! another receiver never keeps back what goes to *R*; *P*'s batch of *N* is then either handed over or not made yet,
 //! and in the latter case *P*'s lists are empty or *P* holds a batch for a receiver that waits on a number below *N*,
-//! against the choice of *N*. The sink behind the last exchange takes its lanes by the same rule. Rings of one slot
-//! keep the claim; the tests step a mesh of them in every order a seed draws.
+//! against the choice of *N*. The sink behind the last exchange takes its lanes by the same rule.
+//!
+//! **What the claim rests on.** A keyed stage sends rows of a number only once that number has ended for it: then *P* has
+//! sent the end to every lane, or keeps it in a list per lane, and every other shard can end the number too. An operator
+//! that sends rows in the middle of a number could fill its lane with them while the receiver waits for a lower lane to
+//! end the same number, whose shard waits for rows that *P*, blocked by the full lane, has not made. Such an operator
+//! has to be given its own rule first: to keep its rows until the number ends, or a receiver that takes the rows of one
+//! number from all lanes as they come.
+//!
+//! The simulation in `shard/` steps whole machines with rings of one slot in orders that a seed draws.
 
 mod inbox;
 mod lane;

@@ -115,7 +115,7 @@ impl Operator for Explode {
         let others: Vec<usize> =
             (0..batch.rows.num_columns()).filter(|index| *index != self.column).collect();
         let rows = batch.rows.project(&others).expect("the columns are there");
-        let bytes: usize = rows.columns().iter().map(|column| column.get_buffer_memory_size()).sum();
+        let bytes: usize = rows.columns().iter().map(arrow::array::Array::get_buffer_memory_size).sum();
         let measured = bytes.saturating_mul(Batch::ROWS_MAX) > UNMEASURED_BYTES_MAX;
         let rest = batch.with_rows(rows);
         self.work = Some(Work { lists, rest, measured, segment: 0, rows_done: 0, elements_done: 0, row: 0 });
