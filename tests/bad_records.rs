@@ -1,6 +1,7 @@
 //! Records that are no good: kept with their bytes, their place and the reason, counted, and bounded; and what stops a
 //! run because of them.
 
+use base64::Engine as _;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -110,7 +111,6 @@ fn bytes_that_are_no_text_are_kept_as_base64() {
         (&kept[0]["raw_encoding"], kept[0]["position"].as_u64()),
         (&"base64".into(), Some(good(0).len() as u64 + 1))
     );
-    use base64::Engine as _;
     let decoded = base64::engine::general_purpose::STANDARD.decode(kept[0]["raw"].as_str().expect("text"));
     assert_eq!(decoded.expect("base64"), raw);
 }

@@ -20,6 +20,7 @@ pub(super) fn start<T: Task + 'static>(
     clock: Clock,
     build: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
+    let idle = Idle::new(&placement);
     let (started, outcome) = std::sync::mpsc::sync_channel(1);
     let handle = thread::Builder::new().name(placement.name.clone()).spawn(move || {
         // Pinned by our own hand: glommio takes a refusal for an error, and does not know ids outside its topology.
@@ -29,7 +30,7 @@ pub(super) fn start<T: Task + 'static>(
         match executor {
             Ok(executor) => {
                 drop(started.send(Ok(())));
-                executor.run(async move { run(&mut build(), &clock, &placement.bell).await });
+                executor.run(async move { run(&mut build(), &clock, &placement.bell, idle).await });
             }
             Err(error) => drop(started.send(Err(std::io::Error::other(error.to_string())))),
         }
@@ -41,8 +42,7 @@ pub(super) fn start<T: Task + 'static>(
     }
 }
 
-async fn run<T: Task>(task: &mut T, clock: &Clock, bell: &Bell) {
-    let mut idle = Idle::default();
+async fn run<T: Task>(task: &mut T, clock: &Clock, bell: &Bell, mut idle: Idle) {
     loop {
         match idle.step(task, clock, bell) {
             Step::Again => glommio::yield_if_needed().await,

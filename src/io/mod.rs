@@ -78,15 +78,21 @@ const SPIN_US: u64 = 50;
 
 /// Decides for a host whether spinning before it parks pays: it does where the next work comes sooner than a wake takes.
 /// A paced or idle pipeline, whose work comes later than that, parks at once.
-#[derive(Default)]
 struct Idle {
     /// When the host parked last, microseconds.
     parked_us: u64,
     /// Whether the last parking was so long that spinning through it would not have paid.
     long: bool,
+    /// Whether the thread is not pinned.
+    shares_cpu: bool,
 }
 
 impl Idle {
+    /// A thread that has no CPU to itself never spins: it would take time from one that has work.
+    fn new(placement: &Placement) -> Self {
+        Self { parked_us: 0, long: false, shares_cpu: placement.cpu.is_none() }
+    }
+
     /// Steps until the task has nothing to do and, where that pays, has gone on having nothing for [`SPIN_US`]; then
     /// arms the bell and looks once more. [`Step::Wait`] means: sleep now.
     fn step<T: Task>(&mut self, task: &mut T, clock: &Clock, bell: &Bell) -> Step {
@@ -94,7 +100,7 @@ impl Idle {
         let first = task.step(now);
         let Step::Wait(until_us) = first else { return first };
         // A task that names a time is at rest until then.
-        let spins = !self.long && until_us.is_none();
+        let spins = !self.shares_cpu && !self.long && until_us.is_none();
         let spin_until = now.monotonic_us + if spins { SPIN_US } else { 0 };
         loop {
             let now = clock.now();

@@ -13,14 +13,14 @@ pub(super) fn start<T: Task + 'static>(
     clock: Clock,
     build: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
+    let idle = Idle::new(&placement);
     thread::Builder::new().name(placement.name).spawn(move || {
         super::cpu::pin_or_warn(placement.cpu);
-        run(&mut build(), &clock, &placement.bell);
+        run(&mut build(), &clock, &placement.bell, idle);
     })
 }
 
-fn run<T: Task>(task: &mut T, clock: &Clock, bell: &Bell) {
-    let mut idle = Idle::default();
+fn run<T: Task>(task: &mut T, clock: &Clock, bell: &Bell, mut idle: Idle) {
     loop {
         match idle.step(task, clock, bell) {
             Step::Again => {}

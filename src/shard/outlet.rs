@@ -3,7 +3,7 @@
 use crate::codec::Encode;
 use crate::exchange::{LaneSender, Outbox};
 use crate::metric::ShardMetrics;
-use crate::record::Batch;
+use crate::record::{Batch, Segment};
 use crate::sink::RowSink;
 use crate::time::Now;
 
@@ -32,25 +32,54 @@ pub enum Outlet {
 pub struct Encoder {
     encode: Box<dyn Encode>,
     lane: LaneSender<Block>,
+    /// The last number that has ended and of which the writer has not been told, and for how many batches.
+    held: Option<u64>,
+    batches_held: usize,
 }
+
+/// For how many batches without a row the writer is not told that their numbers have ended: to be woken costs it more
+/// than they do.
+const BATCHES_HELD_MAX: usize = 16;
 
 impl Encoder {
     /// An encoder that sends to the writer over `lane`.
     #[must_use]
     pub fn new(encode: Box<dyn Encode>, lane: LaneSender<Block>) -> Self {
-        Self { encode, lane }
+        Self { encode, lane, held: None, batches_held: 0 }
     }
 
     fn send(&mut self, batch: &Batch) {
         let (Some(first), Some(last)) = (batch.segments.first(), batch.segments.last()) else { return };
-        // A buffer that the writer has emptied is used again.
-        let mut bytes = self.lane.take_used().map(|block| block.bytes).unwrap_or_default();
-        bytes.clear();
+        let through = last.end.map(|end| end.through).or_else(|| last.number.checked_sub(1));
+        if batch.is_empty() && last.number != Segment::LAST && self.batches_held < BATCHES_HELD_MAX {
+            self.held = through.or(self.held);
+            self.batches_held += 1;
+            return;
+        }
+        // What was held is said with this block: the numbers of a lane ascend.
+        self.held = None;
+        self.batches_held = 0;
+        let mut bytes = self.buffer();
         if !batch.is_empty() {
             self.encode.encode(&batch.rows, &mut bytes);
         }
-        let through = last.end.map(|end| end.through).or_else(|| last.number.checked_sub(1));
         self.lane.send(Block { bytes, number: first.number, through });
+    }
+
+    /// Tells the writer what was held. Returns whether there was anything.
+    fn settle(&mut self) -> bool {
+        let Some(through) = self.held.take() else { return false };
+        self.batches_held = 0;
+        let bytes = self.buffer();
+        self.lane.send(Block { bytes, number: through, through: Some(through) });
+        true
+    }
+
+    /// An empty buffer: one that the writer has emptied, if there is one.
+    fn buffer(&mut self) -> Vec<u8> {
+        let mut bytes = self.lane.take_used().map(|block| block.bytes).unwrap_or_default();
+        bytes.clear();
+        bytes
     }
 }
 
@@ -70,6 +99,15 @@ impl Outlet {
             Self::Exchange(outbox) => outbox.offer(),
             Self::Bytes(encoder) => encoder.lane.offer(),
             Self::Rows(_) => false,
+        }
+    }
+
+    /// Sends what was held back while there was more to come; called when the shard has nothing else to do. Returns
+    /// whether there was anything.
+    pub fn settle(&mut self) -> bool {
+        match self {
+            Self::Bytes(encoder) => encoder.settle(),
+            Self::Exchange(_) | Self::Rows(_) => false,
         }
     }
 

@@ -92,6 +92,7 @@ impl Shard {
             done = false;
         }
         self.report()?;
+        moved |= !moved && self.last_outlet().settle();
         Ok(match (moved, done && self.quarantine.is_clear()) {
             (_, true) => Progress::Done,
             (true, false) => Progress::Moved,
