@@ -61,9 +61,11 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
     };
     show(&loaded.documents, &loaded.problems);
     let Some(plan) = loaded.plan else { return Exit::Config };
+    // Started before the shards, so that the summary's time is the whole of theirs.
+    let clock = Clock::start();
     match start(arguments, &plan) {
         Ok((running, state_dir)) => {
-            let exit = Watch::new(running, &plan).watch();
+            let exit = Watch::new(running, &plan, clock).watch();
             drop(state_dir);
             exit
         }
@@ -131,8 +133,7 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(running: Running, plan: &'a Plan) -> Self {
-        let clock = Clock::start();
+    fn new(running: Running, plan: &'a Plan, clock: Clock) -> Self {
         let breaker = plan.bad_record.stop_above.map(|limit| Breaker::new(limit, clock.now().monotonic_us));
         let progress = Progress::new(running.extent);
         Self {

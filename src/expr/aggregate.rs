@@ -100,7 +100,7 @@ impl Translator<'_> {
         let span = self.span(ast);
         let name_span = self.source.span(sqlparser::ast::Spanned::span(&function.name));
         if function.over.is_some() {
-            let help = "running aggregates are the step `over`, aggregates in windows the step `aggregate`";
+            let help = "running aggregates are not in this version; aggregates over windows are the step `aggregate`";
             return self.refuse(span, "OVER is not an expression", help);
         }
         let is_aggregate = match &self.aggregation {

@@ -38,7 +38,7 @@ fn mistakes_are_told_with_their_place() {
         ("SUM(i)", "SUM(i", "is an aggregate", "aggregate"),
         ("NULLIF(i)", "NULLIF(i", "takes 2 arguments, not 1", "NULLIF(value, other)"),
         ("RAND()", "RAND", "no function RAND", "hash"),
-        ("COUNT(*) OVER ()", "COUNT", "OVER", "`over`"),
+        ("COUNT(*) OVER ()", "COUNT", "OVER", "not in this version"),
         ("(SELECT 1)", "SELECT 1", "subquery", "join"),
         ("CAST(s AS STRNG)", "STRNG", "no type `STRNG`", "STRING"),
         ("CAST(bid AS STRING)", "bid", "cannot be cast", "field"),
