@@ -76,7 +76,7 @@ pub fn assemble(
 ) -> Result<Machine, LaunchError> {
     let bells: Vec<Arc<Bell>> = (0..settings.shards).map(|_| Arc::default()).collect();
     let writer_bell: Arc<Bell> = Arc::default();
-    let (stop, verdict) = (Stop::default(), Arc::<Verdict>::default());
+    let (stop, verdict) = (Stop::new(settings.shards), Arc::<Verdict>::default());
     let opening = Opening { columns: plan.columns.clone(), bells: bells.clone(), stop: stop.clone(), start };
     let opened = plan.source.open(&opening)?;
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::default()).collect();

@@ -15,7 +15,7 @@ use memchr::memchr;
 use rustix::fs::{Advice, fadvise};
 
 use super::chunk::{BLOCKS_PER_CHUNK, CHUNK_BYTES, RECORD_BYTES_MAX, first_record, too_long};
-use super::{Content, Extent, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError, Stop};
+use super::{Content, Extent, Gate, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError};
 use crate::error::Problems;
 use crate::record::BadRecord;
 use crate::time::Now;
@@ -63,7 +63,8 @@ impl Source for Declared {
                 shards,
                 open: Vec::new(),
                 spare: Vec::new(),
-                stop: opening.stop.clone(),
+                gate: opening.stop.gate(usize::try_from(shard).expect("a shard")),
+                next: None,
             };
             Box::new(reader) as Box<dyn Reader + Send>
         });
@@ -172,17 +173,22 @@ struct FileReader {
     /// The files in use, the latest last.
     open: Vec<(usize, File)>,
     spare: Vec<Vec<u8>>,
-    stop: Stop,
+    gate: Gate,
+    /// The shard's next chunk, where it has been looked up and not been read yet.
+    next: Option<(u64, usize, u64)>,
 }
 
 impl Reader for FileReader {
     fn poll(&mut self, _: Now) -> Result<Polled, SourceError> {
-        if self.stop.is_raised() {
-            return Ok(Polled::End);
-        }
         let (shard, shards) = (self.shard, self.shards);
-        match self.schedule.find(|(chunk, _, _)| chunk % shards == shard) {
-            Some((chunk, file, part)) => self.read(chunk, file, part).map(Polled::Piece),
+        self.next = self.next.or_else(|| self.schedule.find(|(chunk, _, _)| chunk % shards == shard));
+        match self.next {
+            Some((chunk, _, _)) if self.gate.is_over(chunk) => Ok(Polled::End),
+            Some((chunk, _, _)) if !self.gate.enter(chunk) => Ok(Polled::Wait(None)),
+            Some((chunk, file, part)) => {
+                self.next = None;
+                self.read(chunk, file, part).map(Polled::Piece)
+            }
             None => Ok(Polled::End),
         }
     }
@@ -329,6 +335,7 @@ impl Records<'_> {
 mod tests {
     use std::io::Write;
 
+    use super::super::Stop;
     use super::super::chunk::TOO_LONG_KEPT;
     use super::*;
     use crate::record::Schema;
@@ -341,7 +348,7 @@ mod tests {
         let opening = Opening {
             columns: Schema::new(vec![]),
             bells: (0..shards).map(|_| Arc::default()).collect(),
-            stop: Stop::default(),
+            stop: Stop::new(shards),
             start: Now::default(),
         };
         let mut opened = declared.open(&opening).unwrap();

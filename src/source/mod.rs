@@ -12,16 +12,17 @@ pub mod nexmark;
 mod nexmark_source;
 mod paced;
 mod stdin;
+mod stop;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 
 pub use error::SourceError;
 pub use ingest::{Ingest, TimeOf, last_batch};
+pub use stop::{Gate, Stop};
 
 use crate::error::Problems;
 use crate::io::Bell;
@@ -88,23 +89,6 @@ pub enum Extent {
     Bytes(u64),
     /// In rows.
     Rows(u64),
-}
-
-/// A request to stop reading, raised once and seen by all readers.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Asks every reader to stop; the caller rings the shards' bells.
-    pub fn raise(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether reading should stop.
-    #[must_use]
-    pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
 }
 
 /// Reads one shard's share of an input.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::{Content, Extent, Opened, Opening, Piece, Polled, Reader, SourceError, Stop};
+use super::{Content, Extent, Gate, Opened, Opening, Piece, Polled, Reader, SourceError};
 use crate::record::{BadRecord, Batch};
 use crate::time::Now;
 
@@ -43,7 +43,7 @@ pub(super) fn open(source: &str, rows: Rows, make: &Make, opening: &Opening) -> 
             shards,
             next: shard,
             start_us: opening.start.monotonic_us,
-            stop: opening.stop.clone(),
+            gate: opening.stop.gate(usize::try_from(shard).expect("a shard")),
         };
         Box::new(reader) as Box<dyn Reader + Send>
     });
@@ -64,7 +64,7 @@ struct RowReader {
     /// The number of the shard's next piece.
     next: u64,
     start_us: u64,
-    stop: Stop,
+    gate: Gate,
 }
 
 impl Reader for RowReader {
@@ -72,7 +72,7 @@ impl Reader for RowReader {
         let from = self.next.saturating_mul(self.per_piece);
         let left = self.rows.total.map_or(u64::MAX, |total| total.saturating_sub(from));
         // Even no rows at all are one piece, which ends the split.
-        if self.stop.is_raised() || (left == 0 && self.next > 0) {
+        if self.gate.is_over(self.next) || (left == 0 && self.next > 0) {
             return Ok(Polled::End);
         }
         let count = left.min(self.per_piece);
@@ -81,6 +81,9 @@ impl Reader for RowReader {
             if now.monotonic_us < due_us {
                 return Ok(Polled::Wait(Some(due_us)));
             }
+        }
+        if !self.gate.enter(self.next) {
+            return Ok(Polled::Wait(None));
         }
         let (rows, rejected) = (self.make)(from, usize::try_from(count).expect("a piece is one batch"), now);
         let number = self.next;
