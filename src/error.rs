@@ -66,6 +66,15 @@ impl Problem {
         self.help = Some(help.into());
         self
     }
+
+    /// The same with the nearest of the right names as advice, or with all of them behind `all`.
+    #[must_use]
+    pub fn suggest<'a>(self, word: &str, names: impl Iterator<Item = &'a str> + Clone, all: &str) -> Self {
+        match nearest(word, names.clone()) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self.help(format!("{all} {}", names.collect::<Vec<_>>().join(", "))),
+        }
+    }
 }
 
 /// All mistakes found so far, in the order they were found.

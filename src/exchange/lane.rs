@@ -87,12 +87,6 @@ impl<T> LaneSender<T> {
     pub fn take_used(&mut self) -> Option<T> {
         self.used.pop().ok()
     }
-
-    /// Whether the receiver is gone.
-    #[must_use]
-    pub fn is_abandoned(&self) -> bool {
-        self.ring.is_abandoned()
-    }
 }
 
 impl<T> LaneReceiver<T> {
@@ -101,12 +95,6 @@ impl<T> LaneReceiver<T> {
         let item = self.ring.pop().ok()?;
         self.bell.ring();
         Some(item)
-    }
-
-    /// Whether an item is there.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        !self.ring.is_empty()
     }
 
     /// Sends a used-up item back to its maker; frees it here where the way back is full.

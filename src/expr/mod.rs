@@ -69,7 +69,6 @@ pub struct Expr {
     nullable: bool,
     paths: Arc<[Vec<String>]>,
     uses_clock: bool,
-    span: (usize, usize),
 }
 
 /// Compiles an expression over the columns of `scope`.
@@ -125,7 +124,6 @@ impl Expr {
             nullable: typed.nullable,
             paths: paths.into(),
             uses_clock,
-            span: typed.span,
         }
     }
 
@@ -165,22 +163,6 @@ impl Expr {
         self.physical
             .downcast_ref::<datafusion_physical_expr::expressions::Column>()
             .map(datafusion_physical_expr::expressions::Column::name)
-    }
-
-    /// The same in another type, cast as by CAST.
-    ///
-    /// # Errors
-    ///
-    /// There is no such cast, or a constant cannot be cast.
-    pub fn cast_to(self, to: &SqlType) -> Result<Self, ExprError> {
-        let (paths, uses_clock) = (self.paths.to_vec(), self.uses_clock);
-        let typed = Typed {
-            physical: self.physical,
-            data_type: self.data_type,
-            nullable: self.nullable,
-            span: self.span,
-        };
-        Ok(Self::new(cast::cast(typed, to, false)?, paths, uses_clock))
     }
 
     /// The values over a batch of the schema it was compiled for, at a present time of `wall_ms` milliseconds after

@@ -10,7 +10,7 @@ use super::window_aggregate::{self, Aggregate};
 use super::{Flow, Part, Resolved, Step, Verb};
 use crate::aggregate::{Call, function};
 use crate::error::{Place, Problem, Problems, Severity};
-use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report};
+use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
 use crate::record::{Column, KeyCodec, Paths, Schema, SqlType};
 use crate::window::Tumbling;
 use crate::yaml::{Fields, Key, Node, duration_ms};
@@ -225,9 +225,8 @@ impl Declared {
             prepare(name.clone(), key.clone());
         }
         let mut aggregates = Vec::new();
-        let mut result_columns = groups.columns().to_vec();
+        let result_schema = result_schema(groups, &calls);
         for (index, call) in calls.into_iter().enumerate() {
-            result_columns.push(Column::new(format!("${index}"), call.data_type.clone(), call.nullable));
             let types = call.arguments.iter().map(|argument| argument.data_type().clone()).collect();
             let arguments = call.arguments.into_iter().enumerate();
             let arguments =
@@ -238,7 +237,6 @@ impl Declared {
             aggregates.push(Aggregate { call, arguments, filter });
         }
         let prepared_schema = project::schema_of(&prepared, &input.schema);
-        let result_schema = Schema::new(result_columns);
         let outputs = outputs(groups, selected);
         let output_schema = project::schema_of(&outputs, &result_schema);
         let operator = window_aggregate::build(

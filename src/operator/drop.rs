@@ -2,7 +2,7 @@
 
 use super::project::{self, Output};
 use super::{Flow, Resolved, Step, Verb};
-use crate::error::{Place, Problem, Problems, nearest};
+use crate::error::{Place, Problem, Problems};
 use crate::record::Schema;
 
 /// The entry in the registry.
@@ -61,12 +61,8 @@ pub(super) fn exists(name: &str, at: Place, input: &Flow, problems: &mut Problem
 
 /// The problem of a column that is not there.
 pub(super) fn unknown_column(name: &str, at: Place, schema: &Schema) -> Problem {
-    let names = || schema.columns().iter().map(|column| column.name.as_str());
-    let problem = Problem::error(at, format!("there is no column `{name}`"));
-    match nearest(name, names()) {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None => problem.help(format!("the columns here are {}", names().collect::<Vec<_>>().join(", "))),
-    }
+    let names = schema.columns().iter().map(|column| column.name.as_str());
+    Problem::error(at, format!("there is no column `{name}`")).suggest(name, names, "the columns here are")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The source and the sink: their kinds found, their options read, their formats checked.
 
 use crate::config;
-use crate::error::{Place, Problem, Problems, nearest};
+use crate::error::{Place, Problem, Problems};
 use crate::record::{Schema, SqlType};
 use crate::sink::{self, Sink};
 use crate::source::{self, Source};
@@ -107,13 +107,9 @@ fn unknown(
     what: &str,
     name: &str,
     at: Place,
-    names: impl Iterator<Item = &'static str>,
+    names: impl Iterator<Item = &'static str> + Clone,
     problems: &mut Problems,
 ) {
-    let names: Vec<&str> = names.collect();
     let problem = Problem::error(at, format!("there is no {what} `{name}`"));
-    problems.push(match nearest(name, names.iter().copied()) {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None => problem.help(format!("this version has {}", names.join(", "))),
-    });
+    problems.push(problem.suggest(name, names, "this version has"));
 }

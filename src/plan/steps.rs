@@ -2,7 +2,7 @@
 
 use super::{Exchange, Stage};
 use crate::config;
-use crate::error::{Problem, Problems, nearest};
+use crate::error::{Problem, Problems};
 use crate::operator::{Flow, Part, Resolved, Step, VERBS, verb};
 use crate::record::Paths;
 
@@ -27,10 +27,7 @@ pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared 
         let Some(verb) = verb(name) else {
             let names = VERBS.iter().map(|verb| verb.name);
             let problem = Problem::error(step.verb.at, format!("there is no step `{name}`"));
-            problems.push(match nearest(name, names.clone()) {
-                Some(near) => problem.help(format!("did you mean `{near}`?")),
-                None => problem.help(format!("this version has {}", names.collect::<Vec<_>>().join(", "))),
-            });
+            problems.push(problem.suggest(name, names, "this version has"));
             return None;
         };
         (verb.parse)(&step.options, step.verb.at, problems)
