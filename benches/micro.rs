@@ -15,7 +15,7 @@ use millstream::codec::{Decode, Encode};
 use millstream::exchange::{Inbox, Outbox, Partition, Taken, Watermarks, mesh};
 use millstream::expr::compile;
 use millstream::io::Bell;
-use millstream::operator::verify::resolve_step;
+use millstream::operator::verify::{flow_of, resolve_step};
 use millstream::operator::{Build, Chain, Part};
 use millstream::record::{
     Batch, BlockEnd, Column, EventTimes, KeyCodec, Schema, Segment, SqlType, parse_type,
@@ -193,7 +193,7 @@ fn operators(parts: &[Part]) -> impl Iterator<Item = &Build> {
 fn aggregate(criterion: &mut Criterion) {
     let (schema, rows) = flat_bids();
     let step = "aggregate: { name: bids, by: auction, window: { tumbling: 10s }, select: { num: COUNT(*), highest: MAX(price) } }";
-    let resolved = resolve_step(step, &schema);
+    let resolved = resolve_step(step, &flow_of(&schema));
     let place = resolved.parts.iter().position(|part| matches!(part, Part::Exchange { .. }));
     let (before, behind) = resolved.parts.split_at(place.expect("an aggregate by key has an exchange"));
     let Part::Exchange { columns, codec } = &behind[0] else { unreachable!("split there") };

@@ -41,6 +41,12 @@ impl Inbox {
         self.watermarks.current_ms()
     }
 
+    /// Whether every lane has ended `number` as far as batches have been taken.
+    #[must_use]
+    pub fn has_ended(&self, number: u64) -> bool {
+        self.order.complete(number)
+    }
+
     /// The next batch in order. The stage must be done with the batch before: it goes back to its maker.
     pub fn take(&mut self) -> Taken {
         if let Some((lane, batch)) = self.lent.take() {

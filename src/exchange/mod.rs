@@ -16,10 +16,10 @@
 //!
 //! **What the claim rests on.** A keyed stage sends rows of a number only once that number has ended for it: then *P* has
 //! sent the end to every lane, or keeps it in a list per lane, and every other shard can end the number too. An operator
-//! that sends rows in the middle of a number could fill its lane with them while the receiver waits for a lower lane to
-//! end the same number, whose shard waits for rows that *P*, blocked by the full lane, has not made. Such an operator
-//! has to be given its own rule first: to keep its rows until the number ends, or a receiver that takes the rows of one
-//! number from all lanes as they come.
+//! that makes rows in the middle of a number (a running aggregate, `dedupe`) could otherwise fill its lane with them while
+//! the receiver waits for a lower lane to end the same number, whose shard waits for rows that *P*, blocked by the full
+//! lane, has not made. So the stage holds such rows until the number has ended ([`Inbox::has_ended`]): not more than what
+//! one block of the input makes.
 //!
 //! The simulation in `shard/` steps whole machines with rings of one slot in orders that a seed draws.
 

@@ -252,6 +252,7 @@ impl Declared {
         let by = if keys.is_empty() { "one global group".to_owned() } else { names(keys) };
         Resolved {
             output: Flow { schema: output_schema.clone(), ordered: false, ..input.clone() },
+            side: Vec::new(),
             parts: vec![
                 project::part(
                     "aggregate",

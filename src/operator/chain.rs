@@ -1,11 +1,13 @@
 //! Operators one behind the other, in one stage of one shard.
 
-use super::{Build, Context, Operator};
+use super::{Build, Context, Operator, StateSize};
 use crate::record::Batch;
 
 /// A fused run of operators: output is pulled through it batch by batch.
 pub struct Chain {
     operators: Vec<Box<dyn Operator>>,
+    /// Which operators keep state.
+    keeping: Vec<usize>,
     /// What goes straight through, where there is no operator.
     passing: Option<Batch>,
     /// What the operators tell besides their rows.
@@ -16,8 +18,14 @@ impl Chain {
     /// The running form of these operators.
     #[must_use]
     pub fn new<'a>(builds: impl IntoIterator<Item = &'a Build>) -> Self {
-        let operators = builds.into_iter().map(|build| (build.build)()).collect();
-        Self { operators, passing: None, context: Context::default() }
+        let (mut operators, mut keeping) = (Vec::new(), Vec::new());
+        for build in builds {
+            if build.state.is_some() {
+                keeping.push(operators.len());
+            }
+            operators.push((build.build)());
+        }
+        Self { operators, keeping, passing: None, context: Context::default() }
     }
 
     /// Hands a batch to the first operator; only after [`Chain::pull`] has returned none.
@@ -43,5 +51,10 @@ impl Chain {
             }
         }
         self.passing.take()
+    }
+
+    /// What the operators that keep state keep now, in their order.
+    pub fn states(&self) -> impl Iterator<Item = StateSize> {
+        self.keeping.iter().map(|index| self.operators[*index].state())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+
 use crate::codec::Encode;
 use crate::codec::json::JsonEncoder;
 use crate::record::{BadRecord, Batch, Schema};
@@ -13,10 +15,21 @@ pub struct Context {
     pub wall_ms: i64,
     /// Rows that go to quarantine.
     pub rejected: Vec<BadRecord>,
-    /// How many rows were dropped because their window had fired.
+    /// How many rows came too late for their window.
     pub late: u64,
-    /// How many groups came into being, less those that went.
-    pub groups: i64,
+    /// How many rows a `throttle` has dropped.
+    pub throttled: u64,
+    /// Rows that leave the pipeline by a side stream, to be taken by the shard.
+    pub side: Vec<SideRows>,
+}
+
+/// Rows for a side stream.
+#[derive(Clone, Debug)]
+pub struct SideRows {
+    /// The stream's name.
+    pub stream: Arc<str>,
+    /// The rows, in the schema that the step has declared for the stream.
+    pub rows: RecordBatch,
 }
 
 impl Context {

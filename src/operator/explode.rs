@@ -3,7 +3,7 @@
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, UInt32Array};
 
 use super::drop::{exists, unknown_column};
-use super::{Build, Context, Flow, Operator, Part, Resolved, Step, Verb};
+use super::{Build, Changelog, Context, Flow, Operator, Part, Resolved, Step, Verb};
 use crate::error::{Place, Problem, Problems};
 use crate::record::{Batch, Column, Schema, Segment, SqlType};
 use crate::yaml::{Fields, Node};
@@ -68,13 +68,16 @@ impl Step for Declared {
         let mut columns = input.schema.columns().to_vec();
         columns[index] = Column::new(name.clone(), (**element).clone(), *nullable);
         let schema = Schema::new(columns);
-        let output = Flow { schema: schema.clone(), ..input.clone() };
+        // One row becomes several: what was unique is not any more.
+        let changelog = input.changelog.as_ref().map(|_| Changelog { key: None });
+        let output = Flow { schema: schema.clone(), changelog, ..input.clone() };
         let build = Build::new(format!("explode {}", self.column), move || {
             Box::new(Explode { column: index, schema: schema.clone(), work: None })
         });
         let column = self.column.clone();
         Some(Resolved {
             output,
+            side: Vec::new(),
             parts: vec![Part::Operator(build)],
             required: Box::new(move |used| {
                 let mut needed = used.map_columns(|used| (used != name).then(|| used.to_owned()));
@@ -216,7 +219,7 @@ mod tests {
     use arrow::array::StringArray;
     use arrow::datatypes::Int32Type;
 
-    use super::super::verify::{check, resolve_step};
+    use super::super::verify::{check, flow_of, resolve_step};
     use super::*;
     use crate::record::parse_type;
 
@@ -268,7 +271,7 @@ mod tests {
     }
 
     fn operator_of(step: &str, schema: &Schema) -> Build {
-        match resolve_step(step, schema).parts.remove(0) {
+        match resolve_step(step, &flow_of(schema)).parts.remove(0) {
             Part::Operator(build) => build,
             Part::Exchange { .. } => panic!("explode is one operator"),
         }

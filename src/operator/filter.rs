@@ -29,6 +29,7 @@ impl Step for Declared {
             return Some(Resolved {
                 output: input.clone(),
                 parts: Vec::new(),
+                side: Vec::new(),
                 required: Box::new(Clone::clone),
             });
         };
@@ -40,6 +41,7 @@ impl Step for Declared {
         });
         Some(Resolved {
             output: input.clone(),
+            side: Vec::new(),
             parts: vec![Part::Operator(build)],
             required: Box::new(move |output| {
                 let mut needed = output.clone();

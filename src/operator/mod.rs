@@ -11,7 +11,9 @@ mod drop;
 mod explode;
 mod expression;
 mod filter;
+mod keys;
 mod project;
+mod queue;
 mod rename;
 mod select;
 mod set;
@@ -22,10 +24,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use chain::Chain;
-pub use context::Context;
+pub use context::{Context, SideRows};
 pub use expression::column_expression;
 
-use crate::error::{Place, Problems};
+use crate::error::{Place, Problem, Problems};
 use crate::record::{Batch, KeyCodec, Paths, Schema, SqlType};
 use crate::yaml::Node;
 
@@ -40,6 +42,22 @@ pub trait Operator {
     /// The next batch of output, at most [`Batch::ROWS_MAX`] rows more than the input had; none once the input pushed
     /// last is used up. Every block end of the input comes out once, behind the rows it belongs to.
     fn pull(&mut self, context: &mut Context) -> Option<Batch>;
+
+    /// What the operator keeps from one batch to the next. Asked once per turn of a shard: no walk over all keys.
+    fn state(&self) -> StateSize {
+        StateSize::default()
+    }
+}
+
+/// How much an operator keeps on one shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSize {
+    /// Entries: groups of open windows, sessions, keys, rows kept back.
+    pub entries: usize,
+    /// The bytes they hold on the heap, about.
+    pub bytes: usize,
+    /// The end of the window that closes next, milliseconds of event time; none where none is open.
+    pub next_close_ms: Option<i64>,
 }
 
 /// The rows between two steps.
@@ -54,6 +72,57 @@ pub struct Flow {
     /// Set when columns that nobody uses have been left out of the source: a step may then miss a column it only
     /// passes on, drops or renames.
     pub pruned: bool,
+    /// Set where every row belongs to a window: behind a windowed step.
+    pub window: Option<WindowColumns>,
+    /// Set where rows may take earlier rows back.
+    pub changelog: Option<Changelog>,
+    /// Whether whoever reads the output sees every change of a changelog. Where not, a step may send only what has
+    /// changed between two block ends.
+    pub every_change: bool,
+}
+
+/// The names of the columns that hold the window a row belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowColumns {
+    /// Its start; none once the column has been dropped.
+    pub start: Option<String>,
+    /// Its end, exclusive; none once the column has been dropped.
+    pub end: Option<String>,
+}
+
+/// Rows with weights: +1 inserts a row, −1 takes an equal one back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changelog {
+    /// The columns of which at most one row is there at a time with equal values; none where that is not known.
+    pub key: Option<Vec<String>>,
+}
+
+impl Flow {
+    /// The rows of a source: inserted, in order, in no window.
+    #[must_use]
+    pub fn of_source(schema: Schema, event_time: Option<SqlType>) -> Self {
+        Self {
+            schema,
+            event_time,
+            ordered: true,
+            pruned: false,
+            window: None,
+            changelog: None,
+            every_change: true,
+        }
+    }
+
+    /// Reports a step that takes only rows that stay, where rows may be taken back.
+    pub fn refuse_changelog(&self, step: &str, at: Place, problems: &mut Problems) -> Option<()> {
+        if self.changelog.is_none() {
+            return Some(());
+        }
+        problems.push(
+            Problem::error(at, format!("`{step}` takes rows that stay, and the rows here may be taken back"))
+                .help("a step before it corrects its earlier output (a running `aggregate`, `top` or `dedupe`, or `late: { allow }`): give that step a window, or put this one before it"),
+        );
+        None
+    }
 }
 
 /// What a file declares for one step, before its input is known.
@@ -69,8 +138,21 @@ pub struct Resolved {
     pub output: Flow,
     /// What runs, in order.
     pub parts: Vec<Part>,
+    /// The streams that leave the pipeline at this step.
+    pub side: Vec<SideStream>,
     /// The columns of the step's input that are needed so that these columns of its output can be made.
     pub required: Box<dyn Fn(&Paths) -> Paths>,
+}
+
+/// A stream of rows that leaves the pipeline at a step, such as the rows that came too late.
+#[derive(Clone, Debug)]
+pub struct SideStream {
+    /// Its name.
+    pub name: String,
+    /// Where the file names it.
+    pub at: Place,
+    /// Its columns.
+    pub schema: Schema,
 }
 
 /// One piece of a resolved step.
@@ -92,6 +174,10 @@ pub enum Part {
 pub struct Build {
     /// What the operator does, for `explain`.
     pub description: String,
+    /// The name of the state it keeps; none where it keeps none.
+    pub state: Option<Arc<str>>,
+    /// Whether its output is due at times of the wall clock, so that it has to be stepped where no rows come.
+    pub by_wall_clock: bool,
     /// Builds one for a shard.
     pub build: Arc<dyn Fn() -> Box<dyn Operator> + Send + Sync>,
 }
@@ -102,7 +188,13 @@ impl Build {
         description: impl Into<String>,
         build: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
     ) -> Self {
-        Self { description: description.into(), build: Arc::new(build) }
+        Self { description: description.into(), state: None, by_wall_clock: false, build: Arc::new(build) }
+    }
+
+    /// The builder of an operator that keeps state under this name.
+    #[must_use]
+    pub fn keeping(self, state: &str) -> Self {
+        Self { state: Some(Arc::from(state)), ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 
 use super::expression::evaluate_all;
-use super::{Build, Context, Flow, Operator, Part, Resolved, column_expression};
+use super::{Build, Changelog, Context, Flow, Operator, Part, Resolved, WindowColumns, column_expression};
 use crate::expr::Expr;
 use crate::record::{Batch, Column, Paths, Schema};
 
@@ -28,7 +28,8 @@ pub(super) fn resolve(
     let needs = outputs.clone();
     let part = part(step, description, input.schema.clone(), schema.clone(), outputs);
     Resolved {
-        output: Flow { schema, ..input.clone() },
+        output: flow_of(&needs, schema, input),
+        side: Vec::new(),
         parts: vec![part],
         required: Box::new(move |output| required(&needs, &names, output)),
     }
@@ -41,6 +42,25 @@ pub(super) fn schema_of(outputs: &[(String, Output)], input: &Schema) -> Schema 
         Output::Expression(expression) => column_expression(name, expression),
     });
     Schema::new(columns.collect())
+}
+
+/// The rows that these outputs make: the columns of their window and of their key under their new names.
+fn flow_of(outputs: &[(String, Output)], schema: Schema, input: &Flow) -> Flow {
+    let renamed = |old: &String| {
+        let found = outputs.iter().find(|(_, output)| match output {
+            Output::Column(index) => input.schema.columns()[*index].name == *old,
+            Output::Expression(expression) => expression.as_column() == Some(old),
+        });
+        found.map(|(name, _)| name.clone())
+    };
+    let window = input.window.as_ref().map(|window| WindowColumns {
+        start: window.start.as_ref().and_then(renamed),
+        end: window.end.as_ref().and_then(renamed),
+    });
+    let changelog = input.changelog.as_ref().map(|changelog| Changelog {
+        key: changelog.key.as_ref().and_then(|key| key.iter().map(renamed).collect()),
+    });
+    Flow { schema, window, changelog, ..input.clone() }
 }
 
 /// Only the operator that turns `input` into `output` by these outputs.

@@ -1,13 +1,13 @@
 //! The harness every operator goes through: the same rows whole, row by row and in blocks of three; on one to three
 //! shards; through rings that hold one batch, so that the outbox is full most of the time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int64Array};
+use arrow::array::{AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::TimestampMillisecondType;
 
-use super::{Build, Chain, Flow, Part, Resolved, verb};
+use super::{Build, Chain, Changelog, Flow, Part, Resolved, SideRows, WindowColumns, verb};
 use crate::codec::framing::frame_lines;
 use crate::codec::json::{JsonDecoder, JsonEncoder};
 use crate::codec::{Decode, Encode};
@@ -29,12 +29,16 @@ const COLUMNS: &[(&str, &str)] = &[
     ("tags", "ARRAY<STRING>"),
     ("ok", "BOOLEAN"),
     ("at", "TIMESTAMP(3)"),
+    ("id", "BIGINT"),
+    ("user", "STRING"),
+    ("window_start", "TIMESTAMP(3)"),
+    ("window_end", "TIMESTAMP(3)"),
 ];
 
 /// The input that the examples of the verbs are written for.
 #[must_use]
 pub fn example_schema() -> Schema {
-    schema_of(COLUMNS.iter().map(|(name, _)| *name))
+    schema_of(COLUMNS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("window_")))
 }
 
 fn schema_of<'a>(names: impl Iterator<Item = &'a str>) -> Schema {
@@ -46,53 +50,148 @@ fn schema_of<'a>(names: impl Iterator<Item = &'a str>) -> Schema {
     Schema::new(columns.collect())
 }
 
-/// The step's options in a text of the form `verb: options`, resolved against `schema`.
+/// The step in a text of the form `verb: options`, resolved against the rows before it.
 ///
 /// # Panics
 ///
 /// If the text is not a step or does not resolve.
 #[must_use]
-pub fn resolve_step(text: &str, schema: &Schema) -> Resolved {
+pub fn resolve_step(text: &str, input: &Flow) -> Resolved {
     let mut problems = Problems::new();
     let root = parse(0, text, &mut problems).unwrap_or_else(|| panic!("{:?}", problems.all()));
     let (key, options): &(_, Node) = &root.map().expect("a step is a map")[0];
     let step = (verb(&key.text).expect("a verb").parse)(options, key.at, &mut problems);
     let step = step.unwrap_or_else(|| panic!("{:?}", problems.all()));
-    let event_time = schema.column("at").map(|_| SqlType::Timestamp(3));
-    let flow = Flow { schema: schema.clone(), event_time, ordered: true, pruned: false };
-    step.resolve(&flow, &mut problems).unwrap_or_else(|| panic!("{:?}", problems.all()))
+    step.resolve(input, &mut problems).unwrap_or_else(|| panic!("{:?}", problems.all()))
 }
 
-/// Runs the step over these JSON records, in every way the harness knows, and compares its output: rows as JSON, then
+/// The rows of the harness: in event time where there is a column `at`, in windows where there is `window_end`.
+#[must_use]
+pub fn flow_of(schema: &Schema) -> Flow {
+    let timed = schema.column("at").or(schema.column("window_end"));
+    let window = schema.column("window_end").map(|_| WindowColumns {
+        start: schema.column("window_start").map(|column| column.name.clone()),
+        end: Some("window_end".to_owned()),
+    });
+    Flow { window, ..Flow::of_source(schema.clone(), timed.map(|_| SqlType::Timestamp(3))) }
+}
+
+/// Runs the step over these JSON records, in every way the harness knows, and compares its output: rows as JSON (with
+/// `+` or `-` before them where they are changelog rows), then `stream: {…}` for each row of a side stream,
 /// `rejected: reason` for each rejected row and `late: n`. On one shard the order counts, on several it does not.
+/// Records that begin with `+` or `-` make the input a changelog. Where the output is a changelog, what it comes to has
+/// to be the same when only the changes between block ends are sent.
 ///
 /// # Panics
 ///
 /// If any way of running gives anything else.
 pub fn check(step: &str, input: &[&str], expect: &[&str]) {
-    let first: serde_json::Value = serde_json::from_str(input[0]).expect("the first record is JSON");
+    let records: Vec<&str> = input.iter().map(|record| record.trim_start_matches(['+', '-'])).collect();
+    let first: serde_json::Value = serde_json::from_str(records[0]).expect("the first record is JSON");
     let names: Vec<String> = serde_json::Map::keys(first.as_object().expect("an object")).cloned().collect();
     let mut ordered: Vec<&String> = names.iter().collect();
-    ordered.sort_by_key(|name| input[0].find(&format!("\"{name}\"")));
+    ordered.sort_by_key(|name| records[0].find(&format!("\"{name}\"")));
     let schema = schema_of(ordered.into_iter().map(String::as_str));
-    let resolved = resolve_step(step, &schema);
+    let weights: Option<Vec<i8>> = input[0]
+        .starts_with(['+', '-'])
+        .then(|| input.iter().map(|record| if record.starts_with('-') { -1 } else { 1 }).collect());
+    let changelog = weights.as_ref().map(|_| Changelog { key: None });
+    let flow = Flow { changelog, ..flow_of(&schema) };
+    let resolved = resolve_step(step, &flow);
+    let netted = resolve_step(step, &Flow { every_change: false, ..flow });
     for rows_per_block in [usize::MAX, 1, 3] {
         for shards in 1..=3 {
-            let blocks = blocks(&schema, input, rows_per_block);
-            let mut output = Machine::new(&resolved, shards).run(blocks);
+            let blocks = || blocks(&schema, &records, weights.as_deref(), rows_per_block);
+            let mut output = lines(&resolved, Machine::new(&resolved, shards).run(blocks()));
             let mut expect: Vec<String> = expect.iter().map(|&line| line.to_owned()).collect();
+            let what = format!("{step}: {shards} shards, blocks of {rows_per_block} rows");
+            if resolved.output.changelog.is_some() {
+                let netted = lines(&netted, Machine::new(&netted, shards).run(blocks()));
+                assert_eq!(fold(&netted), fold(&expect), "{what}, changes between block ends");
+            }
             if shards > 1 || rows_per_block == 1 {
                 output.sort();
                 expect.sort();
             }
-            assert_eq!(output, expect, "{step}: {shards} shards, blocks of {rows_per_block} rows");
+            assert_eq!(output, expect, "{what}");
         }
     }
 }
 
+/// What lines come to: changelog rows that take each other back are gone.
+fn fold(lines: &[String]) -> BTreeMap<&str, i64> {
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        let (row, weight) = match line.split_at_checked(1) {
+            Some(("-", row)) => (row, -1),
+            Some(("+", row)) => (row, 1),
+            _ => (line.as_str(), 1),
+        };
+        *counts.entry(row).or_insert(0) += weight;
+    }
+    counts.retain(|_, count| *count != 0);
+    counts
+}
+
+/// Runs the step over these blocks on `shards` shards.
+///
+/// # Panics
+///
+/// If the mesh comes to a standstill, or an operator breaks a rule that all of them keep.
+#[must_use]
+pub fn run(resolved: &Resolved, shards: usize, blocks: Vec<Batch>) -> Output {
+    Machine::new(resolved, shards).run(blocks)
+}
+
+/// What a step has made of its input.
+#[derive(Default)]
+pub struct Output {
+    /// The rows, in batches as they came out.
+    pub batches: Vec<Batch>,
+    /// The rows of side streams.
+    pub side: Vec<SideRows>,
+    /// Why rows were rejected.
+    pub rejected: Vec<String>,
+    /// How many rows were late.
+    pub late: u64,
+}
+
+/// The output as [`check`] shows it.
+fn lines(resolved: &Resolved, output: Output) -> Vec<String> {
+    let mut encoder = JsonEncoder::new(&resolved.output.schema);
+    let mut lines = Vec::new();
+    for batch in &output.batches {
+        let rows = json_lines(&mut encoder, &batch.rows);
+        let sign = |row: usize| match (&batch.weights, &resolved.output.changelog) {
+            (Some(weights), Some(_)) if weights.value(row) < 0 => "-",
+            (_, Some(_)) => "+",
+            (None, None) => "",
+            (Some(_), None) => panic!("weights where there is no changelog"),
+        };
+        lines.extend(rows.iter().enumerate().map(|(row, line)| format!("{}{line}", sign(row))));
+    }
+    for side in &output.side {
+        let stream = resolved.side.iter().find(|stream| *stream.name == *side.stream).expect("declared");
+        let rows = json_lines(&mut JsonEncoder::new(&stream.schema), &side.rows);
+        lines.extend(rows.iter().map(|line| format!("{}: {line}", stream.name)));
+    }
+    lines.extend(output.rejected.iter().map(|message| format!("rejected: {message}")));
+    if output.late > 0 {
+        lines.push(format!("late: {}", output.late));
+    }
+    lines
+}
+
+fn json_lines(encoder: &mut JsonEncoder, rows: &RecordBatch) -> Vec<String> {
+    let mut text = Vec::new();
+    encoder.encode(rows, &mut text);
+    String::from_utf8(text).expect("JSON is UTF-8").lines().map(str::to_owned).collect()
+}
+
 /// The records as batches of one block each, as a source would make them.
-fn blocks(schema: &Schema, input: &[&str], rows_per_block: usize) -> Vec<Batch> {
-    let chunks: Vec<&[&str]> = input.chunks(rows_per_block.min(input.len())).collect();
+fn blocks(schema: &Schema, input: &[&str], weights: Option<&[i8]>, rows_per_block: usize) -> Vec<Batch> {
+    let rows_per_block = rows_per_block.min(input.len());
+    let chunks: Vec<&[&str]> = input.chunks(rows_per_block).collect();
     let last = chunks.len() - 1;
     let batches = chunks.iter().enumerate().map(|(number, records)| {
         let text = records.join("\n");
@@ -101,20 +200,31 @@ fn blocks(schema: &Schema, input: &[&str], rows_per_block: usize) -> Vec<Batch> 
         let mut rejected = Vec::new();
         let rows = JsonDecoder::new(schema).decode(text.as_bytes(), &spans, &mut rejected);
         assert!(rejected.is_empty(), "the harness is given good records: {rejected:?}");
-        let mut batch = Batch::of_rows(rows, number as u64);
-        let max_time_ms = stamp_times(&mut batch, schema);
-        let end = BlockEnd { through: number as u64, max_time_ms, finished: number == last };
-        batch.segments[0].end = Some(end);
+        let mut batch = block(schema, rows, number as u64, number == last);
+        let from = number * rows_per_block;
+        batch.weights = weights.map(|weights| Int8Array::from(weights[from..from + batch.len()].to_vec()));
         batch
     });
     batches.collect()
 }
 
-/// Sets the batch's event times from the column `at`; its highest time.
+/// One block of input, of the harness's event time: the column `at`, else the last millisecond before `window_end`.
+#[must_use]
+pub fn block(schema: &Schema, rows: RecordBatch, number: u64, last: bool) -> Batch {
+    let mut batch = Batch::of_rows(rows, number);
+    let max_time_ms = stamp_times(&mut batch, schema);
+    batch.segments[0].end = Some(BlockEnd { through: number, max_time_ms, finished: last });
+    batch
+}
+
+/// Sets the batch's event times; the highest of them.
 fn stamp_times(batch: &mut Batch, schema: &Schema) -> i64 {
-    let Some(index) = schema.index_of("at") else { return i64::MIN };
-    let at_ms: Vec<i64> =
-        batch.rows.column(index).as_primitive::<TimestampMillisecondType>().values().to_vec();
+    let end = schema.index_of("window_end").map(|index| (index, 1));
+    let Some((index, before)) = schema.index_of("at").map(|index| (index, 0)).or(end) else {
+        return i64::MIN;
+    };
+    let times = batch.rows.column(index).as_primitive::<TimestampMillisecondType>().values();
+    let at_ms: Vec<i64> = times.iter().map(|time| time - before).collect();
     let mut seen = i64::MIN;
     let before = at_ms.iter().map(|at| {
         let before = seen;
@@ -132,8 +242,7 @@ struct Machine {
     sources: Vec<Chain>,
     outboxes: Vec<Option<Outbox>>,
     keyed: Vec<Option<(Inbox, Chain)>>,
-    encoder: JsonEncoder,
-    output: Vec<String>,
+    output: Output,
 }
 
 impl Machine {
@@ -157,12 +266,11 @@ impl Machine {
                 *slot = Some((inbox, Chain::new(operators(&resolved.parts[position + 1..]))));
             }
         }
-        let encoder = JsonEncoder::new(&resolved.output.schema);
-        Self { sources, outboxes, keyed, encoder, output: Vec::new() }
+        Self { sources, outboxes, keyed, output: Output::default() }
     }
 
     /// Block k is read by shard k mod n, as files are.
-    fn run(mut self, blocks: Vec<Batch>) -> Vec<String> {
+    fn run(mut self, blocks: Vec<Batch>) -> Output {
         let shards = self.sources.len();
         let mut inputs: Vec<VecDeque<Batch>> = (0..shards).map(|_| VecDeque::new()).collect();
         let empty = blocks[0].slice(0, 0, vec![Segment::last()]);
@@ -186,15 +294,11 @@ impl Machine {
             idle_rounds = if moved { 0 } else { idle_rounds + 1 };
         }
         assert!(inputs.iter().all(VecDeque::is_empty), "the mesh has come to a standstill with input left");
-        let contexts = self.sources.iter().chain(self.keyed.iter().flatten().map(|(_, chain)| chain));
-        let mut late = 0;
-        for chain in contexts {
-            let rejected = chain.context.rejected.iter();
-            self.output.extend(rejected.map(|bad| format!("rejected: {}", bad.message)));
-            late += chain.context.late;
-        }
-        if late > 0 {
-            self.output.push(format!("late: {late}"));
+        let keyed = self.keyed.iter_mut().flatten().map(|(_, chain)| chain);
+        for chain in self.sources.iter_mut().chain(keyed) {
+            self.output.rejected.extend(chain.context.rejected.drain(..).map(|bad| bad.message));
+            self.output.side.append(&mut chain.context.side);
+            self.output.late += chain.context.late;
         }
         self.output
     }
@@ -212,7 +316,7 @@ impl Machine {
         });
         match (made, outbox) {
             (Some(batch), Some(outbox)) => outbox.send(batch),
-            (Some(batch), None) => collect(&mut self.encoder, &batch, &mut self.output),
+            (Some(batch), None) => self.output.collect(batch),
             (None, _) => return offered || !input.is_empty(),
         }
         true
@@ -228,7 +332,7 @@ impl Machine {
             Taken::Empty | Taken::Finished => None,
         });
         let Some(batch) = made else { return false };
-        collect(&mut self.encoder, &batch, &mut self.output);
+        self.output.collect(batch);
         true
     }
 }
@@ -240,12 +344,14 @@ fn operators(parts: &[Part]) -> impl Iterator<Item = &Build> {
     })
 }
 
-fn collect(encoder: &mut JsonEncoder, batch: &Batch, output: &mut Vec<String>) {
-    let counted: usize = batch.segments.iter().map(|segment| segment.rows as usize).sum();
-    assert_eq!(counted, batch.len(), "segments add up to the batch");
-    let mut text = Vec::new();
-    encoder.encode(&batch.rows, &mut text);
-    output.extend(String::from_utf8(text).expect("JSON is UTF-8").lines().map(str::to_owned));
+impl Output {
+    fn collect(&mut self, batch: Batch) {
+        let counted: usize = batch.segments.iter().map(|segment| segment.rows as usize).sum();
+        assert_eq!(counted, batch.len(), "segments add up to the batch");
+        let numbers = batch.segments.iter().map(|segment| segment.number);
+        assert!(numbers.is_sorted(), "numbers ascend");
+        self.batches.push(batch);
+    }
 }
 
 #[cfg(test)]
@@ -256,7 +362,7 @@ mod tests {
     #[test]
     fn the_example_of_every_verb_resolves() {
         for verb in VERBS {
-            let resolved = resolve_step(verb.example, &example_schema());
+            let resolved = resolve_step(verb.example, &flow_of(&example_schema()));
             assert!(!resolved.parts.is_empty(), "{}", verb.name);
         }
     }

@@ -116,15 +116,15 @@ impl WindowAggregate {
             }
             let passed = self.pass(segment.number, &end);
             if clock.after_ms.is_some() && self.is_due(&pending) {
-                self.apply(&work.columns, &work.batch, &mut pending, context);
-                let due = self.take_due(context);
+                self.apply(&work.columns, &work.batch, &mut pending);
+                let due = self.take_due();
                 self.firing = Some(Firing { number: segment.number, end: passed, due, sent: 0 });
                 self.work = Some(work);
                 return true;
             }
             self.ends.push(passed);
         }
-        self.apply(&work.columns, &work.batch, &mut pending, context);
+        self.apply(&work.columns, &work.batch, &mut pending);
         true
     }
 
@@ -170,11 +170,10 @@ impl WindowAggregate {
     }
 
     /// Adds the pending rows to their groups.
-    fn apply(&mut self, columns: &Columns, batch: &Batch, pending: &mut Pending, context: &mut Context) {
+    fn apply(&mut self, columns: &Columns, batch: &Batch, pending: &mut Pending) {
         let hashes = batch.hashes.as_ref().expect("an exchange has hashed the keys");
         for (start_ms, rows) in std::mem::take(&mut pending.windows) {
             let window = self.windows.entry(start_ms).or_insert_with(|| Window::new(&self.spec.aggregates));
-            let before = window.groups.len();
             let numbers = rows.iter().map(|row| {
                 let row = *row as usize;
                 window.groups.number(hashes.value(row), columns.key(row))
@@ -185,19 +184,17 @@ impl WindowAggregate {
                 accumulator.resize(window.groups.len());
                 accumulator.add(&rows, &numbers, arguments, filter.as_ref());
             }
-            context.groups += i64::try_from(window.groups.len() - before).expect("fewer than 2^63 groups");
         }
     }
 
     /// Removes the windows that the watermark has passed, the first one last.
-    fn take_due(&mut self, context: &mut Context) -> Vec<(i64, Window)> {
+    fn take_due(&mut self) -> Vec<(i64, Window)> {
         let mut due = Vec::new();
         while let Some(entry) = self.windows.first_entry() {
             if !self.spec.window.has_fired(*entry.key(), self.watermark_ms) {
                 break;
             }
             let (start_ms, window) = entry.remove_entry();
-            context.groups -= i64::try_from(window.groups.len()).expect("fewer than 2^63 groups");
             due.push((start_ms, window));
         }
         due.reverse();

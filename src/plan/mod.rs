@@ -77,7 +77,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         // Nor does an event time that is wrong: windows are checked as if it were right.
         Err(()) => Some(SqlType::Timestamp(3)),
     };
-    let flow = Flow { schema: columns.clone(), event_time, ordered: true, pruned: false };
+    let flow = Flow::of_source(columns.clone(), event_time);
     let resolved = steps::resolve(&declared, flow.clone(), problems)?;
     let (sink, declared) = (sink?, declared.complete()?);
     sink.check(&resolved.output.schema, problems);

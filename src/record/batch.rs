@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
+    Array, ArrayRef, BooleanArray, Int8Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+    UInt64Array,
 };
 use arrow::compute::{filter, take};
 
@@ -15,6 +16,8 @@ use crate::time::SegmentClock;
 pub struct Batch {
     /// The columns the user sees.
     pub rows: RecordBatch,
+    /// What each row does to the rows before it: +1 inserts it, −1 takes an equal one back. None where all insert.
+    pub weights: Option<Int8Array>,
     /// The rows' event times; none where the pipeline declares no event time.
     pub times: Option<EventTimes>,
     /// Where the rows' bytes came from; none once rows have been made by a step rather than read.
@@ -113,7 +116,7 @@ impl Batch {
     pub fn of_rows(rows: RecordBatch, number: u64) -> Self {
         let count = u32::try_from(rows.num_rows()).expect("a batch is far below 4 G rows");
         let segments = vec![Segment { rows: count, number, split: 0, end: None }];
-        Self { rows, times: None, origin: None, hashes: None, segments, clocks: Vec::new() }
+        Self { rows, weights: None, times: None, origin: None, hashes: None, segments, clocks: Vec::new() }
     }
 
     /// How many rows.
@@ -167,6 +170,15 @@ impl Batch {
         self.map_columns(count, segments, |array| array.slice(from, count))
     }
 
+    /// The segments before `segment` and the rest; nothing is copied.
+    #[must_use]
+    pub fn split_at(self, segment: usize) -> (Self, Self) {
+        let (before, behind) = self.segments.split_at(segment);
+        let rows: usize = before.iter().map(|segment| segment.rows as usize).sum();
+        let (before, behind) = (before.to_vec(), behind.to_vec());
+        (self.slice(0, rows, before), self.slice(rows, self.len() - rows, behind))
+    }
+
     /// The same rows with other columns.
     #[must_use]
     pub fn with_rows(self, rows: RecordBatch) -> Self {
@@ -186,6 +198,7 @@ impl Batch {
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let rows = RecordBatch::try_new_with_options(self.rows.schema(), columns, &options)
             .expect("columns keep their types and have one length");
+        let weights = self.weights.as_ref().map(|weights| apply(weights).to_data().into());
         let int64 = |array: &Int64Array| -> Int64Array { apply(array).to_data().into() };
         let times = self.times.as_ref().map(|times| EventTimes {
             at_ms: int64(&times.at_ms),
@@ -197,7 +210,7 @@ impl Batch {
             .map(|origin| Origin { spans: apply(&origin.spans).to_data().into(), ..origin.clone() });
         let hashes = self.hashes.as_ref().map(|hashes| apply(hashes).to_data().into());
         let clocks = if segments.len() == self.clocks.len() { self.clocks.clone() } else { Vec::new() };
-        Self { rows, times, origin, hashes, segments, clocks }
+        Self { rows, weights, times, origin, hashes, segments, clocks }
     }
 }
 

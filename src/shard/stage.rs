@@ -1,5 +1,6 @@
 //! The stages of a shard: the first reads, the others take from an inbox.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -8,7 +9,7 @@ use super::outlet::Outlet;
 use crate::exchange::{Inbox, Taken};
 use crate::metric::ShardMetrics;
 use crate::operator::Chain;
-use crate::record::BadRecord;
+use crate::record::{BadRecord, Batch, Segment};
 use crate::source::{Ingest, Polled, Reader, SourceError, last_batch};
 use crate::time::Now;
 
@@ -28,6 +29,8 @@ pub struct KeyedStage {
     inbox: Inbox,
     /// The operators.
     pub chain: Chain,
+    /// Output of numbers that have not ended yet: see [`crate::exchange`] on why it is not sent.
+    held: VecDeque<Batch>,
     outlet: Outlet,
 }
 
@@ -35,7 +38,7 @@ impl KeyedStage {
     /// A stage.
     #[must_use]
     pub fn new(inbox: Inbox, chain: Chain, outlet: Outlet) -> Self {
-        Self { inbox, chain, outlet }
+        Self { inbox, chain, held: VecDeque::new(), outlet }
     }
 
     /// Moves at most one batch.
@@ -45,8 +48,18 @@ impl KeyedStage {
         if !self.outlet.is_clear() {
             return if offered { Progress::Moved } else { Progress::Idle(None) };
         }
+        if let Some(batch) = self.held.pop_front() {
+            if let Some(batch) = self.release(batch) {
+                self.outlet.send(batch, now, metrics);
+                return Progress::Moved;
+            }
+        }
         if let Some(batch) = self.chain.pull() {
-            self.outlet.send(batch, now, metrics);
+            if !self.held.is_empty() {
+                self.held.push_back(batch);
+            } else if let Some(batch) = self.release(batch) {
+                self.outlet.send(batch, now, metrics);
+            }
             return Progress::Moved;
         }
         match self.inbox.take() {
@@ -59,6 +72,15 @@ impl KeyedStage {
             Taken::Empty => Progress::Idle(None),
             Taken::Finished => Progress::Done,
         }
+    }
+
+    /// The part of the batch whose numbers have ended; the rest becomes the first that is held.
+    fn release(&mut self, batch: Batch) -> Option<Batch> {
+        let waits = |segment: &Segment| segment.rows > 0 && !self.inbox.has_ended(segment.number);
+        let Some(first) = batch.segments.iter().position(waits) else { return Some(batch) };
+        let (ended, rest) = batch.split_at(first);
+        self.held.push_front(rest);
+        (!ended.segments.is_empty()).then_some(ended)
     }
 
     /// The end of the stage.

@@ -108,8 +108,6 @@ impl Shard {
         for Chain { context, .. } in chains {
             rejected.append(&mut context.rejected);
             self.metrics.late.add(std::mem::take(&mut context.late));
-            let groups = std::mem::take(&mut context.groups);
-            self.metrics.groups.set(self.metrics.groups.get().saturating_add_signed(groups));
         }
         self.metrics.rejected.add(rejected.len() as u64);
         for record in rejected {

@@ -1,0 +1,28 @@
+//! The key bytes of a batch's rows.
+
+use arrow::array::ArrayRef;
+
+use crate::record::{Batch, KeyCodec};
+
+/// One key per row, as [`KeyCodec`] writes it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Keys {
+    /// The keys of the rows of `batch`, made of the columns at these positions.
+    pub fn of(batch: &Batch, columns: &[usize], codec: &KeyCodec) -> Self {
+        let columns: Vec<ArrayRef> = columns.iter().map(|index| batch.rows.column(*index).clone()).collect();
+        let mut keys = Self { bytes: Vec::new(), ends: Vec::with_capacity(batch.len()) };
+        codec.encode(&columns, batch.len(), &mut keys.bytes, &mut keys.ends);
+        keys
+    }
+
+    /// The key of a row.
+    pub fn key(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
+        &self.bytes[start..self.ends[row] as usize]
+    }
+}

@@ -1,0 +1,91 @@
+//! What a keyed operator sends: rows and block ends, in the order of the input, with the watermark behind the step.
+
+use std::collections::VecDeque;
+
+use arrow::array::{Int8Array, Int64Array, RecordBatch};
+
+use crate::record::{Batch, BlockEnd, EventTimes, Schema, Segment};
+use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
+
+/// Output that is ready, in order.
+pub(super) struct Queue {
+    ready: VecDeque<Batch>,
+    /// Block ends behind the rows that are ready.
+    ends: Vec<Segment>,
+    watermark_ms: i64,
+    timed: bool,
+    empty: RecordBatch,
+}
+
+impl Queue {
+    /// An empty queue of rows of this schema; `timed` says whether rows have event times.
+    pub fn new(schema: &Schema, timed: bool) -> Self {
+        let empty = RecordBatch::new_empty(schema.arrow().clone());
+        let (ready, ends) = (VecDeque::new(), Vec::new());
+        Self { ready, ends, watermark_ms: WATERMARK_MIN, timed, empty }
+    }
+
+    /// The watermark at the block end passed last, milliseconds.
+    pub fn watermark_ms(&self) -> i64 {
+        self.watermark_ms
+    }
+
+    /// Adds rows caused by block `number`. The times are those of the rows; without them the queue is not timed.
+    pub fn rows(
+        &mut self,
+        number: u64,
+        rows: &RecordBatch,
+        weights: Option<&Int8Array>,
+        at_ms: Option<&[i64]>,
+    ) {
+        let mut from = 0;
+        while from < rows.num_rows() {
+            let count = Batch::ROWS_MAX.min(rows.num_rows() - from);
+            let mut batch = Batch::of_rows(rows.slice(from, count), number);
+            batch.weights = weights.map(|weights| weights.slice(from, count));
+            let times = |at_ms: &[i64]| Int64Array::from(at_ms[from..from + count].to_vec());
+            batch.times = at_ms.map(|at_ms| EventTimes { at_ms: times(at_ms), seen_ms: None });
+            debug_assert_eq!(batch.times.is_some(), self.timed, "all rows have times, or none has");
+            let mut segments = std::mem::take(&mut self.ends);
+            segments.append(&mut batch.segments);
+            batch.segments = segments;
+            self.ready.push_back(batch);
+            from += count;
+        }
+    }
+
+    /// Moves the watermark to that at the end of a block; whether it moved.
+    pub fn advance(&mut self, clock: &SegmentClock) -> bool {
+        let before_ms = self.watermark_ms;
+        self.watermark_ms = clock.after_ms.map_or(before_ms, |after_ms| after_ms.max(before_ms));
+        self.watermark_ms > before_ms
+    }
+
+    /// Ends block `number`, behind the rows added so far.
+    pub fn end(&mut self, number: u64, end: &BlockEnd) {
+        let through = if end.through == Segment::LAST { Segment::LAST } else { number };
+        let finished = self.watermark_ms == WATERMARK_MAX;
+        let end = Some(BlockEnd { through, max_time_ms: self.watermark_ms, finished });
+        self.ends.push(Segment { rows: 0, number, split: 0, end });
+    }
+
+    /// Whether nothing is ready but ends.
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// The next batch.
+    pub fn pull(&mut self) -> Option<Batch> {
+        if let Some(batch) = self.ready.pop_front() {
+            return Some(batch);
+        }
+        if self.ends.is_empty() {
+            return None;
+        }
+        let mut batch = Batch::of_rows(self.empty.clone(), 0);
+        let none = || EventTimes { at_ms: Int64Array::from(Vec::<i64>::new()), seen_ms: None };
+        batch.times = self.timed.then(none);
+        batch.segments = std::mem::take(&mut self.ends);
+        Some(batch)
+    }
+}
