@@ -229,7 +229,9 @@ impl WindowAggregate {
 /// The rows of some groups of a window, and the window's start.
 fn results(spec: &Spec, start_ms: i64, window: &Window, range: Range<usize>) -> (RecordBatch, i64) {
     let count = range.len();
-    let mut columns = spec.codec.decode(range.clone().map(|group| window.groups.key(group)));
+    let mut columns = spec
+        .codec
+        .decode(range.clone().map(|group| window.groups.key(u32::try_from(group).expect("32 bits"))));
     for time_ms in [start_ms, spec.window.end_ms(start_ms)] {
         let position = columns.len();
         let data_type = spec.output.arrow().field(position).data_type().clone();
