@@ -1,5 +1,7 @@
 //! Keyed state.
 
 mod groups;
+mod pages;
 
 pub use groups::Groups;
+pub use pages::Pages;
