@@ -238,7 +238,9 @@ fn results(spec: &Spec, start_ms: i64, window: &Window, range: Range<usize>) -> 
         let times = TimestampMillisecondArray::from(vec![time_ms; count]).with_data_type(data_type);
         columns.push(Arc::new(times));
     }
-    columns.extend(window.accumulators.iter().map(|accumulator| accumulator.finish(range.clone())));
+    let groups: Vec<u32> =
+        range.map(|group| u32::try_from(group).expect("groups are numbered in 32 bits")).collect();
+    columns.extend(window.accumulators.iter().map(|accumulator| accumulator.finish(&groups)));
     let options = RecordBatchOptions::new().with_row_count(Some(count));
     let rows = RecordBatch::try_new_with_options(spec.output.arrow().clone(), columns, &options)
         .expect("aggregates yield the types they were resolved to");

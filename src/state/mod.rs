@@ -2,7 +2,9 @@
 
 mod groups;
 mod keys;
+mod pages;
 mod timers;
 
 pub use groups::Groups;
+pub use pages::Pages;
 pub use timers::Timers;
