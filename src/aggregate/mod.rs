@@ -2,13 +2,21 @@
 //!
 //! A new aggregate is a file here, its `mod` line, and an entry in [`FUNCTIONS`].
 
+mod approx_count_distinct;
+mod approx_percentile;
+mod array_agg;
 mod average;
 mod count;
 mod exact_sum;
 mod extreme;
+mod first_last;
+mod form;
 mod grouped;
-mod primitive;
+mod list_agg;
+mod percentile;
+mod sequence;
 mod sum;
+mod variance;
 mod wide_sum;
 
 use std::any::Any;
@@ -89,8 +97,21 @@ pub struct Call {
     /// Whether rows are taken back: the input is a changelog. Without it states are smaller. Only for functions whose
     /// [`Function::retracts`] is set.
     pub retracts: bool,
-    /// Whether equal arguments count once. Only for functions whose [`Function::distinct`] is set.
+    /// Whether equal arguments count once. Only for functions whose [`Function::distinct`] allows it.
     pub distinct: bool,
+}
+
+/// What DISTINCT means to a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distinct {
+    /// Nothing: a step refuses it.
+    Refused,
+    /// No difference.
+    Same,
+    /// Each value counts once; NULL never does.
+    Values,
+    /// Each value counts once, and so does NULL.
+    ValuesAndNull,
 }
 
 /// An aggregate function.
@@ -105,8 +126,8 @@ pub struct Function {
     pub summary: &'static str,
     /// Whether it can take rows back, as a changelog does; a step over a changelog refuses it otherwise.
     pub retracts: bool,
-    /// Whether DISTINCT has a meaning for it; a step refuses it otherwise.
-    pub distinct: bool,
+    /// What DISTINCT means to it.
+    pub distinct: Distinct,
     /// The result's type and whether it may be NULL, or why these arguments do not fit.
     #[expect(clippy::type_complexity, reason = "said once, in full")]
     pub resolve: fn(&[Argument]) -> Result<(SqlType, bool), String>,
@@ -115,7 +136,25 @@ pub struct Function {
 }
 
 /// All aggregate functions.
-pub static FUNCTIONS: &[Function] = &[count::COUNT, sum::SUM, extreme::MIN, extreme::MAX, average::AVG];
+pub static FUNCTIONS: &[Function] = &[
+    count::COUNT,
+    sum::SUM,
+    extreme::MIN,
+    extreme::MAX,
+    average::AVG,
+    variance::STDDEV_POP,
+    variance::STDDEV_SAMP,
+    variance::VAR_POP,
+    variance::VAR_SAMP,
+    percentile::PERCENTILE,
+    percentile::MEDIAN,
+    approx_percentile::APPROX_PERCENTILE,
+    approx_count_distinct::APPROX_COUNT_DISTINCT,
+    first_last::FIRST_VALUE,
+    first_last::LAST_VALUE,
+    array_agg::ARRAY_AGG,
+    list_agg::LISTAGG,
+];
 
 /// The function of this name, whatever its case.
 #[must_use]
