@@ -1,6 +1,6 @@
-//! APPROX_COUNT_DISTINCT: how many different values there are, about, in at most 4 KiB for a group.
+//! `APPROX_COUNT_DISTINCT`: how many different values there are, about, in at most 4 KiB for a group.
 //!
-//! HyperLogLog with 4096 registers: beyond a few hundred values the standard error is 1.6 %; below that a list of
+//! `HyperLogLog` with 4096 registers: beyond a few hundred values the standard error is 1.6 %; below that a list of
 //! hashes is kept, and the count is exact but for a collision in 32 bits. Values are hashed as keys are
 //! ([`KeyCodec::hash`]), which never changes. Of the library's two estimators the one is used that depends on the
 //! registers alone, so that neither the order of rows nor that of merges matters.
@@ -60,7 +60,7 @@ impl Rule for Registers {
     }
 
     fn add(&self, sketch: &mut Sketch, _: bool, column: &Vec<Coupon>, row: usize) {
-        sketch.get_or_insert_with(empty).update_with_coupon(column[row]);
+        sketch.get_or_insert_with(|| Box::new(empty())).update_with_coupon(column[row]);
     }
 
     fn retract(&self, _: &mut Sketch, _: &Vec<Coupon>, _: usize) {
@@ -93,8 +93,8 @@ impl Rule for Registers {
     }
 }
 
-fn empty() -> Box<HllSketch> {
-    Box::new(HllSketch::new(REGISTERS_LOG2, HllType::Hll8).expect("between 4 and 21"))
+fn empty() -> HllSketch {
+    HllSketch::new(REGISTERS_LOG2, HllType::Hll8).expect("between 4 and 21")
 }
 
 #[cfg(test)]

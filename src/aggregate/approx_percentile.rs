@@ -1,7 +1,7 @@
-//! APPROX_PERCENTILE: a percentile that is at most 0.4 % off, in bounded room.
+//! `APPROX_PERCENTILE`: a percentile that is at most 0.4 % off, in bounded room.
 //!
 //! Values are counted in bins that are 1/128 of a power of two wide: the sign, the exponent and the first 7 bits of the
-//! mantissa, as in Gil Tene's HdrHistogram, for doubles. A bin's middle is at most 1/256 off any of its values. Other
+//! mantissa, as in Gil Tene's `HdrHistogram`, for doubles. A bin's middle is at most 1/256 off any of its values. Other
 //! sketches (KLL, t-digest, REQ) give other results for other orders of rows and merges, and cannot take rows back;
 //! counts can, and a bin is found without a logarithm. Values that span 6 orders of magnitude need up to 2,600 bins of
 //! some 18 bytes.
@@ -47,7 +47,7 @@ fn middle_of(bin: i32) -> f64 {
     let least = u64::from(size.unsigned_abs()) << DROPPED;
     let middle = match f64::from_bits(least) {
         // Zero, infinity and NaN are no stretches: they stand for themselves.
-        zero if zero == 0.0 => 0.0,
+        0.0 => 0.0,
         special if !special.is_finite() => special,
         _ => f64::from_bits(least | 1 << (DROPPED - 1)),
     };

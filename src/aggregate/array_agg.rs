@@ -1,4 +1,4 @@
-//! ARRAY_AGG: the values in the order of their arrival, NULL among them, as in Flink.
+//! `ARRAY_AGG`: the values in the order of their arrival, NULL among them, as in Flink.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! FIRST_VALUE and LAST_VALUE: the value that arrived first, or last; NULL is skipped, as in Flink.
+//! `FIRST_VALUE` and `LAST_VALUE`: the value that arrived first, or last; NULL is skipped, as in Flink.
 //!
 //! Where rows are taken back, a group keeps all of its values in order.
 
@@ -10,7 +10,7 @@ use super::sequence::Sequence;
 use super::{Accumulator, Argument, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 
-/// The entry of FIRST_VALUE in the registry.
+/// The entry of `FIRST_VALUE` in the registry.
 pub(super) const FIRST_VALUE: Function = Function {
     name: "FIRST_VALUE",
     aliases: &["FIRST"],
@@ -22,7 +22,7 @@ pub(super) const FIRST_VALUE: Function = Function {
     build: |call| build(call, false),
 };
 
-/// The entry of LAST_VALUE in the registry.
+/// The entry of `LAST_VALUE` in the registry.
 pub(super) const LAST_VALUE: Function = Function {
     name: "LAST_VALUE",
     aliases: &["LAST"],

@@ -7,6 +7,7 @@ mod approx_percentile;
 mod array_agg;
 mod average;
 mod count;
+mod distinct;
 mod exact_sum;
 mod extreme;
 mod first_last;
@@ -23,7 +24,8 @@ use std::any::Any;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 
-use crate::record::SqlType;
+use crate::record::{KeyCodec, SqlType};
+use distinct::OnlyDistinct;
 
 /// The states of one aggregate call over many groups on one shard; groups are told by dense numbers.
 pub trait Accumulator {
@@ -165,11 +167,52 @@ pub fn function(name: &str) -> Option<&'static Function> {
         .find(|function| is_it(function.name) || function.aliases.iter().any(|alias| is_it(alias)))
 }
 
-/// The accumulator of a call.
+/// The type of a call's result and whether it may be NULL, or why it does not fit; none where there is no function of
+/// this name. `retracts` tells whether the input is a changelog.
+#[must_use]
+pub fn resolve(
+    name: &str,
+    arguments: &[Argument],
+    distinct: bool,
+    retracts: bool,
+) -> Option<Result<(SqlType, bool), String>> {
+    let function = function(name)?;
+    let name = function.name;
+    if retracts && !function.retracts {
+        return Some(Err(format!("{name} cannot take rows back, as the changelog that it reads asks for")));
+    }
+    if distinct {
+        let nested =
+            arguments.first().and_then(|argument| KeyCodec::new(vec![argument.data_type.clone()]).err());
+        match (function.distinct, nested) {
+            (Distinct::Refused, _) => {
+                return Some(Err(format!(
+                    "{name} depends on the order of rows: DISTINCT has no meaning there"
+                )));
+            }
+            (Distinct::Values | Distinct::ValuesAndNull, Some(nested)) => {
+                return Some(Err(format!(
+                    "{name}(DISTINCT …) takes values that can be compared, not {nested}"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Some((function.resolve)(arguments))
+}
+
+/// The accumulator of a call that [`resolve`] accepted.
 #[must_use]
 pub fn accumulator(call: &Call) -> Box<dyn Accumulator> {
     let function = function(call.function).expect("the call was resolved by this registry");
-    (function.build)(call)
+    let inner = (function.build)(call);
+    let nulls = function.distinct == Distinct::ValuesAndNull;
+    match (call.arguments.first(), function.distinct) {
+        (Some(argument), Distinct::Values | Distinct::ValuesAndNull) if call.distinct => {
+            Box::new(OnlyDistinct::new(inner, argument.data_type.clone(), nulls, call.retracts))
+        }
+        _ => inner,
+    }
 }
 
 /// The one argument of a function that takes exactly one.
@@ -223,6 +266,9 @@ fn passes(filter: &BooleanArray, row: usize) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -235,7 +281,7 @@ mod tests {
     ) -> String {
         let function = function(name).unwrap();
         let arguments = vec![Argument::column(argument.clone())];
-        let (result, _) = (function.resolve)(&arguments).unwrap();
+        let (result, nullable) = (function.resolve)(&arguments).unwrap();
         let call = Call {
             function: function.name,
             arguments,
@@ -254,7 +300,7 @@ mod tests {
         let results = accumulator.finish(&[1]);
         assert_eq!(results.data_type(), &result.arrow(), "{name} yields the type it resolved to");
         let empty = accumulator.finish(&[0]);
-        assert!(name == "COUNT" || empty.is_null(0), "an empty group is NULL");
+        assert_eq!(empty.is_null(0), nullable, "an empty group is NULL where it may be");
         arrow::util::display::array_value_to_string(&results, 0).unwrap()
     }
 

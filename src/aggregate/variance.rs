@@ -18,7 +18,7 @@ use super::grouped::{Grouped, Rule};
 use super::{Argument, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 
-/// The entry of STDDEV_POP in the registry.
+/// The entry of `STDDEV_POP` in the registry.
 pub(super) const STDDEV_POP: Function = Function {
     name: "STDDEV_POP",
     aliases: &[],
@@ -30,7 +30,7 @@ pub(super) const STDDEV_POP: Function = Function {
     build: |call| Grouped::boxed(Variance { sample: false, root: true }, retracts(call)),
 };
 
-/// The entry of STDDEV_SAMP in the registry.
+/// The entry of `STDDEV_SAMP` in the registry.
 pub(super) const STDDEV_SAMP: Function = Function {
     name: "STDDEV_SAMP",
     aliases: &["STDDEV"],
@@ -42,7 +42,7 @@ pub(super) const STDDEV_SAMP: Function = Function {
     build: |call| Grouped::boxed(Variance { sample: true, root: true }, retracts(call)),
 };
 
-/// The entry of VAR_POP in the registry.
+/// The entry of `VAR_POP` in the registry.
 pub(super) const VAR_POP: Function = Function {
     name: "VAR_POP",
     aliases: &[],
@@ -54,7 +54,7 @@ pub(super) const VAR_POP: Function = Function {
     build: |call| Grouped::boxed(Variance { sample: false, root: false }, retracts(call)),
 };
 
-/// The entry of VAR_SAMP in the registry.
+/// The entry of `VAR_SAMP` in the registry.
 pub(super) const VAR_SAMP: Function = Function {
     name: "VAR_SAMP",
     aliases: &["VARIANCE"],
@@ -105,7 +105,9 @@ impl Variance {
                 let (count, mut spread) = (moments.count as f64, ExactSum::default());
                 moments.squares.add_times(count, &mut spread);
                 for term in &terms {
-                    terms.iter().for_each(|other| spread.add_product(*term, -*other));
+                    for other in &terms {
+                        spread.add_product(*term, -*other);
+                    }
                 }
                 spread.total().max(0.0) / count / divisor as f64
             }

@@ -8,7 +8,7 @@ use super::project::{self, Output};
 use super::select::named_expressions;
 use super::window_aggregate::{self, Aggregate};
 use super::{Flow, Part, Resolved, Step, Verb};
-use crate::aggregate::{Argument, Call, function};
+use crate::aggregate::{self, Argument, Call, function};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
 use crate::record::{Column, KeyCodec, Paths, Schema, SqlType};
@@ -308,12 +308,8 @@ fn resolve_function(
     arguments: &[Expr],
     distinct: bool,
 ) -> Option<Result<(SqlType, bool), String>> {
-    let function = function(name)?;
-    if distinct {
-        return Some(Err(format!("{name}(DISTINCT …) is not in this version")));
-    }
     let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
-    Some((function.resolve)(&arguments))
+    aggregate::resolve(name, &arguments, distinct, false)
 }
 
 /// An argument as the registry of aggregates knows it.
