@@ -35,7 +35,6 @@ struct Bins {
 }
 
 /// The bin of a value; bins are ordered as their values are.
-#[expect(clippy::cast_possible_truncation, reason = "19 bits are left")]
 fn bin_of(value: f64) -> i32 {
     let size = (value.abs().to_bits() >> DROPPED) as i32;
     if value < 0.0 { -size - 1 } else { size }
@@ -96,6 +95,35 @@ impl Rule for Bins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::Argument;
+    use crate::aggregate::tests::{constant, run_with};
+    use crate::record::SqlType;
+
+    fn check(values: &[f64], share: &str, expect: &str) {
+        let column: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        let arguments = [Argument::column(SqlType::Double), constant(SqlType::Decimal(3, 2), share)];
+        let about = run_with("APPROX_PERCENTILE", &arguments, &column, None);
+        let (Ok(about_number), Ok(expect_number)) = (about.parse::<f64>(), expect.parse::<f64>()) else {
+            assert_eq!(about, expect, "{share} of {values:?}");
+            return;
+        };
+        let near = (about_number - expect_number).abs() <= expect_number.abs() * 0.004;
+        assert!(near || about == expect, "{share} of {values:?} is {about}");
+    }
+
+    #[test]
+    fn percentiles_are_near() {
+        check(&[], "0.5", "");
+        check(&[3.25], "0.99", "3.25");
+        check(&[-1000.0, 0.0, 1000.0], "0", "-1000.0");
+        check(&[-1000.0, 0.0, 1000.0], "0.5", "0.0");
+        check(&[-1000.0, 0.0, 1000.0], "1", "1000.0");
+        check(&[1.0, f64::INFINITY], "1", "inf");
+        check(&[1.0, f64::NEG_INFINITY], "0", "-inf");
+        check(&[1.0, f64::NAN], "1", "NaN");
+        let hundred: Vec<f64> = (1..=101).rev().map(f64::from).collect();
+        check(&hundred, "0.9", "91.0");
+    }
 
     #[test]
     fn a_bin_is_near_its_values_and_in_order() {

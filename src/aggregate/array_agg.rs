@@ -75,3 +75,34 @@ impl<F: Form> Rule for ArrayAgg<F> {
         values.heap()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BooleanArray, Int64Array, StringArray, StructArray};
+    use arrow::datatypes::{Field, Fields};
+
+    use super::*;
+    use crate::aggregate::tests::run;
+    use crate::record::Column;
+
+    #[test]
+    fn values_keep_their_order() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(2), None, Some(1), Some(2)]));
+        assert_eq!(run("ARRAY_AGG", &SqlType::BigInt, &column, None), "[2, , 1, 2]");
+        let filter = BooleanArray::from(vec![Some(false), None, Some(true), Some(true)]);
+        assert_eq!(run("ARRAY_AGG", &SqlType::BigInt, &column, Some(&filter)), "[1, 2]");
+        let column: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), Some(""), None]));
+        assert_eq!(run("ARRAY_AGG", &SqlType::String, &column, None), "[b, , ]");
+        assert_eq!(run("ARRAY_AGG", &SqlType::String, &column.slice(0, 0), None), "");
+    }
+
+    #[test]
+    fn rows_can_be_collected() {
+        let fields = Fields::from(vec![Field::new("n", DataType::Int64, true)]);
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, None]));
+        let nulls = NullBuffer::from(vec![true, true, false]);
+        let column: ArrayRef = Arc::new(StructArray::new(fields, vec![numbers], Some(nulls)));
+        let row = SqlType::Row(vec![Column::new("n", SqlType::BigInt, true)]);
+        assert_eq!(run("ARRAY_AGG", &row, &column, None), "[{n: 1}, {n: }, ]");
+    }
+}

@@ -127,3 +127,45 @@ impl<F: Form> Rule for EndOf<F> {
         values.heap()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{BooleanArray, Int64Array, ListArray, StringArray};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::aggregate::tests::run;
+
+    fn check(data_type: &SqlType, column: ArrayRef, filter: Option<Vec<bool>>, first: &str, last: &str) {
+        let filter = filter.map(BooleanArray::from);
+        assert_eq!(run("FIRST", data_type, &column, filter.as_ref()), first, "FIRST of {data_type}");
+        assert_eq!(run("LAST_VALUE", data_type, &column, filter.as_ref()), last, "LAST of {data_type}");
+    }
+
+    #[test]
+    fn ends() {
+        let numbers = || Arc::new(Int64Array::from(vec![None, Some(3), Some(1), Some(2), None]));
+        check(&SqlType::BigInt, numbers(), None, "3", "2");
+        check(&SqlType::BigInt, numbers(), Some(vec![true, false, true, false, true]), "1", "1");
+        check(&SqlType::BigInt, numbers(), Some(vec![true, false, false, false, true]), "", "");
+        check(&SqlType::BigInt, Arc::new(Int64Array::from(vec![None, None])), None, "", "");
+        check(
+            &SqlType::String,
+            Arc::new(StringArray::from(vec![Some(""), Some("long"), Some("z")])),
+            None,
+            "",
+            "z",
+        );
+        check(&SqlType::Boolean, Arc::new(BooleanArray::from(vec![false, true])), None, "false", "true");
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([
+            None,
+            Some(vec![Some(1), None]),
+            Some(vec![]),
+            None,
+        ]);
+        let lists_of = SqlType::Array(Box::new(SqlType::BigInt), true);
+        check(&lists_of, Arc::new(lists), None, "[1, ]", "[]");
+    }
+}

@@ -132,3 +132,30 @@ impl Rule for Parts {
         texts.heap()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::BooleanArray;
+
+    use super::*;
+    use crate::aggregate::tests::{constant, run_with};
+
+    fn check(texts: &[Option<&str>], separator: Option<&str>, filter: Option<Vec<bool>>, expect: &str) {
+        let column: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+        let separator = separator.map(|text| constant(SqlType::String, text));
+        let arguments: Vec<Argument> =
+            [Some(Argument::column(SqlType::String)), separator].into_iter().flatten().collect();
+        let filter = filter.map(BooleanArray::from);
+        assert_eq!(run_with("LISTAGG", &arguments, &column, filter.as_ref()), expect, "{texts:?}");
+    }
+
+    #[test]
+    fn texts_are_joined() {
+        check(&[Some("a"), None, Some("b")], None, None, "a,b");
+        check(&[Some("a"), Some(""), Some("b")], Some("; "), None, "a; ; b");
+        check(&[Some("a"), Some("b")], Some(""), None, "ab");
+        check(&[Some("a"), Some("b"), Some("c")], None, Some(vec![true, false, true]), "a,c");
+        check(&[Some("")], None, None, "");
+        check(&[None, None], None, None, "");
+    }
+}

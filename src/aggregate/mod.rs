@@ -272,19 +272,28 @@ mod properties;
 mod tests {
     use super::*;
 
-    /// Adds all rows of one column to one group, in two batches, and yields the result as text.
+    /// The result over all rows of one column, as text; NULL is empty.
     pub(super) fn run(
         name: &str,
         argument: &SqlType,
         column: &ArrayRef,
         filter: Option<&BooleanArray>,
     ) -> String {
+        run_with(name, &[Argument::column(argument.clone())], column, filter)
+    }
+
+    /// Adds all rows of one column to one group, in two batches, and yields the result as text; NULL is empty.
+    pub(super) fn run_with(
+        name: &str,
+        arguments: &[Argument],
+        column: &ArrayRef,
+        filter: Option<&BooleanArray>,
+    ) -> String {
         let function = function(name).unwrap();
-        let arguments = vec![Argument::column(argument.clone())];
-        let (result, nullable) = (function.resolve)(&arguments).unwrap();
+        let (result, nullable) = resolve(name, arguments, false, false).unwrap().unwrap();
         let call = Call {
             function: function.name,
-            arguments,
+            arguments: arguments.to_vec(),
             result: result.clone(),
             ordered: false,
             retracts: false,
@@ -302,6 +311,24 @@ mod tests {
         let empty = accumulator.finish(&[0]);
         assert_eq!(empty.is_null(0), nullable, "an empty group is NULL where it may be");
         arrow::util::display::array_value_to_string(&results, 0).unwrap()
+    }
+
+    /// A constant argument.
+    pub(super) fn constant(data_type: SqlType, text: &str) -> Argument {
+        Argument { data_type, nullable: false, constant: Some(text.to_owned()) }
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let mut names: Vec<&str> = FUNCTIONS
+            .iter()
+            .flat_map(|function| function.aliases.iter().chain([&function.name]))
+            .copied()
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 
     #[test]

@@ -218,3 +218,75 @@ pub(super) fn at_rank<K: Copy>(counts: &BTreeMap<K, i64>, rank: usize) -> Option
 pub(super) fn counts_heap<K>(counts: &BTreeMap<K, i64>) -> usize {
     counts.len() * size_of::<(K, i64)>() * 3 / 2
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BooleanArray, Decimal128Array, Int64Array};
+
+    use super::*;
+    use crate::aggregate::tests::{constant, run, run_with};
+
+    fn check(values: &[f64], share: &str, expect: &str) {
+        let column: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        let arguments = [Argument::column(SqlType::Double), constant(SqlType::Decimal(3, 2), share)];
+        assert_eq!(run_with("PERCENTILE", &arguments, &column, None), expect, "{share} of {values:?}");
+        assert_eq!(run_with("QUANTILE", &arguments, &column, None), expect, "{share} of {values:?}");
+    }
+
+    #[test]
+    fn percentiles_lie_between_values() {
+        check(&[], "0.5", "");
+        check(&[7.0], "0.9", "7.0");
+        check(&[10.0, 0.0], "0.9", "9.0");
+        check(&[4.0, 1.0, 3.0, 2.0, 5.0], "0", "1.0");
+        check(&[4.0, 1.0, 3.0, 2.0, 5.0], "1", "5.0");
+        check(&[4.0, 1.0, 3.0, 2.0, 5.0], "0.25", "2.0");
+        check(&[4.0, 1.0, 3.0, 2.0, 5.0], "0.3", "2.2");
+        check(&[f64::INFINITY, f64::INFINITY, 1.0], "0.75", "inf");
+        check(&[f64::NAN, 1.0, 2.0], "0.5", "2.0");
+        check(&[-0.0, 0.0], "0.5", "0.0");
+    }
+
+    #[test]
+    fn medians_of_all_numbers() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(4), Some(100)]));
+        assert_eq!(run("MEDIAN", &SqlType::BigInt, &column, None), "4.0");
+        let filter = BooleanArray::from(vec![Some(true), Some(true), Some(true), None]);
+        assert_eq!(run("MEDIAN", &SqlType::BigInt, &column, Some(&filter)), "2.5");
+        let data_type = SqlType::Decimal(5, 2);
+        let column: ArrayRef =
+            Arc::new(Decimal128Array::from(vec![150, 250]).with_data_type(data_type.arrow()));
+        assert_eq!(run("MEDIAN", &data_type, &column, None), "2.0");
+    }
+
+    #[test]
+    fn the_share_is_a_constant() {
+        let number = Argument::column(SqlType::Double);
+        for (arguments, what) in [
+            (vec![number.clone()], "a number and a share"),
+            (vec![number.clone(), number.clone()], "a constant from 0 to 1"),
+            (vec![number.clone(), constant(SqlType::Decimal(2, 1), "1.5")], "a constant from 0 to 1"),
+            (vec![number.clone(), constant(SqlType::Int, "-1")], "a constant from 0 to 1"),
+            (vec![number, constant(SqlType::String, "0.5")], "a constant from 0 to 1"),
+            (
+                vec![Argument::column(SqlType::String), constant(SqlType::Int, "1")],
+                "takes a number, not STRING",
+            ),
+        ] {
+            for name in ["PERCENTILE", "APPROX_PERCENTILE"] {
+                let error = resolve_share(&arguments, name).unwrap_err();
+                assert!(error.contains(what) && error.contains(name), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_ordered_as_doubles_are() {
+        let values = [f64::NEG_INFINITY, -1.5, -5e-324, 0.0, 5e-324, 1.0, f64::MAX, f64::INFINITY, f64::NAN];
+        let keys: Vec<i64> = values.iter().map(|value| ordered(value.to_bits().cast_signed())).collect();
+        assert!(keys.is_sorted());
+        for (value, key) in values.iter().zip(keys) {
+            assert_eq!(ordered(key).cast_unsigned(), value.to_bits());
+        }
+    }
+}

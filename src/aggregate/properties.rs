@@ -54,7 +54,9 @@ fn column(data_type: &SqlType, rows: usize, random: &mut Rng) -> ArrayRef {
     };
     let values: Vec<Option<i64>> = (0..rows).map(|_| value()).collect();
     let small = |v: &i64| if v.unsigned_abs() > 5 { 0 } else { *v };
-    let texts = values.iter().map(|v| v.map(|v| "abcdefg".repeat(small(&v).unsigned_abs() as usize)));
+    let texts = values
+        .iter()
+        .map(|v| v.map(|v| "abcdefg".repeat(usize::try_from(small(&v).unsigned_abs()).unwrap())));
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "random values")]
     let array: ArrayRef = match data_type {
         SqlType::Boolean => Arc::new(values.iter().map(|v| v.map(|v| v > 0)).collect::<BooleanArray>()),
@@ -99,7 +101,7 @@ fn column(data_type: &SqlType, rows: usize, random: &mut Rng) -> ArrayRef {
         }
         SqlType::Timestamp(_) => Arc::new(TimestampNanosecondArray::from(values)),
         _ => {
-            let lists = values.iter().map(|v| v.map(|v| vec![Some(v), None].repeat((v & 1) as usize)));
+            let lists = values.iter().map(|v| v.map(|v| [Some(v), None].repeat(usize::from(v % 2 != 0))));
             Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))
         }
     };
@@ -185,8 +187,8 @@ fn model(call: &Call, values: &[Option<String>]) -> Option<String> {
         "COUNT" if call.arguments.is_empty() => Some(values.len().to_string()),
         "COUNT" => Some(there.len().to_string()),
         "APPROX_COUNT_DISTINCT" => Some(there.iter().collect::<HashSet<_>>().len().to_string()),
-        "FIRST_VALUE" => null_or(there.first()?.to_string()),
-        "LAST_VALUE" => null_or(there.last()?.to_string()),
+        "FIRST_VALUE" => null_or(there.first().map_or(String::new(), |text| (*text).clone())),
+        "LAST_VALUE" => null_or(there.last().map_or(String::new(), |text| (*text).clone())),
         "LISTAGG" => {
             let separator = if call.arguments.len() == 2 { "; " } else { "," };
             null_or(there.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(separator))
@@ -198,8 +200,8 @@ fn model(call: &Call, values: &[Option<String>]) -> Option<String> {
         }
         "SUM" if double => null_or(format!("{sum:?}")),
         "SUM" if call.result == SqlType::Int && small => null_or(format!("{sum:.0}")),
-        "MIN" if double => null_or(format!("{:?}", sorted.first()?)),
-        "MAX" if double => null_or(format!("{:?}", sorted.last()?)),
+        "MIN" if double => null_or(sorted.first().map_or(String::new(), |value| format!("{value:?}"))),
+        "MAX" if double => null_or(sorted.last().map_or(String::new(), |value| format!("{value:?}"))),
         "AVG" if double => null_or(format!("{:?}", sum / count)),
         "MEDIAN" if double => {
             let middle = |back: usize| sorted[(sorted.len() - back) / 2];
