@@ -12,9 +12,15 @@ mod explode;
 mod expression;
 mod filter;
 mod keys;
+mod over;
+mod over_frame;
+mod over_key;
+mod over_operator;
+mod over_waiting;
 mod project;
 mod queue;
 mod rename;
+mod sample;
 mod select;
 mod set;
 pub mod verify;
@@ -211,8 +217,17 @@ pub struct Verb {
 }
 
 /// All verbs.
-pub static VERBS: &[Verb] =
-    &[filter::VERB, select::VERB, set::VERB, drop::VERB, rename::VERB, explode::VERB, aggregate::VERB];
+pub static VERBS: &[Verb] = &[
+    filter::VERB,
+    select::VERB,
+    set::VERB,
+    drop::VERB,
+    rename::VERB,
+    explode::VERB,
+    sample::VERB,
+    aggregate::VERB,
+    over::VERB,
+];
 
 /// The verb of this name.
 #[must_use]
