@@ -15,6 +15,8 @@ mod keys;
 mod over;
 mod over_frame;
 mod over_key;
+#[cfg(test)]
+mod over_model;
 mod over_operator;
 mod over_waiting;
 mod project;
@@ -23,6 +25,7 @@ mod rename;
 mod sample;
 mod select;
 mod set;
+mod throttle;
 pub mod verify;
 mod window_aggregate;
 
@@ -225,6 +228,7 @@ pub static VERBS: &[Verb] = &[
     rename::VERB,
     explode::VERB,
     sample::VERB,
+    throttle::VERB,
     aggregate::VERB,
     over::VERB,
 ];

@@ -50,7 +50,7 @@ pub(super) struct Plan {
 /// The frames of all keys of a shard, by group.
 pub(super) struct Frames {
     extent: Extent,
-    frames: Pages<Frame>,
+    by_group: Pages<Frame>,
     /// None where the aggregates read no column.
     converter: Option<RowConverter>,
     /// The heap bytes of the frames' entries.
@@ -89,14 +89,14 @@ impl Frames {
         let fields: Vec<SortField> = columns.iter().map(|column| SortField::new(column.clone())).collect();
         let converter = (!fields.is_empty() && extent != Extent::All)
             .then(|| RowConverter::new(fields).expect("the check has asked whether rows can be kept"));
-        Self { extent, frames: Pages::default(), converter, bytes: 0 }
+        Self { extent, by_group: Pages::default(), converter, bytes: 0 }
     }
 
     /// Takes in a chunk of rows in the order of their times: the columns that aggregates read, and for each row its
     /// time and the group of its key. All groups are below `capacity`.
     pub fn pass(&mut self, columns: &[ArrayRef], times: &[i64], groups: &[u32], capacity: usize) -> Plan {
-        if self.extent != Extent::All && self.frames.len() < capacity {
-            self.frames.resize(capacity);
+        if self.extent != Extent::All && self.by_group.len() < capacity {
+            self.by_group.resize(capacity);
         }
         let mut by_key: Vec<u32> = (0..).take(groups.len()).collect();
         by_key.sort_by_key(|row| groups[*row as usize]);
@@ -108,7 +108,7 @@ impl Frames {
         for rows in by_key.chunk_by(|a, b| groups[*a as usize] == groups[*b as usize]) {
             let group = groups[rows[0] as usize];
             let mut walk = Walk { extent: self.extent, group, rows, times, entered: 0, left: 0 };
-            let frame = (self.extent != Extent::All).then(|| &mut self.frames[group as usize]);
+            let frame = (self.extent != Extent::All).then(|| &mut self.by_group[group as usize]);
             walk.go(frame, &mut old, &mut rounds, &mut taken);
             stay.push((group, &rows[walk.left..]));
         }
@@ -126,7 +126,7 @@ impl Frames {
             converter.convert_columns(columns).expect("the columns have the types they were resolved to")
         });
         for (group, rows) in stay {
-            let frame = &mut self.frames[*group as usize];
+            let frame = &mut self.by_group[*group as usize];
             let before = frame.entries.capacity();
             frame.shrink();
             for row in *rows {
@@ -156,18 +156,18 @@ impl Frames {
 
     /// The time of the newest row of a group.
     pub fn newest_ms(&self, group: u32) -> i64 {
-        self.frames[group as usize].newest_ms
+        self.by_group[group as usize].newest_ms
     }
 
     /// Forgets the rows of a group.
     pub fn clear(&mut self, group: u32) {
-        let frame = std::mem::take(&mut self.frames[group as usize]);
+        let frame = std::mem::take(&mut self.by_group[group as usize]);
         self.bytes -= frame.entries.capacity();
     }
 
     /// The heap bytes held.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.frames.bytes()
+        self.bytes + self.by_group.bytes()
     }
 }
 

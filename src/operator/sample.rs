@@ -16,6 +16,7 @@ use super::{Build, Context, Flow, Operator, Part, Resolved, Step, Verb};
 use crate::codec::Encode;
 use crate::codec::json::JsonEncoder;
 use crate::error::{Place, Problem, Problems};
+use crate::expr::Expr;
 use crate::record::{Batch, Origin, Paths, Schema};
 use crate::yaml::{Fields, Node};
 
@@ -93,7 +94,7 @@ impl Step for Declared {
     fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
         let key = self.by.resolve(&input.schema, problems)?;
         self.check_changelog(&key, input, problems)?;
-        if key.expressions.iter().any(crate::expr::Expr::uses_clock) {
+        if key.expressions.iter().any(Expr::uses_clock) {
             problems.push(
                 Problem::error(
                     self.by.at(self.at),
@@ -132,7 +133,7 @@ impl Declared {
     fn check_changelog(&self, key: &Key, input: &Flow, problems: &mut Problems) -> Option<()> {
         let Some(changelog) = &input.changelog else { return Some(()) };
         let known = changelog.key.as_deref().unwrap_or_default();
-        let mut read = key.expressions.iter().flat_map(|expression| expression.paths());
+        let mut read = key.expressions.iter().flat_map(Expr::paths);
         if !self.by.is_empty() && read.all(|path| known.contains(&path[0])) {
             return Some(());
         }
