@@ -8,7 +8,8 @@ use arrow::datatypes::{Float64Type, Int64Type};
 
 use super::over_frame::Extent;
 use super::verify::{block, flow_of, resolve_step, run};
-use super::{Flow, Resolved};
+use super::{Build, Chain, Context, Flow, Part, Resolved};
+use crate::exchange::{Partition, Watermarks};
 use crate::record::{Batch, Column, Schema, SqlType};
 
 /// The disorder that the harness's source allows, milliseconds.
@@ -87,8 +88,8 @@ fn aggregates(frame: &[&Row]) -> Added {
     let highest = frame.iter().map(|row| row.ratio).fold(f64::NEG_INFINITY, f64::max);
     (
         (!prices.is_empty()).then(|| prices.iter().sum()),
-        frame.len() as i64,
-        odd as i64,
+        frame.len().cast_signed() as i64,
+        odd.cast_signed() as i64,
         prices.iter().min().copied(),
         highest,
         // Quarters: sums of them are exact in any order.
@@ -138,7 +139,7 @@ fn random_rows(random: &mut fastrand::Rng, count: usize) -> Vec<Row> {
             at_ms,
             price: (random.u8(..) > 30).then(|| random.i64(0..100)),
             ratio: f64::from(random.i16(-400..400)) / 4.0,
-            id: id as i64,
+            id: id.cast_signed() as i64,
         }
     };
     (0..count).map(row).collect()
@@ -186,20 +187,43 @@ fn every_row_gets_the_aggregates_of_its_frame() {
 }
 
 #[test]
-fn many_rows_at_once() {
-    let mut random = fastrand::Rng::with_seed(12);
-    // More than are taken at once, in a few blocks, with stretches of time that only few keys are in.
-    let rows = random_rows(&mut random, 20_000);
-    for extent in [Extent::All, Extent::Rows(100), Extent::Range(700)] {
-        let (expect, late) = model(&rows[..2500], extent, true);
-        let resolved = step_of(extent, true);
-        let chunks: Vec<&[Row]> = rows[..2500].chunks(1024).collect();
-        let last = chunks.len() - 1;
-        let blocks = chunks
-            .iter()
-            .enumerate()
-            .map(|(number, rows)| block(&schema(), rows_of(rows), number as u64, number == last));
-        let output = run(&resolved, 2, blocks.collect());
-        assert_eq!((output.late, found(&output.batches) == expect), (late, true), "{extent:?}");
+fn a_key_whose_frame_is_empty_is_dropped() {
+    let resolved = step_of(Extent::Range(5000), true);
+    let [Part::Operator(_), Part::Exchange { columns, codec }, Part::Operator(build), ..] =
+        resolved.parts.as_slice()
+    else {
+        panic!("a projection, an exchange, the operator")
+    };
+    let (mut operator, mut context) = ((build.build)(), Context::default());
+    let mut prepare = Chain::new([first_of(&resolved)]);
+    let mut partition = Partition::new(codec.clone(), columns.clone());
+    let mut watermarks = Watermarks::new(1, OUT_OF_ORDER_MS);
+    // Times of rows, each of a key of its own, and how many rows and keys are kept behind them.
+    let steps: [(&[i64], usize); 6] =
+        [(&[0, 10], 2), (&[1000], 3), (&[5999], 4), (&[6010], 3), (&[7100], 3), (&[90_000, 90_001], 2)];
+    for (number, (times, kept)) in steps.iter().enumerate() {
+        let row = |at_ms: &i64| Row {
+            key: u8::try_from(at_ms % 251).ok(),
+            at_ms: *at_ms,
+            price: Some(1),
+            ratio: 1.0,
+            id: *at_ms,
+        };
+        let rows: Vec<Row> = times.iter().map(row).collect();
+        prepare.push(block(&schema(), rows_of(&rows), number as u64, false));
+        let prepared = prepare.pull().expect("a projection yields what it is given");
+        let mut batch = partition.split(prepared, 1).remove(0);
+        watermarks.stamp(&mut batch);
+        operator.push(batch, &mut context);
+        while operator.pull(&mut context).is_some() {}
+        assert_eq!(operator.state().entries, *kept, "behind {times:?}");
+        assert!(operator.state().bytes > 0);
+    }
+}
+
+fn first_of(resolved: &Resolved) -> &Build {
+    match &resolved.parts[0] {
+        Part::Operator(build) => build,
+        Part::Exchange { .. } => panic!("an argument is evaluated first"),
     }
 }

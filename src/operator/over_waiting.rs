@@ -251,3 +251,73 @@ pub(super) fn incomparable(schema: &SchemaRef) -> Option<&Arc<arrow::datatypes::
     };
     schema.fields().iter().find(can)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::record::{Column, EventTimes, Schema, SqlType};
+
+    fn schema() -> Schema {
+        Schema::new(vec![Column::new("id", SqlType::BigInt, true)])
+    }
+
+    fn batch(from: i64, times: &[i64]) -> Batch {
+        let ids: Int64Array = (from..).take(times.len()).collect::<Vec<_>>().into();
+        let rows = RecordBatch::try_new(schema().arrow().clone(), vec![Arc::new(ids)]).unwrap();
+        let mut batch = Batch::of_rows(rows, 0);
+        batch.times = Some(EventTimes { at_ms: times.to_vec().into(), seen_ms: None });
+        batch.hashes =
+            Some((0..).map(|n| n + from.unsigned_abs()).take(times.len()).collect::<Vec<_>>().into());
+        batch
+    }
+
+    /// Takes what is due and compares it, with the set of (time, id) of the rows that wait.
+    fn check_due(waiting: &mut Waiting, model: &mut BTreeSet<(i64, i64)>, watermark_ms: i64) {
+        let mut last_ms = i64::MIN;
+        while let Some(due) = waiting.take_due(watermark_ms) {
+            let ids = due.rows.column(0).as_primitive::<Int64Type>().values();
+            assert!(due.times[0] > last_ms, "rows of equal time come together");
+            last_ms = *due.times.last().unwrap();
+            for ((time, id), hash) in due.times.iter().zip(ids).zip(due.hashes.values()) {
+                assert_eq!(model.pop_first(), Some((*time, *id)));
+                assert_eq!(*hash, id.unsigned_abs());
+            }
+        }
+        assert!(model.first().is_none_or(|(time, _)| *time > watermark_ms));
+        assert_eq!(waiting.len(), model.len());
+        assert!(waiting.held_rows <= GATHER_ROWS_MIN.max(4 * model.len()) + Batch::ROWS_MAX);
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_time_and_arrival() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for far_of_256 in [0, 3, 200] {
+            let (mut waiting, mut model) = (Waiting::new(schema().arrow().clone()), BTreeSet::new());
+            let mut next = 0;
+            for round in 0..150 {
+                let count = random.usize(1..=Batch::ROWS_MAX);
+                let far = |random: &mut fastrand::Rng| random.u8(..) < far_of_256;
+                let times: Vec<i64> = (0..count)
+                    .map(|_| round * 10 + if far(&mut random) { 900 } else { random.i64(0..30) })
+                    .collect();
+                let taken: Vec<u32> = match round % 3 {
+                    0 => (0..).take(count).collect(),
+                    _ => (0..).take(count).filter(|_| random.u8(..) < 250).collect(),
+                };
+                waiting.add(&batch(next, &times), &taken);
+                model.extend(taken.iter().map(|row| (times[*row as usize], next + i64::from(*row))));
+                next += count.cast_signed() as i64;
+                if random.u8(..) < 128 {
+                    check_due(&mut waiting, &mut model, round * 10 - 5);
+                }
+            }
+            check_due(&mut waiting, &mut model, i64::MAX);
+            assert_eq!((waiting.held_rows, waiting.bytes, waiting.pieces.len()), (0, 0, 0));
+        }
+    }
+}
