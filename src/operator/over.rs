@@ -13,7 +13,7 @@ use super::over_waiting::incomparable;
 use super::project::{self, Output};
 use super::select::named_expressions;
 use super::{Flow, Part, Resolved, SideStream, Step, Verb};
-use crate::aggregate::{Argument, Call, function};
+use crate::aggregate::{self, Argument, Call, function};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, report, result_schema};
 use crate::record::{Paths, Schema, SqlType};
@@ -299,16 +299,12 @@ fn resolve_function(
     distinct: bool,
     sliding: bool,
 ) -> Option<Result<(SqlType, bool), String>> {
-    let function = function(name)?;
-    if distinct {
-        return Some(Err(format!("{name}(DISTINCT …) over a frame is not in this version")));
-    }
-    if sliding && !function.retracts {
+    if sliding && !function(name)?.retracts {
         let what = format!("{name} cannot follow a frame that rows leave: use it without `rows` and `range`");
         return Some(Err(what));
     }
     let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
-    Some((function.resolve)(&arguments))
+    aggregate::resolve(name, &arguments, distinct, sliding)
 }
 
 /// An argument as the registry of aggregates knows it.

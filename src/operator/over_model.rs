@@ -1,6 +1,6 @@
 //! Random rows through `over` and through a model of it that looks at every row anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
@@ -24,10 +24,10 @@ struct Row {
     id: i64,
 }
 
-/// What the step adds: SUM(price), COUNT(*), COUNT of the odd prices, MIN(price), MAX(ratio), SUM(ratio).
-type Added = (Option<i64>, i64, i64, Option<i64>, f64, f64);
+/// What the step adds, in the order of [`SELECT`].
+type Added = (Option<i64>, i64, i64, Option<i64>, f64, f64, i64, i64);
 
-const SELECT: &str = "{ s: SUM(price), n: COUNT(*), odd: COUNT(price) FILTER (WHERE MOD(price, 2) = 1), low: MIN(price), high: MAX(ratio), r: SUM(ratio) }";
+const SELECT: &str = "{ s: SUM(price), n: COUNT(*), odd: COUNT(price) FILTER (WHERE MOD(price, 2) = 1), low: MIN(price), high: MAX(ratio), r: SUM(ratio), d: COUNT(DISTINCT price), first: FIRST_VALUE(id) }";
 
 fn schema() -> Schema {
     Schema::new(vec![
@@ -71,7 +71,12 @@ fn model(rows: &[Row], extent: Extent, ordered: bool) -> (BTreeMap<i64, Added>, 
         let same_key = |other: &&Row| other.key == row.key;
         let frame: Vec<&Row> = match extent {
             Extent::All => timely.iter().filter(same_key).filter(|other| other.at_ms <= row.at_ms).collect(),
-            Extent::Rows(most) => timely[..=index].iter().rev().filter(same_key).take(most).collect(),
+            Extent::Rows(most) => {
+                let mut frame: Vec<&Row> =
+                    timely[..=index].iter().rev().filter(same_key).take(most).collect();
+                frame.reverse();
+                frame
+            }
             Extent::Range(range_ms) => {
                 let inside = |other: &&Row| (row.at_ms - range_ms..=row.at_ms).contains(&other.at_ms);
                 timely.iter().filter(same_key).filter(inside).collect()
@@ -94,6 +99,8 @@ fn aggregates(frame: &[&Row]) -> Added {
         highest,
         // Quarters: sums of them are exact in any order.
         frame.iter().map(|row| row.ratio).sum(),
+        prices.iter().collect::<BTreeSet<_>>().len().cast_signed() as i64,
+        frame[0].id,
     )
 }
 
@@ -118,6 +125,8 @@ fn found(batches: &[Batch]) -> BTreeMap<i64, Added> {
                 optional(8),
                 doubles(9).value(row),
                 doubles(10).value(row),
+                integers(11).value(row),
+                integers(12).value(row),
             );
             let twice = found.insert(integers(4).value(row), added);
             assert_eq!(twice, None, "a row comes out once");
