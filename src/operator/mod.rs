@@ -17,6 +17,16 @@ mod queue;
 mod rename;
 mod select;
 mod set;
+mod top;
+mod top_format;
+mod top_keys;
+#[cfg(test)]
+mod top_model;
+mod top_order;
+mod top_partition;
+mod top_payload;
+mod top_running;
+mod top_window;
 pub mod verify;
 mod window_aggregate;
 
@@ -211,8 +221,16 @@ pub struct Verb {
 }
 
 /// All verbs.
-pub static VERBS: &[Verb] =
-    &[filter::VERB, select::VERB, set::VERB, drop::VERB, rename::VERB, explode::VERB, aggregate::VERB];
+pub static VERBS: &[Verb] = &[
+    filter::VERB,
+    select::VERB,
+    set::VERB,
+    drop::VERB,
+    rename::VERB,
+    explode::VERB,
+    aggregate::VERB,
+    top::VERB,
+];
 
 /// The verb of this name.
 #[must_use]

@@ -1,0 +1,314 @@
+//! `top` and `dedupe` against models that keep all rows and look at all of them for every answer, over random rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+};
+use arrow::datatypes::{Int64Type, TimestampMillisecondType};
+
+use super::Changelog;
+use super::verify::{Output, block, flow_of, resolve_step, run};
+use super::{Flow, Resolved};
+use crate::record::{Batch, Column, Schema, SqlType};
+use crate::time::WATERMARK_MAX;
+
+/// What the harness's source allows, milliseconds.
+const OUT_OF_ORDER_MS: i64 = 1000;
+
+/// One row of the input.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    key: Option<String>,
+    price: Option<i64>,
+    id: i64,
+    at_ms: i64,
+}
+
+/// A row of the output with what has been added to it.
+type Made = (Row, Vec<i64>);
+
+fn schema() -> Schema {
+    Schema::new(vec![
+        Column::new("user", SqlType::String, true),
+        Column::new("price", SqlType::BigInt, true),
+        Column::new("id", SqlType::BigInt, true),
+        Column::new("at", SqlType::Timestamp(3), true),
+    ])
+}
+
+fn batch_of(rows: &[Row]) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter(rows.iter().map(|row| row.key.as_deref()))),
+        Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.price))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id))),
+        Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.at_ms))),
+    ];
+    RecordBatch::try_new(schema().arrow().clone(), columns).unwrap()
+}
+
+fn rows_of(batch: &RecordBatch) -> Vec<Made> {
+    let times = |index: usize| batch.column(index).as_primitive::<TimestampMillisecondType>();
+    let one = |row: usize| {
+        let (keys, prices) =
+            (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+        let made = Row {
+            key: keys.is_valid(row).then(|| keys.value(row).to_owned()),
+            price: prices.is_valid(row).then(|| prices.value(row)),
+            id: batch.column(2).as_primitive::<Int64Type>().value(row),
+            at_ms: times(3).value(row),
+        };
+        let added =
+            (4..batch.num_columns()).map(|index| match batch.column(index).as_primitive_opt::<Int64Type>() {
+                Some(column) => column.value(row),
+                None => times(index).value(row),
+            });
+        (made, added.collect())
+    };
+    (0..batch.num_rows()).map(one).collect()
+}
+
+/// What the output comes to, checking on the way that nothing is taken back that is not there.
+fn fold(output: &Output, what: &str) -> BTreeMap<Made, i64> {
+    let mut rows = BTreeMap::new();
+    for batch in &output.batches {
+        for (index, row) in rows_of(&batch.rows).into_iter().enumerate() {
+            let weight = batch.weights.as_ref().map_or(1, |weights| i64::from(weights.value(index)));
+            let count = rows.entry(row).or_insert(0);
+            *count += weight;
+            assert!(*count >= 0, "{what}: taken back before it was there");
+        }
+    }
+    rows.retain(|_, count| *count != 0);
+    rows
+}
+
+fn counted(rows: impl IntoIterator<Item = Made>) -> BTreeMap<Made, i64> {
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        *counts.entry(row).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// The rows in blocks of this many, with the weight of each.
+fn blocks(rows: &[(Row, i8)], per_block: usize, changelog: bool) -> Vec<Batch> {
+    let chunks: Vec<&[(Row, i8)]> = rows.chunks(per_block).collect();
+    let last = chunks.len() - 1;
+    let batches = chunks.iter().enumerate().map(|(number, chunk)| {
+        let plain: Vec<Row> = chunk.iter().map(|(row, _)| row.clone()).collect();
+        let mut batch = block(&schema(), batch_of(&plain), number as u64, number == last);
+        let weights = || Int8Array::from_iter_values(chunk.iter().map(|(_, weight)| *weight));
+        batch.weights = changelog.then(weights);
+        batch
+    });
+    batches.collect()
+}
+
+/// Random rows of few keys and prices, mostly in order.
+fn random_rows(random: &mut fastrand::Rng, ids: bool) -> Vec<Row> {
+    let count = random.usize(1..60);
+    let (keys, prices) = (random.u8(1..5), random.i64(1..12));
+    let mut rows = Vec::with_capacity(count);
+    for index in 0..count {
+        let key = random.u8(0..keys);
+        let price = random.i64(0..=prices);
+        rows.push(Row {
+            key: (key > 0).then(|| "k".repeat(usize::from(key) * 9)),
+            price: (price > 0).then_some(price),
+            id: if ids { i64::try_from(index).unwrap() } else { random.i64(0..3) },
+            at_ms: i64::try_from(index).unwrap() * 200 + random.i64(0..2600),
+        });
+    }
+    rows
+}
+
+/// Inserts the rows, and takes some of them back.
+fn with_retractions(random: &mut fastrand::Rng, rows: Vec<Row>) -> Vec<(Row, i8)> {
+    let (mut changes, mut there): (Vec<(Row, i8)>, Vec<Row>) = (Vec::new(), Vec::new());
+    for row in rows {
+        changes.push((row.clone(), 1));
+        there.push(row);
+        while !there.is_empty() && random.u8(..) < 90 {
+            changes.push((there.swap_remove(random.usize(0..there.len())), -1));
+        }
+    }
+    changes
+}
+
+/// The first rows of a partition (rows in order of arrival) by price, descending if so, NULL as the least; each with
+/// its rank.
+fn first_rows(
+    mut rows: Vec<Row>,
+    n: usize,
+    ties: bool,
+    descending: bool,
+    by_arrival: bool,
+) -> Vec<(Row, i64)> {
+    let compare = |a: &Row, b: &Row| {
+        let order = a.price.cmp(&b.price);
+        if descending { order.reverse() } else { order }
+    };
+    if !by_arrival {
+        rows.sort();
+    }
+    rows.sort_by(compare);
+    let ranked = rows.iter().enumerate().map(|(index, row)| {
+        let better = rows.iter().filter(|other| compare(other, row).is_lt()).count();
+        (row.clone(), if ties { better } else { index })
+    });
+    let kept = ranked.filter(|(_, before)| *before < n);
+    kept.map(|(row, before)| (row, i64::try_from(before).unwrap() + 1)).collect()
+}
+
+fn by_key(rows: impl IntoIterator<Item = Row>) -> BTreeMap<Option<String>, Vec<Row>> {
+    let mut partitions: BTreeMap<_, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        partitions.entry(row.key.clone()).or_default().push(row);
+    }
+    partitions
+}
+
+/// Runs the step on one to three shards, sending every change or not.
+fn every_way(
+    step: &str,
+    rows: &[(Row, i8)],
+    per_block: usize,
+    changelog: bool,
+    check: impl Fn(&Resolved, Output, &str),
+) {
+    for every_change in [true, false] {
+        let changelog_of = changelog.then_some(Changelog { key: None });
+        let flow = Flow { changelog: changelog_of, every_change, ..flow_of(&schema()) };
+        let resolved = resolve_step(step, &flow);
+        for shards in 1..=3 {
+            let what = format!(
+                "{step}, every change {every_change}, {shards} shards, blocks of {per_block}, {rows:?}"
+            );
+            check(&resolved, run(&resolved, shards, blocks(rows, per_block, changelog)), &what);
+        }
+    }
+}
+
+fn options(random: &mut fastrand::Rng) -> (usize, bool, bool, bool, bool) {
+    (random.usize(1..5), random.bool(), random.bool(), random.bool(), random.bool())
+}
+
+fn top_step(n: usize, ties: bool, descending: bool, ranked: bool, keyed: bool, rest: &str) -> String {
+    let per = if keyed { "per: user, " } else { "" };
+    let ties = if ties { ", ties: keep" } else { "" };
+    let rank = if ranked { ", rank: r" } else { "" };
+    let direction = if descending { " DESC" } else { "" };
+    format!("top: {{ name: t, n: {n}, {per}order: price{direction}{ties}{rank}{rest} }}")
+}
+
+#[test]
+fn running_tops_come_to_the_first_rows() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..300 {
+        let (n, ties, descending, ranked, keyed) = options(&mut random);
+        let changelog = random.bool();
+        let rows = random_rows(&mut random, !changelog);
+        let changes: Vec<(Row, i8)> = if changelog {
+            with_retractions(&mut random, rows)
+        } else {
+            rows.into_iter().map(|row| (row, 1)).collect()
+        };
+        let mut there: Vec<Row> = Vec::new();
+        for (row, weight) in &changes {
+            if *weight > 0 {
+                there.push(row.clone());
+            } else {
+                there.remove(there.iter().position(|other| other == row).unwrap());
+            }
+        }
+        let partitions = if keyed { by_key(there) } else { BTreeMap::from([(None, there)]) };
+        let first =
+            partitions.into_values().flat_map(|rows| first_rows(rows, n, ties, descending, !changelog));
+        let expect = counted(first.map(|(row, rank)| (row, if ranked { vec![rank] } else { Vec::new() })));
+        let step = top_step(n, ties, descending, ranked, keyed, "");
+        every_way(&step, &changes, random.usize(1..20), changelog, |_, output, what| {
+            assert_eq!(fold(&output, what), expect, "{what}");
+        });
+    }
+}
+
+#[test]
+fn what_is_sent_between_block_ends_is_netted() {
+    let mut random = fastrand::Rng::with_seed(12);
+    for _ in 0..200 {
+        let (n, ties, descending, ranked, keyed) = options(&mut random);
+        let rows = random_rows(&mut random, false);
+        let changes = with_retractions(&mut random, rows);
+        let step = top_step(n, ties, descending, ranked, keyed, "");
+        let flow =
+            Flow { changelog: Some(Changelog { key: None }), every_change: false, ..flow_of(&schema()) };
+        let resolved = resolve_step(&step, &flow);
+        let output = run(&resolved, 1, blocks(&changes, random.usize(1..20), true));
+        let mut signs: BTreeMap<(u64, Made), i8> = BTreeMap::new();
+        for batch in &output.batches {
+            let numbers =
+                batch.segments.iter().flat_map(|segment| vec![segment.number; segment.rows as usize]);
+            let weights = batch.weights.iter().flat_map(|weights| weights.values().to_vec());
+            for ((row, number), weight) in rows_of(&batch.rows).into_iter().zip(numbers).zip(weights) {
+                let sign = *signs.entry((number, row)).or_insert(weight);
+                assert_eq!(sign, weight, "{step}: a row goes and comes back in one block, {changes:?}");
+            }
+        }
+    }
+}
+
+/// The watermark that each row meets, and which rows a block of this many ends behind, with the watermark then.
+fn watermarks(rows: &[Row], per_block: usize) -> (Vec<i64>, Vec<Option<i64>>) {
+    let (mut met, mut after, mut seen) = (Vec::new(), Vec::new(), i64::MIN);
+    for (index, row) in rows.iter().enumerate() {
+        met.push(if seen == i64::MIN { i64::MIN } else { seen - OUT_OF_ORDER_MS });
+        seen = seen.max(row.at_ms);
+        let last = index + 1 == rows.len();
+        let ends = last || (index + 1) % per_block == 0;
+        after.push(ends.then_some(if last { WATERMARK_MAX } else { seen - OUT_OF_ORDER_MS }));
+    }
+    (met, after)
+}
+
+#[test]
+fn windowed_tops_are_the_first_rows_of_each_window() {
+    let mut random = fastrand::Rng::with_seed(13);
+    for _ in 0..300 {
+        let (n, ties, descending, ranked, keyed) = options(&mut random);
+        let rows = random_rows(&mut random, true);
+        let per_block = random.usize(1..20);
+        let (met, _) = watermarks(&rows, per_block);
+        let size_ms = random.i64(1..4000);
+        let mut windows: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+        let mut late = 0;
+        for (row, watermark_ms) in rows.iter().zip(&met) {
+            let start_ms = row.at_ms.div_euclid(size_ms) * size_ms;
+            if start_ms + size_ms - 1 <= *watermark_ms {
+                late += 1;
+            } else {
+                windows.entry(start_ms).or_default().push(row.clone());
+            }
+        }
+        let mut expect = Vec::new();
+        for (start_ms, rows) in windows {
+            let partitions = if keyed { by_key(rows) } else { BTreeMap::from([(None, rows)]) };
+            for (row, rank) in
+                partitions.into_values().flat_map(|rows| first_rows(rows, n, ties, descending, true))
+            {
+                let mut added = vec![start_ms, start_ms + size_ms];
+                added.extend(ranked.then_some(rank));
+                expect.push((row, added));
+            }
+        }
+        let expect = counted(expect);
+        let rest = format!(", window: {{ tumbling: {size_ms}ms }}");
+        let step = top_step(n, ties, descending, ranked, keyed, &rest);
+        let changes: Vec<(Row, i8)> = rows.into_iter().map(|row| (row, 1)).collect();
+        every_way(&step, &changes, per_block, false, |_, output, what| {
+            assert_eq!(fold(&output, what), expect, "{what}");
+            assert_eq!(output.late, late, "{what}");
+        });
+    }
+}
