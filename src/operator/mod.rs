@@ -7,6 +7,11 @@
 mod aggregate;
 mod chain;
 mod context;
+mod dedupe;
+mod dedupe_first;
+mod dedupe_last;
+mod dedupe_period;
+mod dedupe_work;
 mod drop;
 mod explode;
 mod expression;
@@ -230,6 +235,7 @@ pub static VERBS: &[Verb] = &[
     explode::VERB,
     aggregate::VERB,
     top::VERB,
+    dedupe::VERB,
 ];
 
 /// The verb of this name.

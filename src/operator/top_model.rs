@@ -114,11 +114,12 @@ fn random_rows(random: &mut fastrand::Rng, ids: bool) -> Vec<Row> {
     for index in 0..count {
         let key = random.u8(0..keys);
         let price = random.i64(0..=prices);
+        let time_ms = i64::try_from(index).unwrap() * 200;
         rows.push(Row {
             key: (key > 0).then(|| "k".repeat(usize::from(key) * 9)),
             price: (price > 0).then_some(price),
             id: if ids { i64::try_from(index).unwrap() } else { random.i64(0..3) },
-            at_ms: i64::try_from(index).unwrap() * 200 + random.i64(0..2600),
+            at_ms: if ids { time_ms + random.i64(0..2600) } else { time_ms / 1000 * 1000 },
         });
     }
     rows
@@ -206,7 +207,7 @@ fn top_step(n: usize, ties: bool, descending: bool, ranked: bool, keyed: bool, r
 #[test]
 fn running_tops_come_to_the_first_rows() {
     let mut random = fastrand::Rng::with_seed(11);
-    for _ in 0..300 {
+    for _ in 0..500 {
         let (n, ties, descending, ranked, keyed) = options(&mut random);
         let changelog = random.bool();
         let rows = random_rows(&mut random, !changelog);
@@ -275,7 +276,7 @@ fn watermarks(rows: &[Row], per_block: usize) -> (Vec<i64>, Vec<Option<i64>>) {
 #[test]
 fn windowed_tops_are_the_first_rows_of_each_window() {
     let mut random = fastrand::Rng::with_seed(13);
-    for _ in 0..300 {
+    for _ in 0..500 {
         let (n, ties, descending, ranked, keyed) = options(&mut random);
         let rows = random_rows(&mut random, true);
         let per_block = random.usize(1..20);
@@ -309,6 +310,79 @@ fn windowed_tops_are_the_first_rows_of_each_window() {
         every_way(&step, &changes, per_block, false, |_, output, what| {
             assert_eq!(fold(&output, what), expect, "{what}");
             assert_eq!(output.late, late, "{what}");
+        });
+    }
+}
+
+/// The rows that a `dedupe` keeps of each key, after the definition.
+fn deduped(rows: &[Row], within_ms: Option<i64>, last: bool, per_block: usize) -> Vec<Row> {
+    let (met, after) = watermarks(rows, per_block);
+    let mut out = Vec::new();
+    for key in by_key(rows.to_vec()).into_keys() {
+        // Start, end and row of each open period; for the first row that passed, only the start counts.
+        let mut open: Vec<(i64, i64, Row)> = Vec::new();
+        for ((row, met_ms), after_ms) in rows.iter().zip(&met).zip(&after) {
+            if row.key == key && last {
+                let ended = |end_ms: i64| within_ms.is_some() && end_ms - 1 <= *met_ms;
+                out.extend(open.extract_if(.., |(_, end_ms, _)| ended(*end_ms)).map(|(_, _, row)| row));
+                let found = open.iter_mut().find(|(start_ms, end_ms, _)| {
+                    within_ms.is_none() || (*start_ms..*end_ms).contains(&row.at_ms)
+                });
+                match found {
+                    Some((_, _, kept)) if kept.at_ms <= row.at_ms => *kept = row.clone(),
+                    Some(_) => {}
+                    None => {
+                        let next =
+                            open.iter().map(|period| period.0).filter(|start_ms| *start_ms > row.at_ms).min();
+                        let end_ms = row.at_ms + within_ms.unwrap_or(0);
+                        open.push((
+                            row.at_ms,
+                            next.map_or(end_ms, |next_ms| next_ms.min(end_ms)),
+                            row.clone(),
+                        ));
+                    }
+                }
+            }
+            if row.key == key && !last {
+                match open.first_mut() {
+                    Some((start_ms, ..))
+                        if within_ms.is_none_or(|within_ms| row.at_ms < *start_ms + within_ms) => {}
+                    found => {
+                        let passed = (row.at_ms, 0, row.clone());
+                        out.push(row.clone());
+                        match found {
+                            Some(first) => *first = passed,
+                            None => open.push(passed),
+                        }
+                    }
+                }
+            }
+            if let (false, Some(within_ms), Some(after_ms)) = (last, within_ms, after_ms) {
+                open.retain(|(start_ms, ..)| start_ms + within_ms > *after_ms);
+            }
+        }
+        if last {
+            out.extend(open.into_iter().map(|(_, _, row)| row));
+        }
+    }
+    out
+}
+
+#[test]
+fn dedupe_keeps_what_its_definition_says() {
+    let mut random = fastrand::Rng::with_seed(14);
+    for _ in 0..800 {
+        let rows = random_rows(&mut random, true);
+        let per_block = random.usize(1..20);
+        let (last, within_ms) = (random.bool(), random.bool().then(|| random.i64(1..4000)));
+        let expect = deduped(&rows, within_ms, last, per_block);
+        let expect = counted(expect.into_iter().map(|row| (row, Vec::new())));
+        let within = within_ms.map_or(String::new(), |within_ms| format!(", within: {within_ms}ms"));
+        let keep = if last { "last" } else { "first" };
+        let step = format!("dedupe: {{ name: d, by: user, keep: {keep}{within} }}");
+        let changes: Vec<(Row, i8)> = rows.into_iter().map(|row| (row, 1)).collect();
+        every_way(&step, &changes, per_block, false, |_, output, what| {
+            assert_eq!(fold(&output, what), expect, "{what}");
         });
     }
 }

@@ -124,11 +124,6 @@ pub(super) trait Observer {
 }
 
 impl Partition {
-    /// How many rows are first.
-    pub fn len(&self) -> usize {
-        self.first.len()
-    }
-
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
