@@ -5,6 +5,7 @@
 //! running form and its tests; [`verify`] is the harness every operator goes through.
 
 mod aggregate;
+mod by;
 mod chain;
 mod context;
 mod dedupe;
@@ -33,7 +34,6 @@ mod top_payload;
 mod top_running;
 mod top_window;
 pub mod verify;
-mod window_aggregate;
 
 use std::fmt;
 use std::sync::Arc;
