@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::keys::Keys;
-use super::queue::Queue;
-use super::top_format::RowFormat;
-use super::top_partition::{Limit, Observer, Partition, Position, Ranked};
-use super::top_payload::{Changes, Payload};
-use super::{Context, Operator, StateSize};
+use super::format::RowFormat;
+use super::partition::{Limit, Observer, Partition, Position, Ranked};
+use crate::operator::payload::{Changes, Payload};
+use crate::operator::queue::Queue;
+use crate::operator::work::Work;
+use crate::operator::{Context, Operator, StateSize};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::{Groups, Pages};
 
@@ -52,13 +52,6 @@ pub(super) struct Running {
     number: u64,
     queue: Queue,
     work: Option<Work>,
-}
-
-struct Work {
-    batch: Batch,
-    keys: Keys,
-    segment: usize,
-    row: usize,
 }
 
 /// How much is kept.
@@ -132,32 +125,28 @@ impl Running {
     /// Works off one segment; whether there was one.
     fn advance(&mut self) -> bool {
         let Some(mut work) = self.work.take() else { return false };
-        let Some(segment) = work.batch.segments.get(work.segment).copied() else { return false };
+        let Some((segment, clock, rows)) = work.next() else { return false };
         if segment.number != self.number {
             self.flush();
             self.number = segment.number;
         }
-        let rows = work.row..work.row + segment.rows as usize;
-        self.apply(&work, rows.clone());
+        self.apply(&work, rows);
         if segment.end.is_some() || self.spec.every_change {
             self.flush();
         }
         if let Some(end) = segment.end {
-            self.queue.advance(&work.batch.clocks[work.segment]);
+            self.queue.advance(&clock);
             self.queue.end(segment.number, &end);
         }
-        work.segment += 1;
-        work.row = rows.end;
         self.work = Some(work);
         true
     }
 
     /// The rows of a segment that may change anything, with their groups.
     fn candidates(&mut self, work: &Work, rows: Range<usize>, orders: &arrow::row::Rows) -> Vec<(u32, u32)> {
-        let hashes = work.batch.hashes.as_ref().expect("an exchange has hashed the keys");
         let mut candidates = Vec::with_capacity(rows.len());
         for (position, row) in rows.enumerate() {
-            let (hash, key) = (hashes.value(row), work.keys.key(row));
+            let (hash, key) = work.key(row);
             let group = self.groups.number(hash, key);
             if self.partitions.len() < self.groups.capacity() {
                 self.partitions.resize(self.groups.capacity());
@@ -183,7 +172,7 @@ impl Running {
         let payloads = self.payload.encode(&work.batch, &positions);
         for (index, (row, group)) in candidates.into_iter().enumerate() {
             let row = row as usize;
-            let at_ms = work.batch.times.as_ref().map_or(0, |times| times.at_ms.value(row));
+            let at_ms = work.at_ms(row);
             let taken_back = work.batch.weights.as_ref().is_some_and(|weights| weights.value(row) < 0);
             let order = orders.row(row - rows.start);
             self.change(order.data(), payloads.row(index), group, at_ms, taken_back);
@@ -281,8 +270,7 @@ impl Running {
 
 impl Operator for Running {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        let keys = Keys::of(&batch, &self.spec.keys, &self.spec.codec);
-        self.work = Some(Work { batch, keys, segment: 0, row: 0 });
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {

@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMillisecondArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMillisecondArray};
 use arrow::datatypes::TimestampMillisecondType;
+use arrow::row::Rows;
 
-use super::keys::Keys;
-use super::queue::Queue;
-use super::top_format::RowFormat;
-use super::top_partition::{Limit, Observer, Partition, Ranked};
-use super::top_payload::{Payload, batch_of};
-use super::{Context, Operator, SideRows, StateSize};
+use super::format::RowFormat;
+use super::partition::{Limit, Observer, Partition, Ranked};
+use crate::operator::aggregate::late::Lateness;
+use crate::operator::payload::{Payload, batch_of};
+use crate::operator::queue::Queue;
+use crate::operator::work::Work;
+use crate::operator::{Context, Operator, StateSize};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::{Groups, Pages};
-use crate::window::Tumbling;
+use crate::time::SegmentClock;
+use crate::window::Windows;
 
 /// Which windows a row belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +27,7 @@ pub(super) enum Assign {
     /// That whose end is in the column at this position.
     Column(usize),
     /// Those that hold its event time.
-    Time(Tumbling),
+    Time(Windows),
 }
 
 /// What every shard builds its operator from.
@@ -37,8 +40,8 @@ pub(super) struct Spec {
     pub limit: Limit,
     pub ranked: bool,
     pub assign: Assign,
-    /// The side stream that late rows go to.
-    pub late: Option<Arc<str>>,
+    /// What happens to late rows.
+    pub late: Lateness,
     /// The columns of a row.
     pub input: Schema,
     pub output: Schema,
@@ -48,20 +51,13 @@ pub(super) struct Spec {
 pub(super) struct Windowed {
     spec: Spec,
     payload: Payload,
-    /// Open windows by their end and start.
-    windows: BTreeMap<(i64, i64), Window>,
+    /// Open windows by their end.
+    windows: BTreeMap<i64, Window>,
     arrivals: u64,
     kept: Kept,
     queue: Queue,
     work: Option<Work>,
     firing: Option<Firing>,
-}
-
-struct Work {
-    batch: Batch,
-    keys: Keys,
-    segment: usize,
-    row: usize,
 }
 
 /// The partitions of a window.
@@ -77,8 +73,8 @@ struct Window {
 struct Firing {
     number: u64,
     end: BlockEnd,
-    /// By end and start, the first one last.
-    due: Vec<((i64, i64), Window)>,
+    /// By their end, the first one last.
+    due: Vec<(i64, Window)>,
     partition: usize,
     /// How many rows of the partition have been sent, and the order and rank of the last.
     sent: u32,
@@ -90,7 +86,8 @@ struct Candidate {
     row: usize,
     /// Its place among the rows of the batch that are candidates.
     index: usize,
-    window: (i64, i64),
+    /// The end of the window.
+    window: i64,
     group: u32,
 }
 
@@ -112,20 +109,21 @@ impl Observer for Kept {
 }
 
 impl Assign {
-    /// The windows of a row, as (end, start), in ascending order.
-    fn windows(self, batch: &Batch, row: usize, windows: &mut Vec<(i64, i64)>) {
-        windows.clear();
+    /// The ends of the windows of a row that have not fired at this watermark, ascending.
+    fn open_windows(&self, work: &Work, row: usize, watermark_ms: i64, ends: &mut Vec<i64>) {
+        ends.clear();
         match self {
             Self::Column(column) => {
-                let ends = batch.rows.column(column).as_primitive::<TimestampMillisecondType>();
-                if ends.is_valid(row) {
-                    windows.push((ends.value(row), i64::MIN));
-                }
+                let column = work.batch.rows.column(*column).as_primitive::<TimestampMillisecondType>();
+                let end_ms = column.is_valid(row).then(|| column.value(row));
+                ends.extend(end_ms.filter(|end_ms| !has_fired(*end_ms, watermark_ms)));
             }
-            Self::Time(tumbling) => {
-                let times = batch.times.as_ref().expect("a window was resolved with event time");
-                let start_ms = tumbling.start_ms(times.at_ms.value(row));
-                windows.extend(start_ms.map(|start_ms| (tumbling.end_ms(start_ms), start_ms)));
+            Self::Time(windows) => {
+                let Some(slice) = windows.slice_of(work.at_ms(row)) else { return };
+                // A window has fired where its end is not above this.
+                let fired_ms = watermark_ms.saturating_add(1);
+                let next = |end_ms: &i64| windows.next_end_ms(slice, *end_ms);
+                ends.extend(std::iter::successors(windows.next_end_ms(slice, fired_ms), next));
             }
         }
     }
@@ -158,33 +156,25 @@ impl Windowed {
             return true;
         }
         let Some(mut work) = self.work.take() else { return false };
-        let Some(segment) = work.batch.segments.get(work.segment).copied() else { return false };
-        let clock = work.batch.clocks[work.segment];
-        let rows = work.row..work.row + segment.rows as usize;
-        self.apply(&work, rows.clone(), context);
+        let Some((segment, clock, rows)) = work.next() else { return false };
+        self.apply(&work, &clock, rows, context);
         if let Some(end) = segment.end {
             self.queue.advance(&clock);
-            self.firing = Some(Firing {
-                number: segment.number,
-                end,
-                due: self.take_due(),
-                partition: 0,
-                sent: 0,
-                last: None,
-            });
+            let (number, due) = (segment.number, self.take_due());
+            self.firing = Some(Firing { number, end, due, partition: 0, sent: 0, last: None });
         }
-        work.segment += 1;
-        work.row = rows.end;
         self.work = Some(work);
         true
     }
 
-    fn apply(&mut self, work: &Work, rows: Range<usize>, context: &mut Context) {
+    fn apply(&mut self, work: &Work, clock: &SegmentClock, rows: Range<usize>, context: &mut Context) {
         if rows.is_empty() {
             return;
         }
         let orders = self.spec.format.orders(&work.batch, rows.clone());
-        let candidates = self.candidates(work, rows.clone(), &orders, context);
+        let mut late = Vec::new();
+        let candidates = self.candidates(work, clock, rows.clone(), &orders, &mut late);
+        self.spec.late.tell(&work.batch, late, context);
         let mut positions: Vec<u32> = Vec::with_capacity(candidates.len());
         for candidate in &candidates {
             if candidate.index == positions.len() {
@@ -213,68 +203,44 @@ impl Windowed {
         }
     }
 
-    /// Sorts the rows of a segment into windows and partitions, without those that cannot be among the first. Late rows
-    /// are counted, and sent to the side stream.
+    /// Sorts the rows of a segment into windows and partitions, without those that cannot be among the first and
+    /// without the late ones.
     fn candidates(
         &mut self,
         work: &Work,
+        clock: &SegmentClock,
         rows: Range<usize>,
-        orders: &arrow::row::Rows,
-        context: &mut Context,
+        orders: &Rows,
+        late: &mut Vec<u32>,
     ) -> Vec<Candidate> {
-        let batch = &work.batch;
-        let clock = &batch.clocks[work.segment];
-        let hashes = batch.hashes.as_ref().expect("an exchange has hashed the keys");
-        let seen_ms = batch.times.as_ref().and_then(|times| times.seen_ms.as_ref());
-        let (mut candidates, mut late, mut windows) =
-            (Vec::with_capacity(rows.len()), Vec::new(), Vec::new());
-        let mut index = 0;
+        let limit = &self.spec.limit;
+        let (mut candidates, mut ends, mut index) = (Vec::with_capacity(rows.len()), Vec::new(), 0);
         for (position, row) in rows.enumerate() {
-            let watermark_ms = clock.watermark_ms(seen_ms.map_or(i64::MIN, |seen| seen.value(row)));
-            self.spec.assign.windows(batch, row, &mut windows);
-            windows.retain(|(end_ms, _)| !has_fired(*end_ms, watermark_ms));
-            if windows.is_empty() {
+            self.spec.assign.open_windows(work, row, work.watermark_ms(row, clock), &mut ends);
+            if ends.is_empty() {
                 late.push(position_of(row));
                 continue;
             }
+            let (hash, key) = work.key(row);
+            let order = orders.row(position);
             let before = candidates.len();
-            for key in &windows {
-                let window = self.windows.entry(*key).or_default();
-                let group = window.group(hashes.value(row), work.keys.key(row), &self.spec.limit);
-                let order = orders.row(position);
-                if self.spec.limit.keeps_all
-                    || window.partitions[group as usize].admits(order.data(), &self.spec.limit)
-                {
-                    candidates.push(Candidate { row, index, window: *key, group });
+            for end_ms in &ends {
+                let window = self.windows.entry(*end_ms).or_default();
+                let group = window.group(hash, key, limit);
+                if limit.keeps_all || window.partitions[group as usize].admits(order.data(), limit) {
+                    candidates.push(Candidate { row, index, window: *end_ms, group });
                 }
             }
             index += usize::from(candidates.len() > before);
         }
-        self.tell_late(batch, late, context);
         candidates
     }
 
-    fn tell_late(&self, batch: &Batch, late: Vec<u32>, context: &mut Context) {
-        if late.is_empty() {
-            return;
-        }
-        context.late += late.len() as u64;
-        if let Some(stream) = &self.spec.late {
-            let count = late.len();
-            let positions = UInt32Array::from(late);
-            let columns = &batch.rows.columns()[..self.spec.input.columns().len()];
-            let take = |column| arrow::compute::take(column, &positions, None);
-            let columns = columns.iter().map(|column| take(column).expect("the rows are of the batch"));
-            let rows = batch_of(&self.spec.input, columns.collect(), count);
-            context.side.push(SideRows { stream: stream.clone(), rows });
-        }
-    }
-
     /// Removes the windows that the watermark has passed, the first one last.
-    fn take_due(&mut self) -> Vec<((i64, i64), Window)> {
+    fn take_due(&mut self) -> Vec<(i64, Window)> {
         let mut due = Vec::new();
         while let Some(entry) = self.windows.first_entry() {
-            if !has_fired(entry.key().0, self.queue.watermark_ms()) {
+            if !has_fired(*entry.key(), self.queue.watermark_ms()) {
                 break;
             }
             due.push(entry.remove_entry());
@@ -286,17 +252,19 @@ impl Windowed {
     /// Sends the next rows of the windows that have fired; once all are out, the end of the block.
     fn fire(&mut self) {
         let Some(firing) = &mut self.firing else { return };
-        let Some((times, window)) = firing.due.last_mut() else {
+        let Some((end_ms, window)) = firing.due.last_mut() else {
             self.queue.end(firing.number, &firing.end);
             self.firing = None;
             return;
         };
-        let ((end_ms, start_ms), number) = (*times, firing.number);
+        let (end_ms, number) = (*end_ms, firing.number);
         let (mut rows, mut ranks): (Vec<Ranked>, Vec<i64>) = (Vec::new(), Vec::new());
         while rows.len() < Batch::ROWS_MAX && firing.partition < window.partitions.len() {
             let Some(row) = window.partitions[firing.partition].pop_first() else {
                 if let Some(rest) = self.spec.limit.keeps_all.then(|| &mut window.rests[firing.partition]) {
-                    std::mem::take(rest).into_iter().for_each(|row| self.kept.forget(row));
+                    for row in std::mem::take(rest) {
+                        self.kept.forget(row);
+                    }
                 }
                 (firing.partition, firing.sent, firing.last) = (firing.partition + 1, 0, None);
                 continue;
@@ -316,17 +284,17 @@ impl Windowed {
             firing.due.pop();
             firing.partition = 0;
         }
-        self.send(number, end_ms, start_ms, rows, ranks);
+        self.send(number, end_ms, rows, ranks);
     }
 
-    fn send(&mut self, number: u64, end_ms: i64, start_ms: i64, rows: Vec<Ranked>, ranks: Vec<i64>) {
+    fn send(&mut self, number: u64, end_ms: i64, rows: Vec<Ranked>, ranks: Vec<i64>) {
         let count = rows.len();
         if count == 0 {
             return;
         }
         let mut columns = self.payload.decode(rows.iter().map(Ranked::payload));
-        if let Assign::Time(_) = self.spec.assign {
-            for time_ms in [start_ms, end_ms] {
+        if let Assign::Time(windows) = self.spec.assign {
+            for time_ms in [windows.start_ms(end_ms), end_ms] {
                 let data_type = self.spec.output.arrow().field(columns.len()).data_type().clone();
                 let times = TimestampMillisecondArray::from(vec![time_ms; count]).with_data_type(data_type);
                 columns.push(Arc::new(times) as ArrayRef);
@@ -337,7 +305,9 @@ impl Windowed {
         }
         let batch = batch_of(&self.spec.output, columns, count);
         self.queue.rows(number, &batch, None, Some(&vec![end_ms.saturating_sub(1); count]));
-        rows.into_iter().for_each(|row| self.kept.forget(row));
+        for row in rows {
+            self.kept.forget(row);
+        }
     }
 }
 
@@ -365,8 +335,7 @@ impl Window {
 
 impl Operator for Windowed {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        let keys = Keys::of(&batch, &self.spec.keys, &self.spec.codec);
-        self.work = Some(Work { batch, keys, segment: 0, row: 0 });
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
     }
 
     fn pull(&mut self, context: &mut Context) -> Option<Batch> {
@@ -380,7 +349,7 @@ impl Operator for Windowed {
         StateSize {
             entries: self.kept.rows,
             bytes: windows + self.kept.rows * entry + self.kept.bytes,
-            next_close_ms: self.windows.first_key_value().map(|((end_ms, _), _)| *end_ms),
+            next_close_ms: self.windows.first_key_value().map(|(end_ms, _)| *end_ms),
         }
     }
 }

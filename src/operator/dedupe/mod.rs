@@ -1,12 +1,18 @@
 //! `dedupe`: one row of each key, the first or the last, within a time or for ever.
 //!
 //! The step becomes a projection (where the key is more than columns), the exchange by key, and a keyed operator:
-//! [`super::dedupe_first`], [`super::dedupe_last`] or [`super::dedupe_period`].
+//! [`first`], [`last`] or [`period`].
 
-use super::dedupe_first::{self, First};
-use super::dedupe_last::{self, Last};
-use super::dedupe_period::{self, LastWithin};
-use super::top_keys::{KeyNodes, Prepared, ResolvedKey, state_name, warn_of_order};
+mod first;
+mod last;
+mod period;
+
+use first::First;
+use last::Last;
+use period::LastWithin;
+
+use super::by::{By, Keys};
+use super::prepared::{Prepared, key_columns, state_name, warn_of_order};
 use super::{Build, Changelog, Flow, Part, Resolved, Step, Verb};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::yaml::{Fields, Node};
@@ -23,7 +29,7 @@ pub(super) const VERB: Verb = Verb {
 struct Declared {
     at: Place,
     name: String,
-    by: KeyNodes,
+    by: By,
     within: Option<(i64, Place)>,
     keep: Keep,
 }
@@ -38,7 +44,14 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     let before = problems.all().len();
     let mut fields = Fields::of(node, "dedupe", problems);
     let name = state_name(&mut fields, "dedupe", at, problems);
-    let by = fields.required("by", problems).and_then(|by| KeyNodes::read("by", by, problems));
+    let by = fields.required("by", problems);
+    let by = by.map(|node| {
+        let by = By::parse(node, problems);
+        if node.list().is_some_and(<[Node]>::is_empty) || node.map().is_some_and(<[_]>::is_empty) {
+            problems.error(node.at, "`by` names at least one column");
+        }
+        by
+    });
     let within = fields.duration_ms("within", problems);
     let within = fields.entry("within").and_then(|(key, _)| Some((within?, key.at)));
     let keep = fields.one_of("keep", &[("first", Keep::First), ("last", Keep::Last)], problems);
@@ -79,15 +92,15 @@ impl Step for Declared {
 }
 
 impl Declared {
-    fn assemble(&self, input: &Flow, key: &ResolvedKey) -> Resolved {
+    fn assemble(&self, input: &Flow, key: &Keys) -> Resolved {
         let mut prepared = Prepared::new(&input.schema);
-        let keys: Vec<usize> = key.expressions.iter().map(|part| prepared.column(part)).collect();
+        let keys: Vec<usize> = key.columns.iter().map(|(_, part)| prepared.column(part)).collect();
         let operator = self.operator(input, key, keys.clone());
         let mut parts: Vec<Part> = prepared.part("dedupe", "the key").into_iter().collect();
         parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
         parts.push(Part::Operator(operator.keeping(&self.name)));
         let changelog =
-            (self.keep == Keep::Last && self.within.is_none()).then(|| Changelog { key: key.columns() });
+            (self.keep == Keep::Last && self.within.is_none()).then(|| Changelog { key: key_columns(key) });
         Resolved {
             output: Flow { ordered: false, changelog, ..input.clone() },
             parts,
@@ -96,25 +109,25 @@ impl Declared {
         }
     }
 
-    fn operator(&self, input: &Flow, key: &ResolvedKey, keys: Vec<usize>) -> Build {
+    fn operator(&self, input: &Flow, key: &Keys, keys: Vec<usize>) -> Build {
         let (codec, timed, by_arrival) = (key.codec.clone(), input.event_time.is_some(), input.ordered);
         let (every_change, input) = (input.every_change, input.schema.clone());
         let within_ms = self.within.map(|(within_ms, _)| within_ms);
         let described = |what: &str| {
             let within = within_ms.map_or(String::new(), |within_ms| format!(" within {within_ms}ms"));
-            format!("keep the {what} row{}{within}", self.by.describe("by"))
+            format!("keep the {what} row of each {}{within}", key.describe())
         };
         match (self.keep, within_ms) {
             (Keep::First, _) => {
-                let spec = dedupe_first::Spec { keys, codec, within_ms, timed, input };
+                let spec = first::Spec { keys, codec, within_ms, timed, input };
                 Build::new(described("first"), move || Box::new(First::new(spec.clone())))
             }
             (Keep::Last, Some(within_ms)) => {
-                let spec = dedupe_period::Spec { keys, codec, within_ms, by_arrival, input };
+                let spec = period::Spec { keys, codec, within_ms, by_arrival, input };
                 Build::new(described("last"), move || Box::new(LastWithin::new(spec.clone())))
             }
             (Keep::Last, None) => {
-                let spec = dedupe_last::Spec { keys, codec, timed, by_arrival, every_change, input };
+                let spec = last::Spec { keys, codec, timed, by_arrival, every_change, input };
                 let description = format!("{}, as a changelog", described("last"));
                 Build::new(description, move || Box::new(Last::new(spec.clone())))
             }
@@ -124,7 +137,7 @@ impl Declared {
 
 #[cfg(test)]
 mod tests {
-    use super::super::verify::check;
+    use crate::operator::verify::check;
 
     /// Checks rows written as `key price time`, the time in seconds with three digits of a fraction, or without.
     fn check_rows(step: &str, input: &[&str], expect: &[&str]) {

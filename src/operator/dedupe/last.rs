@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::dedupe_work::Work;
-use super::queue::Queue;
-use super::top_payload::{Changes, Payload};
-use super::{Context, Operator, StateSize};
+use crate::operator::payload::{Changes, Payload};
+use crate::operator::queue::Queue;
+use crate::operator::work::Work;
+use crate::operator::{Context, Operator, StateSize};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::{Groups, Pages};
 

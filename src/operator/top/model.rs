@@ -8,9 +8,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 
-use super::Changelog;
-use super::verify::{Output, block, flow_of, resolve_step, run};
-use super::{Flow, Resolved};
+use crate::operator::Changelog;
+use crate::operator::verify::{Output, block, flow_of, resolve_step, run};
+use crate::operator::{Flow, Resolved};
 use crate::record::{Batch, Column, Schema, SqlType};
 use crate::time::WATERMARK_MAX;
 

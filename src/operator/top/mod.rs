@@ -1,21 +1,32 @@
 //! `top`: the first n rows of each partition in an order; over windows once and for all, else as a changelog.
 //!
 //! The step becomes a projection (what the key and the order need besides columns), the exchange by key, and a keyed
-//! operator: [`super::top_window`] where rows belong to windows, [`super::top_running`] where they do not.
+//! operator: [`windowed`] where rows belong to windows, [`running`] where they do not. Both keep rows as bytes that
+//! compare as the rows do ([`partition`]).
 
-use std::sync::Arc;
+mod format;
+#[cfg(test)]
+mod model;
+mod order;
+mod partition;
+mod running;
+mod windowed;
 
-use super::top_format::RowFormat;
-use super::top_keys::{KeyNodes, Prepared, ResolvedKey, state_name};
-use super::top_order::{self, Term};
-use super::top_partition::Limit;
-use super::top_running::{self, Running};
-use super::top_window::{self, Assign, Windowed};
+use format::RowFormat;
+use order::Term;
+use partition::Limit;
+use running::Running;
+use windowed::{Assign, Windowed};
+
+use super::aggregate::late::{Lateness, Side};
+use super::aggregate::options::{self, Late, Over, TimeOfRow, Window};
+use super::by::{By, Keys};
+use super::prepared::{Prepared, key_columns, state_name};
 use super::{Build, Changelog, Flow, Part, Resolved, SideStream, Step, Verb, WindowColumns};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::record::{Column, Schema, SqlType};
-use crate::window::Tumbling;
-use crate::yaml::{Fields, Node, duration_ms};
+use crate::window::Windows;
+use crate::yaml::{Fields, Key, Node};
 
 /// The entry in the registry.
 pub(super) const VERB: Verb = Verb {
@@ -31,17 +42,28 @@ const N_MAX: u64 = 1_000_000;
 const WINDOW_START: &str = "window_start";
 const WINDOW_END: &str = "window_end";
 
+/// A row may belong to this many windows at most: it may be kept in each.
+const WINDOWS_MAX: i64 = 1000;
+
 #[derive(Debug)]
 struct Declared {
     at: Place,
     name: String,
     n: usize,
-    per: KeyNodes,
+    per: By,
     order: Node,
-    window: Option<(Place, Tumbling, String)>,
+    window: Option<OwnWindow>,
     ties: bool,
     rank: Option<(String, Place)>,
-    late: Option<(String, Place)>,
+    late: Late,
+}
+
+/// Windows that the step makes itself.
+#[derive(Debug)]
+struct OwnWindow {
+    at: Place,
+    windows: Windows,
+    text: String,
 }
 
 fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step>> {
@@ -50,11 +72,9 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     let name = state_name(&mut fields, "top", at, problems);
     fields.required("n", problems);
     let n = fields.whole("n", 1, N_MAX, problems);
-    let per =
-        fields.take("per").map_or_else(|| Some(KeyNodes::none()), |per| KeyNodes::read("per", per, problems));
+    let per = fields.take("per").map(|per| By::parse(per, problems)).unwrap_or_default();
     let order = fields.required("order", problems).cloned();
-    let window = fields.entry("window").cloned();
-    let window = window.map(|(key, node)| Some((key.at, parse_window(&node, problems)?)));
+    let window = fields.entry("window").map(|(key, node)| own_window(key, node, problems));
     let ties = fields.one_of("ties", &[("keep", true)], problems).unwrap_or(false);
     let rank = fields.take("rank").and_then(|node| {
         let wrong =
@@ -62,50 +82,54 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
         node.read_as(problems, |text| Some((text.to_owned(), node.at)), wrong)
     });
     let late = fields.entry("late").and_then(|(key, node)| {
-        let mut late = Fields::under(key, node, "late", problems);
-        let to = late.required("to", problems);
-        let read = |node: &Node, problems: &mut Problems| {
-            let wrong =
-                || Problem::error(node.at, format!("`to` takes the name of a stream, not {}", node.kind()));
-            node.read_as(problems, |text| Some((text.to_owned(), node.at)), wrong)
+        let over = match &window {
+            Some(Some(window)) => Over::Fixed(window.windows),
+            Some(None) => return None,
+            None => Over::Running(None),
         };
-        let to = to.and_then(|node| read(node, problems));
-        late.finish(problems);
-        to
+        let late = options::late(key, node, &over, problems)?;
+        if late.allow_ms > 0 {
+            let what = "`allow` in the `late` of a `top` is not in this version";
+            problems.push(Problem::error(key.at, what).help("name a stream for late rows: late: { to: … }"));
+        }
+        Some(late)
     });
     fields.finish(problems);
     let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
-    let (n, per, order) = (n?, per?, order?);
-    let window = window.flatten().map(|(at, (window, text))| (at, window, text));
-    let n = usize::try_from(n).expect("below the limit");
-    (!failed)
-        .then(|| Box::new(Declared { at, name, n, per, order, window, ties, rank, late }) as Box<dyn Step>)
-}
-
-fn parse_window(node: &Node, problems: &mut Problems) -> Option<(Tumbling, String)> {
-    for later in ["sliding", "every", "cumulative", "session", "time", "rows"] {
-        let found = node.map().and_then(|entries| entries.iter().find(|(key, _)| key.text == later));
-        if let Some((key, _)) = found {
-            problems.push(
-                Problem::error(key.at, format!("`{later}` windows of `top` are not in this version"))
-                    .help("use window: { tumbling: 10s }"),
-            );
-            return None;
-        }
-    }
-    let mut fields = Fields::of(node, "window", problems);
-    let at = fields.at();
-    let size = fields.required("tumbling", problems);
-    let size_ms = size.and_then(|size| duration_ms(size, problems));
-    let offset_ms = fields.duration_ms("offset", problems).unwrap_or(0);
-    fields.finish(problems);
-    let size_ms = size_ms?;
-    if size_ms < 1 {
-        problems.error(at, "a window is at least 1ms long");
+    if failed {
         return None;
     }
-    let offset = if offset_ms == 0 { String::new() } else { format!(", offset {offset_ms}ms") };
-    Some((Tumbling::new(size_ms, offset_ms), format!(" over tumbling {size_ms}ms{offset}")))
+    let (n, order, late) = (usize::try_from(n?).ok()?, order?, late.unwrap_or_default());
+    Some(Box::new(Declared { at, name, n, per, order, window: window.flatten(), ties, rank, late }))
+}
+
+/// Reads `window`. None is returned only after a problem.
+fn own_window(key: &Key, node: &Node, problems: &mut Problems) -> Option<OwnWindow> {
+    let Window { over, time, text } = options::window(key, node, problems)?;
+    let not_yet = |what: &str| {
+        Problem::error(key.at, format!("{what} of `top` are not in this version"))
+            .help("use one of { tumbling: 10s }, { sliding: 1m, every: 10s }, { cumulative: 1d, every: 1h }")
+    };
+    let Over::Fixed(windows) = over else {
+        problems.push(not_yet(if matches!(over, Over::Session(_)) {
+            "sessions"
+        } else {
+            "windows of so many rows"
+        }));
+        return None;
+    };
+    if !matches!(time, TimeOfRow::Event) {
+        problems.push(not_yet("windows over another time than the event time"));
+        return None;
+    }
+    let (first_ms, last_ms) = (windows.first_end_ms(0), windows.last_end_ms(0));
+    let step_ms = windows.next_end_ms(0, first_ms).map_or(1, |next_ms| next_ms - first_ms);
+    if (last_ms - first_ms) / step_ms >= WINDOWS_MAX {
+        let what = format!("every row would belong to more than {WINDOWS_MAX} windows");
+        problems.push(Problem::error(key.at, what).help("choose a longer `every`"));
+        return None;
+    }
+    Some(OwnWindow { at: key.at, windows, text })
 }
 
 /// How a `top` runs.
@@ -113,31 +137,24 @@ enum Mode {
     /// Over the windows that its input's rows belong to.
     Given(usize),
     /// Over windows of its own.
-    Own(Tumbling),
+    Own(Windows),
     Running,
 }
 
 impl Step for Declared {
     fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
         let key = self.per.resolve(&input.schema, problems);
-        let order = top_order::resolve(&self.order, &input.schema, problems);
+        let order = order::resolve(&self.order, &input.schema, problems);
         let mode = key.as_ref().and_then(|key| self.mode(input, key, problems));
         let output = self.output_schema(input, problems);
-        if let (Some((_, at)), Some(Mode::Running)) = (&self.late, &mode) {
-            problems.push(
-                Problem::error(*at, "no row is late for a `top` that runs without windows")
-                    .help("leave `late` out, or give the step a `window`"),
-            );
-            return None;
-        }
         Some(self.assemble(input, &key?, &order?, &mode?, output?))
     }
 }
 
 impl Declared {
-    fn mode(&self, input: &Flow, key: &ResolvedKey, problems: &mut Problems) -> Option<Mode> {
-        if let Some((at, window, _)) = &self.window {
-            input.refuse_changelog("top over a window of its own", *at, problems)?;
+    fn mode(&self, input: &Flow, key: &Keys, problems: &mut Problems) -> Option<Mode> {
+        if let Some(window) = &self.window {
+            input.refuse_changelog("top over a window of its own", window.at, problems)?;
             if input.event_time.is_none() {
                 problems.push(
                     Problem::error(self.at, "a window in event time needs the source to declare one")
@@ -145,10 +162,10 @@ impl Declared {
                 );
                 return None;
             }
-            return Some(Mode::Own(*window));
+            return Some(Mode::Own(window.windows));
         }
         let end = input.window.as_ref().and_then(|window| window.end.as_deref());
-        let end = end.filter(|end| key.expressions.iter().any(|part| part.as_column() == Some(end)));
+        let end = end.filter(|end| key.columns.iter().any(|(_, part)| part.as_column() == Some(end)));
         let index = end.and_then(|end| input.schema.index_of(end)).filter(|index| {
             let data_type = &input.schema.columns()[*index].data_type;
             matches!(data_type, SqlType::Timestamp(0..=3) | SqlType::TimestampLtz(0..=3))
@@ -170,13 +187,13 @@ impl Declared {
             }
             columns.push(column);
         };
-        if let Some((at, _, _)) = &self.window {
+        if let Some(window) = &self.window {
             let time = match &input.event_time {
                 Some(SqlType::TimestampLtz(_)) => SqlType::TimestampLtz(3),
                 _ => SqlType::Timestamp(3),
             };
             for name in [WINDOW_START, WINDOW_END] {
-                add(Column::new(name, time.clone(), false), *at);
+                add(Column::new(name, time.clone(), false), window.at);
             }
         }
         if let Some((name, at)) = &self.rank {
@@ -185,16 +202,9 @@ impl Declared {
         complete.then(|| Schema::new(columns))
     }
 
-    fn assemble(
-        &self,
-        input: &Flow,
-        key: &ResolvedKey,
-        order: &[Term],
-        mode: &Mode,
-        schema: Schema,
-    ) -> Resolved {
+    fn assemble(&self, input: &Flow, key: &Keys, order: &[Term], mode: &Mode, schema: Schema) -> Resolved {
         let mut prepared = Prepared::new(&input.schema);
-        let keys: Vec<usize> = key.expressions.iter().map(|part| prepared.column(part)).collect();
+        let keys: Vec<usize> = key.columns.iter().map(|(_, part)| prepared.column(part)).collect();
         let terms: Vec<_> =
             order.iter().map(|term| (prepared.column(&term.expression), term.options)).collect();
         let format = RowFormat::new(&prepared.schema(), &terms);
@@ -208,7 +218,7 @@ impl Declared {
         let mut parts: Vec<Part> = prepared.part("top", "the key and the order").into_iter().collect();
         parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
         parts.push(Part::Operator(operator));
-        let side = self.late.iter().map(|(name, at)| SideStream {
+        let side = self.late.to.iter().map(|(name, at)| SideStream {
             name: name.clone(),
             at: *at,
             schema: input.schema.clone(),
@@ -217,7 +227,7 @@ impl Declared {
             output: self.output(input, key, mode, schema),
             parts,
             side: side.collect(),
-            required: prepared.required(self.late.is_some()),
+            required: prepared.required(self.late.to.is_some()),
         }
     }
 
@@ -225,7 +235,7 @@ impl Declared {
     fn operator(
         &self,
         input: &Flow,
-        key: &ResolvedKey,
+        key: &Keys,
         keys: Vec<usize>,
         format: RowFormat,
         limit: Limit,
@@ -240,28 +250,24 @@ impl Declared {
             Mode::Running => {
                 let (every_change, timed) = (input.every_change, input.event_time.is_some());
                 let input = input.schema.clone();
-                let spec = top_running::Spec {
-                    format,
-                    keys,
-                    codec,
-                    limit,
-                    ranked,
-                    every_change,
-                    timed,
-                    input,
-                    output,
-                };
+                let spec =
+                    running::Spec { format, keys, codec, limit, ranked, every_change, timed, input, output };
                 return Build::new(description, move || Box::new(Running::new(spec.clone())))
                     .keeping(&self.name);
             }
         };
-        let late = self.late.as_ref().map(|(name, _)| Arc::from(name.as_str()));
         let input = input.schema.clone();
-        let spec = top_window::Spec { format, keys, codec, limit, ranked, assign, late, input, output };
+        let side = self.late.to.as_ref().map(|(name, _)| Side {
+            stream: name.as_str().into(),
+            columns: (0..input.columns().len()).collect(),
+            schema: input.clone(),
+        });
+        let late = Lateness { allow_ms: 0, side };
+        let spec = windowed::Spec { format, keys, codec, limit, ranked, assign, late, input, output };
         Build::new(description, move || Box::new(Windowed::new(spec.clone()))).keeping(&self.name)
     }
 
-    fn output(&self, input: &Flow, key: &ResolvedKey, mode: &Mode, schema: Schema) -> Flow {
+    fn output(&self, input: &Flow, key: &Keys, mode: &Mode, schema: Schema) -> Flow {
         let output = Flow { schema, ordered: false, ..input.clone() };
         match mode {
             Mode::Given(_) => Flow { changelog: None, ..output },
@@ -273,7 +279,7 @@ impl Declared {
                 // Where ties are kept, several rows have one rank.
                 let rank = self.rank.as_ref().filter(|_| !self.ties).map(|(name, _)| name.clone());
                 let key = rank.and_then(|rank| {
-                    let mut columns = key.columns()?;
+                    let mut columns = key_columns(key)?;
                     columns.push(rank);
                     Some(columns)
                 });
@@ -286,18 +292,20 @@ impl Declared {
         let terms = self.order.list().unwrap_or(std::slice::from_ref(&self.order));
         let terms: Vec<&str> = terms.iter().filter_map(Node::expression).collect();
         let window = match (mode, &self.window) {
-            (Mode::Given(_), _) => ", of each window",
-            (_, Some((_, _, text))) => text,
-            _ => ", as a changelog",
+            (Mode::Given(_), _) => ", of each window".to_owned(),
+            (_, Some(window)) => format!(", over windows ({})", window.text),
+            _ => ", as a changelog".to_owned(),
         };
+        let per = self.per.names().map(|name| name.text.as_str()).collect::<Vec<_>>().join(", ");
+        let per = if per.is_empty() { per } else { format!(" per {per}") };
         let ties = if self.ties { " with ties" } else { "" };
-        format!("top {}{ties} by {}{}{window}", self.n, terms.join(", "), self.per.describe("per"))
+        format!("top {}{ties} by {}{per}{window}", self.n, terms.join(", "))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::verify::check;
+    use crate::operator::verify::check;
 
     /// A row of these values, at so many seconds (`0` to `59`, with a fraction).
     fn row(channel: &str, price: &str, id: u32, seconds: &str) -> String {
@@ -325,8 +333,6 @@ mod tests {
         };
         let (input, expect): (Vec<String>, Vec<String>) =
             (input.iter().map(line).collect(), expect.iter().map(line).collect());
-        let borrowed = |lines: &[String]| lines.iter().map(|line| (*line).to_string()).collect::<Vec<_>>();
-        let (input, expect) = (borrowed(&input), borrowed(&expect));
         let input: Vec<&str> = input.iter().map(String::as_str).collect();
         let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
         check(step, &input, &expect);

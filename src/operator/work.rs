@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::keys::Keys;
+use super::queue::time_and_watermark_ms;
 use crate::record::{Batch, KeyCodec, Segment};
 use crate::time::SegmentClock;
 
@@ -46,7 +47,6 @@ impl Work {
 
     /// The watermark that a row meets.
     pub fn watermark_ms(&self, row: usize, clock: &SegmentClock) -> i64 {
-        let seen = self.batch.times.as_ref().and_then(|times| times.seen_ms.as_ref());
-        clock.watermark_ms(seen.map_or(i64::MIN, |seen| seen.value(row)))
+        time_and_watermark_ms(&self.batch, row, clock).1
     }
 }

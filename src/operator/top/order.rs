@@ -127,8 +127,8 @@ fn last_word(text: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::verify::example_schema;
     use super::*;
+    use crate::operator::verify::example_schema;
     use crate::yaml::parse;
 
     /// The terms as text, or what is wrong.

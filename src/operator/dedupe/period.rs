@@ -11,10 +11,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::dedupe_work::Work;
-use super::queue::Queue;
-use super::top_payload::{Payload, batch_of};
-use super::{Context, Operator, StateSize};
+use crate::operator::payload::{Payload, batch_of};
+use crate::operator::queue::Queue;
+use crate::operator::work::Work;
+use crate::operator::{Context, Operator, StateSize};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::{Groups, Pages};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};

@@ -1,86 +1,15 @@
-//! The key of `top` and `dedupe`, and the columns computed for such a step before its rows are exchanged.
+//! What the steps that pass whole rows on by key have in common: `top`, `dedupe`.
 //!
-//! Both pass whole rows on, so their keys make no columns of the output: what is no column already is computed behind
-//! the input's columns, and left out again by the operator.
+//! Their keys make no columns of the output: what is no column already is computed behind the input's columns before the
+//! rows are exchanged, and left out again by the operator.
 
+use super::by::Keys;
 use super::project::{self, Output};
 use super::{Flow, Part};
 use crate::error::{Place, Problem, Problems};
-use crate::expr::{Expr, compile_at};
-use crate::record::{KeyCodec, Paths, Schema, SqlType};
-use crate::yaml::{Fields, Node};
-
-/// The option `per` or `by` as it is written; empty where all rows are of one partition.
-#[derive(Debug)]
-pub(super) struct KeyNodes {
-    items: Vec<Node>,
-}
-
-/// A key whose expressions are compiled.
-pub(super) struct ResolvedKey {
-    /// One for each part.
-    pub expressions: Vec<Expr>,
-    /// How its bytes are written.
-    pub codec: KeyCodec,
-}
-
-impl KeyNodes {
-    /// No key.
-    pub fn none() -> Self {
-        Self { items: Vec::new() }
-    }
-
-    /// Reads an expression, a list of them, or a map of names to them. None is returned only after a problem.
-    pub fn read(option: &str, node: &Node, problems: &mut Problems) -> Option<Self> {
-        let items: Vec<Node> = match (node.map(), node.list()) {
-            (Some(entries), _) => entries.iter().map(|(_, value)| value.clone()).collect(),
-            (_, Some(items)) => items.to_vec(),
-            _ => vec![node.clone()],
-        };
-        let mut complete = true;
-        if items.is_empty() {
-            problems.error(node.at, format!("`{option}` names at least one column"));
-            complete = false;
-        }
-        for item in items.iter().filter(|item| item.expression().is_none()) {
-            problems.error(item.at, format!("`{option}` takes columns and expressions, not {}", item.kind()));
-            complete = false;
-        }
-        complete.then_some(Self { items })
-    }
-
-    /// The key over these columns; none after a problem.
-    pub fn resolve(&self, schema: &Schema, problems: &mut Problems) -> Option<ResolvedKey> {
-        let compiled: Vec<Option<Expr>> =
-            self.items.iter().map(|item| compile_at(item, schema, problems)).collect();
-        let expressions: Vec<Expr> = compiled.into_iter().collect::<Option<_>>()?;
-        let types: Vec<SqlType> = expressions.iter().map(|key| key.data_type().clone()).collect();
-        match KeyCodec::new(types) {
-            Ok(codec) => Some(ResolvedKey { expressions, codec }),
-            Err(data_type) => {
-                let wrong = expressions.iter().position(|key| *key.data_type() == data_type);
-                problems.push(
-                    Problem::error(self.items[wrong?].at, format!("{data_type} cannot be a key"))
-                        .help("name its fields or elements"),
-                );
-                None
-            }
-        }
-    }
-
-    /// ` per a, b` for a description; nothing without a key.
-    pub fn describe(&self, word: &str) -> String {
-        let texts: Vec<&str> = self.items.iter().filter_map(Node::expression).collect();
-        if texts.is_empty() { String::new() } else { format!(" {word} {}", texts.join(", ")) }
-    }
-}
-
-impl ResolvedKey {
-    /// The columns it is made of; none where a part of it is no column.
-    pub fn columns(&self) -> Option<Vec<String>> {
-        self.expressions.iter().map(|key| key.as_column().map(str::to_owned)).collect()
-    }
-}
+use crate::expr::Expr;
+use crate::record::{Paths, Schema};
+use crate::yaml::Fields;
 
 /// The name of the state a step keeps: its `name`, else its verb, with a warning.
 pub(super) fn state_name(fields: &mut Fields, verb: &str, at: Place, problems: &mut Problems) -> String {
@@ -160,4 +89,9 @@ pub(super) fn warn_of_order(input: &Flow, step: &str, at: Place, problems: &mut 
             .help("what it yields may differ with the number of cores; put it before that step"),
         );
     }
+}
+
+/// The columns that a key is made of; none where a part of it is no column.
+pub(super) fn key_columns(keys: &Keys) -> Option<Vec<String>> {
+    keys.columns.iter().map(|(_, key)| key.as_column().map(str::to_owned)).collect()
 }

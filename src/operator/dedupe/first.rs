@@ -5,10 +5,10 @@ use std::ops::Range;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 
-use super::dedupe_work::Work;
-use super::queue::Queue;
-use super::top_payload::batch_of;
-use super::{Context, Operator, StateSize};
+use crate::operator::payload::batch_of;
+use crate::operator::queue::Queue;
+use crate::operator::work::Work;
+use crate::operator::{Context, Operator, StateSize};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::{Groups, Pages, Timers};
 
@@ -30,7 +30,7 @@ pub(super) struct First {
     spec: Spec,
     groups: Groups,
     /// By group the time of its first row; empty where keys are kept for ever.
-    first_ms: Pages<i64>,
+    times_ms: Pages<i64>,
     /// One timer for each group: it is looked at when the first of its rows may have expired.
     timers: Timers,
     queue: Queue,
@@ -42,7 +42,7 @@ impl First {
     pub fn new(spec: Spec) -> Self {
         Self {
             groups: Groups::default(),
-            first_ms: Pages::default(),
+            times_ms: Pages::default(),
             timers: Timers::new(spec.within_ms.unwrap_or(1)),
             queue: Queue::new(&spec.input, spec.timed),
             work: None,
@@ -86,7 +86,7 @@ impl First {
         let (hash, key) = work.key(row);
         let at_ms = work.at_ms(row);
         if let Some(group) = self.groups.find(hash, key) {
-            let first_ms = &mut self.first_ms[group as usize];
+            let first_ms = &mut self.times_ms[group as usize];
             let passes = at_ms >= first_ms.saturating_add(within_ms);
             if passes {
                 *first_ms = at_ms;
@@ -94,10 +94,10 @@ impl First {
             return passes;
         }
         let group = self.groups.insert(hash, key);
-        if self.first_ms.len() < self.groups.capacity() {
-            self.first_ms.resize(self.groups.capacity());
+        if self.times_ms.len() < self.groups.capacity() {
+            self.times_ms.resize(self.groups.capacity());
         }
-        self.first_ms[group as usize] = at_ms;
+        self.times_ms[group as usize] = at_ms;
         self.timers.set(at_ms.saturating_add(within_ms), group);
         true
     }
@@ -107,7 +107,7 @@ impl First {
         let Some(within_ms) = self.spec.within_ms else { return };
         let watermark_ms = self.queue.watermark_ms();
         for group in self.timers.due(watermark_ms) {
-            let expires_ms = self.first_ms[group as usize].saturating_add(within_ms);
+            let expires_ms = self.times_ms[group as usize].saturating_add(within_ms);
             if expires_ms <= watermark_ms {
                 self.groups.remove(group);
             } else {
@@ -152,7 +152,7 @@ impl Operator for First {
     }
 
     fn state(&self) -> StateSize {
-        let bytes = self.groups.bytes() + self.first_ms.bytes() + self.timers.bytes();
+        let bytes = self.groups.bytes() + self.times_ms.bytes() + self.timers.bytes();
         StateSize { entries: self.groups.len(), bytes, next_close_ms: None }
     }
 }
