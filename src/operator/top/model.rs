@@ -40,8 +40,8 @@ fn schema() -> Schema {
 
 fn batch_of(rows: &[Row]) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter(rows.iter().map(|row| row.key.as_deref()))),
-        Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.price))),
+        Arc::new(rows.iter().map(|row| row.key.as_deref()).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|row| row.price).collect::<Int64Array>()),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id))),
         Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.at_ms))),
     ];
@@ -138,31 +138,6 @@ fn with_retractions(random: &mut fastrand::Rng, rows: Vec<Row>) -> Vec<(Row, i8)
     changes
 }
 
-/// The first rows of a partition (rows in order of arrival) by price, descending if so, NULL as the least; each with
-/// its rank.
-fn first_rows(
-    mut rows: Vec<Row>,
-    n: usize,
-    ties: bool,
-    descending: bool,
-    by_arrival: bool,
-) -> Vec<(Row, i64)> {
-    let compare = |a: &Row, b: &Row| {
-        let order = a.price.cmp(&b.price);
-        if descending { order.reverse() } else { order }
-    };
-    if !by_arrival {
-        rows.sort();
-    }
-    rows.sort_by(compare);
-    let ranked = rows.iter().enumerate().map(|(index, row)| {
-        let better = rows.iter().filter(|other| compare(other, row).is_lt()).count();
-        (row.clone(), if ties { better } else { index })
-    });
-    let kept = ranked.filter(|(_, before)| *before < n);
-    kept.map(|(row, before)| (row, i64::try_from(before).unwrap() + 1)).collect()
-}
-
 fn by_key(rows: impl IntoIterator<Item = Row>) -> BTreeMap<Option<String>, Vec<Row>> {
     let mut partitions: BTreeMap<_, Vec<Row>> = BTreeMap::new();
     for row in rows {
@@ -192,23 +167,69 @@ fn every_way(
     }
 }
 
-fn options(random: &mut fastrand::Rng) -> (usize, bool, bool, bool, bool) {
-    (random.usize(1..5), random.bool(), random.bool(), random.bool(), random.bool())
+/// A `top` by price.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the step, and all combinations are tried"
+)]
+struct Top {
+    n: usize,
+    ties: bool,
+    descending: bool,
+    ranked: bool,
+    keyed: bool,
 }
 
-fn top_step(n: usize, ties: bool, descending: bool, ranked: bool, keyed: bool, rest: &str) -> String {
-    let per = if keyed { "per: user, " } else { "" };
-    let ties = if ties { ", ties: keep" } else { "" };
-    let rank = if ranked { ", rank: r" } else { "" };
-    let direction = if descending { " DESC" } else { "" };
-    format!("top: {{ name: t, n: {n}, {per}order: price{direction}{ties}{rank}{rest} }}")
+impl Top {
+    fn random(random: &mut fastrand::Rng) -> Self {
+        Self {
+            n: random.usize(1..5),
+            ties: random.bool(),
+            descending: random.bool(),
+            ranked: random.bool(),
+            keyed: random.bool(),
+        }
+    }
+
+    fn step(&self, rest: &str) -> String {
+        let per = if self.keyed { "per: user, " } else { "" };
+        let ties = if self.ties { ", ties: keep" } else { "" };
+        let rank = if self.ranked { ", rank: r" } else { "" };
+        let direction = if self.descending { " DESC" } else { "" };
+        format!("top: {{ name: t, n: {}, {per}order: price{direction}{ties}{rank}{rest} }}", self.n)
+    }
+
+    /// The first rows of every partition of these rows, which are in order of arrival, each with its rank.
+    fn first(&self, rows: Vec<Row>, by_arrival: bool) -> Vec<(Row, Option<i64>)> {
+        let partitions = if self.keyed { by_key(rows) } else { BTreeMap::from([(None, rows)]) };
+        let first = partitions.into_values().flat_map(|rows| self.first_of(rows, by_arrival));
+        first.map(|(row, rank)| (row, self.ranked.then_some(rank))).collect()
+    }
+
+    /// NULL is the least price.
+    fn first_of(&self, mut rows: Vec<Row>, by_arrival: bool) -> Vec<(Row, i64)> {
+        let compare = |a: &Row, b: &Row| {
+            let order = a.price.cmp(&b.price);
+            if self.descending { order.reverse() } else { order }
+        };
+        if !by_arrival {
+            rows.sort();
+        }
+        rows.sort_by(compare);
+        let ranked = rows.iter().enumerate().map(|(index, row)| {
+            let better = rows.iter().filter(|other| compare(other, row).is_lt()).count();
+            (row.clone(), if self.ties { better } else { index })
+        });
+        let kept = ranked.filter(|(_, before)| *before < self.n);
+        kept.map(|(row, before)| (row, i64::try_from(before).unwrap() + 1)).collect()
+    }
 }
 
 #[test]
 fn running_tops_come_to_the_first_rows() {
     let mut random = fastrand::Rng::with_seed(11);
-    for _ in 0..500 {
-        let (n, ties, descending, ranked, keyed) = options(&mut random);
+    for _ in 0..300 {
+        let top = Top::random(&mut random);
         let changelog = random.bool();
         let rows = random_rows(&mut random, !changelog);
         let changes: Vec<(Row, i8)> = if changelog {
@@ -224,11 +245,9 @@ fn running_tops_come_to_the_first_rows() {
                 there.remove(there.iter().position(|other| other == row).unwrap());
             }
         }
-        let partitions = if keyed { by_key(there) } else { BTreeMap::from([(None, there)]) };
-        let first =
-            partitions.into_values().flat_map(|rows| first_rows(rows, n, ties, descending, !changelog));
-        let expect = counted(first.map(|(row, rank)| (row, if ranked { vec![rank] } else { Vec::new() })));
-        let step = top_step(n, ties, descending, ranked, keyed, "");
+        let first = top.first(there, !changelog);
+        let expect = counted(first.into_iter().map(|(row, rank)| (row, rank.into_iter().collect())));
+        let step = top.step("");
         every_way(&step, &changes, random.usize(1..20), changelog, |_, output, what| {
             assert_eq!(fold(&output, what), expect, "{what}");
         });
@@ -239,10 +258,10 @@ fn running_tops_come_to_the_first_rows() {
 fn what_is_sent_between_block_ends_is_netted() {
     let mut random = fastrand::Rng::with_seed(12);
     for _ in 0..200 {
-        let (n, ties, descending, ranked, keyed) = options(&mut random);
+        let top = Top::random(&mut random);
         let rows = random_rows(&mut random, false);
         let changes = with_retractions(&mut random, rows);
-        let step = top_step(n, ties, descending, ranked, keyed, "");
+        let step = top.step("");
         let flow =
             Flow { changelog: Some(Changelog { key: None }), every_change: false, ..flow_of(&schema()) };
         let resolved = resolve_step(&step, &flow);
@@ -273,39 +292,52 @@ fn watermarks(rows: &[Row], per_block: usize) -> (Vec<i64>, Vec<Option<i64>>) {
     (met, after)
 }
 
+/// The windows that hold a time, found by trying all.
+fn windows_of(at_ms: i64, kind: &str, size_ms: i64, every_ms: i64) -> Vec<(i64, i64)> {
+    let step_ms = if kind == "cumulative" { size_ms } else { every_ms };
+    let starts = (-5000 / step_ms - 1..=at_ms / step_ms).map(|number| number * step_ms);
+    let spans = starts.flat_map(|start_ms| match kind {
+        "cumulative" => (1..=size_ms / every_ms).map(|n| (start_ms, start_ms + n * every_ms)).collect(),
+        _ => vec![(start_ms, start_ms + size_ms)],
+    });
+    spans.filter(|(start_ms, end_ms)| (*start_ms..*end_ms).contains(&at_ms)).collect()
+}
+
 #[test]
 fn windowed_tops_are_the_first_rows_of_each_window() {
     let mut random = fastrand::Rng::with_seed(13);
-    for _ in 0..500 {
-        let (n, ties, descending, ranked, keyed) = options(&mut random);
+    for _ in 0..150 {
+        let top = Top::random(&mut random);
         let rows = random_rows(&mut random, true);
         let per_block = random.usize(1..20);
         let (met, _) = watermarks(&rows, per_block);
-        let size_ms = random.i64(1..4000);
-        let mut windows: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
-        let mut late = 0;
+        let every_ms = random.i64(300..4000);
+        let (kind, size_ms) = match random.u8(0..3) {
+            0 => ("tumbling", every_ms),
+            1 => ("sliding", random.i64(1..5000)),
+            _ => ("cumulative", every_ms * random.i64(1..4)),
+        };
+        let (mut windows, mut late): (BTreeMap<(i64, i64), Vec<Row>>, u64) = (BTreeMap::new(), 0);
         for (row, watermark_ms) in rows.iter().zip(&met) {
-            let start_ms = row.at_ms.div_euclid(size_ms) * size_ms;
-            if start_ms + size_ms - 1 <= *watermark_ms {
-                late += 1;
-            } else {
-                windows.entry(start_ms).or_default().push(row.clone());
+            let holding = windows_of(row.at_ms, kind, size_ms, every_ms);
+            let open: Vec<_> = holding.into_iter().filter(|(_, end_ms)| end_ms - 1 > *watermark_ms).collect();
+            late += u64::from(open.is_empty());
+            for window in open {
+                windows.entry(window).or_default().push(row.clone());
             }
         }
         let mut expect = Vec::new();
-        for (start_ms, rows) in windows {
-            let partitions = if keyed { by_key(rows) } else { BTreeMap::from([(None, rows)]) };
-            for (row, rank) in
-                partitions.into_values().flat_map(|rows| first_rows(rows, n, ties, descending, true))
-            {
-                let mut added = vec![start_ms, start_ms + size_ms];
-                added.extend(ranked.then_some(rank));
+        for ((start_ms, end_ms), rows) in windows {
+            for (row, rank) in top.first(rows, true) {
+                let mut added = vec![start_ms, end_ms];
+                added.extend(rank);
                 expect.push((row, added));
             }
         }
         let expect = counted(expect);
-        let rest = format!(", window: {{ tumbling: {size_ms}ms }}");
-        let step = top_step(n, ties, descending, ranked, keyed, &rest);
+        let every = if kind == "tumbling" { String::new() } else { format!(", every: {every_ms}ms") };
+        let rest = format!(", window: {{ {kind}: {size_ms}ms{every} }}");
+        let step = top.step(&rest);
         let changes: Vec<(Row, i8)> = rows.into_iter().map(|row| (row, 1)).collect();
         every_way(&step, &changes, per_block, false, |_, output, what| {
             assert_eq!(fold(&output, what), expect, "{what}");
@@ -371,7 +403,7 @@ fn deduped(rows: &[Row], within_ms: Option<i64>, last: bool, per_block: usize) -
 #[test]
 fn dedupe_keeps_what_its_definition_says() {
     let mut random = fastrand::Rng::with_seed(14);
-    for _ in 0..800 {
+    for _ in 0..400 {
         let rows = random_rows(&mut random, true);
         let per_block = random.usize(1..20);
         let (last, within_ms) = (random.bool(), random.bool().then(|| random.i64(1..4000)));
