@@ -8,18 +8,16 @@ mod aggregate;
 mod by;
 mod chain;
 mod context;
+mod dedupe;
 mod drop;
 mod explode;
 mod expression;
 mod filter;
 mod keys;
+mod key;
 mod over;
-mod over_frame;
-mod over_key;
-#[cfg(test)]
-mod over_model;
-mod over_operator;
-mod over_waiting;
+mod payload;
+mod prepared;
 mod project;
 mod queue;
 mod rename;
@@ -27,7 +25,9 @@ mod sample;
 mod select;
 mod set;
 mod throttle;
+mod top;
 pub mod verify;
+mod work;
 
 use std::fmt;
 use std::sync::Arc;
@@ -231,6 +231,8 @@ pub static VERBS: &[Verb] = &[
     throttle::VERB,
     aggregate::VERB,
     over::VERB,
+    top::VERB,
+    dedupe::VERB,
 ];
 
 /// The verb of this name.

@@ -11,7 +11,7 @@ use arrow::array::BooleanArray;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::expression::evaluate_all;
-use super::over_key::{By, Key};
+use super::key::{By, Key};
 use super::{Build, Context, Flow, Operator, Part, Resolved, Step, Verb};
 use crate::codec::Encode;
 use crate::codec::json::JsonEncoder;

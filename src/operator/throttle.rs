@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 use arrow::array::BooleanArray;
 
+use super::key::{By, all_columns};
 use super::keys::Keys;
-use super::over_key::{By, all_columns};
 use super::project::{self, Output};
 use super::queue::Queue;
 use super::{Build, Context, Flow, Operator, Part, Resolved, StateSize, Step, Verb};

@@ -1,23 +1,29 @@
 //! `over`: gives every row the aggregates of the rows of its key before it, as SQL's `OVER` does.
 //!
 //! The step becomes up to four parts: a projection in the stage before (keys, arguments, filters: so that an expression
-//! that fails still knows its record's raw bytes), the exchange by key, the keyed operator ([`super::over_operator`]),
+//! that fails still knows its record's raw bytes), the exchange by key, the keyed operator ([`operator`]),
 //! and a projection of the selected expressions over the row and the aggregates' results.
+
+mod frame;
+#[cfg(test)]
+mod model;
+mod operator;
+mod waiting;
 
 use std::sync::Arc;
 
-use super::over_frame::Extent;
-use super::over_key::{By, Key, all_columns, position_of};
-use super::over_operator::{self, Aggregate};
-use super::over_waiting::incomparable;
-use super::project::{self, Output};
-use super::select::named_expressions;
-use super::{Flow, Part, Resolved, SideStream, Step, Verb};
 use crate::aggregate::{self, Argument, Call, function};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, report, result_schema};
+use crate::operator::key::{By, Key, all_columns, position_of};
+use crate::operator::project::{self, Output};
+use crate::operator::select::named_expressions;
+use crate::operator::{Flow, Part, Resolved, SideStream, Step, Verb};
 use crate::record::{Paths, Schema, SqlType};
 use crate::yaml::{self, Fields, Node};
+use frame::Extent;
+use operator::Aggregate;
+use waiting::incomparable;
 
 /// The entry in the registry.
 pub(super) const VERB: Verb = Verb {
@@ -177,8 +183,8 @@ impl Declared {
         let mut outputs = all_columns(&input.schema);
         outputs.extend(selected.into_iter().map(|(name, expression)| (name, Output::Expression(expression))));
         let output_schema = project::schema_of(&outputs, &results);
-        let operator = over_operator::build(
-            over_operator::Spec {
+        let operator = operator::build(
+            operator::Spec {
                 extent: self.extent,
                 prepared: prepared_schema.clone(),
                 columns: input.schema.columns().len(),
@@ -318,7 +324,7 @@ fn argument_of(argument: &Expr) -> Argument {
 
 #[cfg(test)]
 mod tests {
-    use super::super::verify::check;
+    use crate::operator::verify::check;
 
     /// A price at a second of the first minute of 2026, for a channel, and what the step adds to it.
     fn row(channel: &str, price: i64, second: &str, added: &str) -> String {

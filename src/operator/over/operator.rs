@@ -10,12 +10,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat, take};
 
-use super::keys::Keys;
-use super::over_frame::{Extent, Frames, Plan, Round};
-use super::over_waiting::{Due, Waiting};
-use super::queue::Queue;
-use super::{Build, Context, Operator, SideRows, StateSize};
+use super::frame::{Extent, Frames, Plan, Round};
+use super::waiting::{Due, Waiting};
 use crate::aggregate::{Accumulator, Call, accumulator};
+use crate::operator::keys::Keys;
+use crate::operator::queue::Queue;
+use crate::operator::{Build, Context, Operator, SideRows, StateSize};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema, Segment};
 use crate::state::{Groups, Timers};
 use crate::time::{SegmentClock, WATERMARK_MIN};

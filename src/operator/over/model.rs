@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 
-use super::over_frame::Extent;
-use super::verify::{block, flow_of, resolve_step, run};
-use super::{Build, Chain, Context, Flow, Part, Resolved};
+use super::frame::Extent;
 use crate::exchange::{Partition, Watermarks};
+use crate::operator::verify::{block, flow_of, resolve_step, run};
+use crate::operator::{Build, Chain, Context, Flow, Part, Resolved};
 use crate::record::{Batch, Column, Schema, SqlType};
 
 /// The disorder that the harness's source allows, milliseconds.
