@@ -228,9 +228,10 @@ impl Declared {
         let result_schema = result_schema(groups, &calls);
         for (index, call) in calls.into_iter().enumerate() {
             let known = call.arguments.iter().map(argument_of).collect();
-            let arguments = call.arguments.into_iter().enumerate();
-            let arguments =
-                arguments.map(|(n, argument)| prepare(format!("${index}.{n}"), argument)).collect();
+            // The accumulator knows constants such as a separator from the call.
+            let columns = call.arguments.into_iter().enumerate();
+            let columns = columns.filter(|(n, argument)| *n == 0 || argument.constant_text().is_none());
+            let arguments = columns.map(|(n, argument)| prepare(format!("${index}.{n}"), argument)).collect();
             let filter = call.filter.map(|filter| prepare(format!("${index}.filter"), filter));
             let function = function(&call.function).expect("resolved by the registry").name;
             let call = Call {
