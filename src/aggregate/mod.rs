@@ -33,7 +33,7 @@ pub trait Accumulator {
     fn resize(&mut self, groups: usize);
 
     /// Adds rows: row `rows[i]` of the arguments to group `groups[i]`, in this order. Rows for which `filter` is not
-    /// TRUE are skipped.
+    /// TRUE are skipped. Arguments behind the first that are constant may be left out: the call tells them.
     fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>);
 
     /// Takes rows back that were added before. Called only where [`Call::retracts`] was set.
@@ -94,7 +94,8 @@ pub struct Call {
     /// The type of the result.
     pub result: SqlType,
     /// Whether the rows of a key arrive in one defined order. Where they do not, sums of doubles are kept exactly, so
-    /// that they do not depend on the order.
+    /// that they do not depend on the order. What is asked for by order (`FIRST_VALUE`, `LAST_VALUE`, `ARRAY_AGG`,
+    /// `LISTAGG`) is then in the order of arrival, which another run may not repeat.
     pub ordered: bool,
     /// Whether rows are taken back: the input is a changelog. Without it states are smaller. Only for functions whose
     /// [`Function::retracts`] is set.

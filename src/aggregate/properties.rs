@@ -290,6 +290,7 @@ fn in_parts(call: &Call, input: &Input, rows: &[u32], depth: u32, random: &mut R
     for group in 0..GROUPS {
         early.fold(group, group + GROUPS);
     }
+    assert_eq!(&early.finish(&aside), &new(call).finish(&all_groups()), "folded away: {call:?}");
     early
 }
 

@@ -345,9 +345,11 @@ impl Prepared {
     /// Adds the arguments and the filter of a call.
     fn call(&mut self, index: usize, call: AggregateCall, input: &Flow) -> Aggregate {
         let known = call.arguments.iter().map(argument_of).collect();
-        let arguments = call.arguments.into_iter().enumerate();
+        // The accumulator knows constants such as a separator from the call.
+        let columns = call.arguments.into_iter().enumerate();
+        let columns = columns.filter(|(n, argument)| *n == 0 || argument.constant_text().is_none());
         let arguments =
-            arguments.map(|(n, argument)| self.expression(format!("${index}.{n}"), argument)).collect();
+            columns.map(|(n, argument)| self.expression(format!("${index}.{n}"), argument)).collect();
         let filter = call.filter.map(|filter| self.expression(format!("${index}.filter"), filter));
         let call = Call {
             function: function(&call.function).expect("resolved by the registry").name,
