@@ -107,7 +107,7 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
 fn own_window(key: &Key, node: &Node, problems: &mut Problems) -> Option<OwnWindow> {
     let Window { over, time, text } = options::window(key, node, problems)?;
     let not_yet = |what: &str| {
-        Problem::error(key.at, format!("{what} of `top` are not in this version"))
+        Problem::error(key.at, format!("`top` over {what} is not in this version"))
             .help("use one of { tumbling: 10s }, { sliding: 1m, every: 10s }, { cumulative: 1d, every: 1h }")
     };
     let Over::Fixed(windows) = over else {
