@@ -5,6 +5,7 @@
 //! running form and its tests; [`verify`] is the harness every operator goes through.
 
 mod aggregate;
+mod by;
 mod chain;
 mod context;
 mod drop;
@@ -27,7 +28,6 @@ mod select;
 mod set;
 mod throttle;
 pub mod verify;
-mod window_aggregate;
 
 use std::fmt;
 use std::sync::Arc;
