@@ -2,8 +2,9 @@
 //!
 //! A row stays where a hash of it, as a fraction of all hashes, is below the rate. What is hashed: the bytes of the key
 //! where there is one, so that all rows of a key stay or go together; else where the row stands in the input (source
-//! and position), else, for rows that were made rather than read, the row as JSON, so that equal rows stay or go
-//! together. A greater rate keeps the rows of a smaller one and more; another seed draws anew.
+//! and position), so that what one record was exploded into stays or goes together; else, for rows that were made
+//! rather than read, the row as JSON, so that equal rows stay or go together. A greater rate keeps the rows of a
+//! smaller one and more; another seed draws anew.
 
 use std::sync::Arc;
 

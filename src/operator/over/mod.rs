@@ -324,7 +324,9 @@ fn argument_of(argument: &Expr) -> Argument {
 
 #[cfg(test)]
 mod tests {
-    use crate::operator::verify::check;
+    use super::*;
+    use crate::operator::verify::{check, example_schema, flow_of, resolve_step};
+    use crate::operator::{Changelog, verb};
 
     /// A price at a second of the first minute of 2026, for a channel, and what the step adds to it.
     fn row(channel: &str, price: i64, second: &str, added: &str) -> String {
@@ -433,5 +435,42 @@ mod tests {
                 "rejected: division by zero",
             ],
         );
+    }
+
+    #[test]
+    fn rows_that_may_be_taken_back_are_refused() {
+        let flow = flow_of(&example_schema());
+        let changelog = Flow { changelog: Some(Changelog { key: None }), ..flow.clone() };
+        for (verb_name, options) in
+            [("over", "{ name: o, select: { n: COUNT(*) } }"), ("throttle", "{ name: t, rate: 1 per 1s }")]
+        {
+            let mut problems = Problems::new();
+            let node = yaml::parse(0, options, &mut problems).unwrap();
+            let step = (verb(verb_name).unwrap().parse)(&node, node.at, &mut problems).unwrap();
+            assert!(step.resolve(&flow, &mut problems).is_some() && problems.all().is_empty());
+            assert!(step.resolve(&changelog, &mut problems).is_none() && problems.has_errors());
+        }
+    }
+
+    #[test]
+    fn only_what_is_used_is_read() {
+        let flow = flow_of(&example_schema());
+        let used: Paths = {
+            let mut used = Paths::default();
+            ["id", "total"].iter().for_each(|name| used.insert(vec![(*name).to_owned()]));
+            used
+        };
+        let names = |paths: &Paths| paths.iter().map(|path| path.join(".")).collect::<Vec<_>>();
+        let step = "over: { name: o, by: user, rows: 2, select: { total: SUM(price) FILTER (WHERE ok) } }";
+        let resolved = resolve_step(step, &flow);
+        assert_eq!(names(&(resolved.required)(&used)), ["id", "ok", "price", "user"]);
+        // Where all columns decide among rows of equal time, or go to a side stream, all are read.
+        let unordered = resolve_step(step, &Flow { ordered: false, ..flow.clone() });
+        let aside = resolve_step(&step.replace("rows: 2", "late: { to: tardy }"), &flow);
+        for resolved in [unordered, aside] {
+            let needed = (resolved.required)(&used);
+            assert!(example_schema().columns().iter().all(|column| needed.touches(&column.name)));
+            assert!(!needed.touches("total"));
+        }
     }
 }
