@@ -12,6 +12,8 @@ mod explode;
 mod expression;
 mod filter;
 mod keys;
+#[cfg(test)]
+mod model;
 mod project;
 mod queue;
 mod rename;
