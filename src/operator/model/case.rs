@@ -31,13 +31,8 @@ impl Case {
     pub(super) fn random(step: &Step, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0xca5e << 32);
         let large = seed % LARGE_ONE_IN == LARGE_ONE_IN / 2;
-        let rows = match large {
-            true => rng.usize(1100..1800),
-            false => {
-                let most = [6, 15, 40][rng.usize(..3)];
-                rng.usize(0..=most)
-            }
-        };
+        let rows = if large { 1100..1800 } else { 0..[7, 16, 41][rng.usize(..3)] };
+        let rows = rng.usize(rows);
         let keys = if large { 400 } else { rng.i64(1..=5) };
         let times = times(step, rows, &mut rng);
         let mut rows: Vec<Row> = times.into_iter().map(|at_ms| Row::random(keys, at_ms, &mut rng)).collect();
@@ -123,14 +118,14 @@ impl Case {
 /// Event times of a source, in order of arrival.
 fn times(step: &Step, rows: usize, rng: &mut Rng) -> Vec<i64> {
     let span_ms = step.span_ms();
-    let base_ms = [0, -span_ms, -3 * span_ms, 1_700_000_000_000][rng.usize(..4)];
+    let base_ms = step.offset_ms() + [0, -span_ms, -3 * span_ms, 1_700_000_000_000][rng.usize(..4)];
     let grid_ms = [1, 250, 500, span_ms, (span_ms / 2).max(1)][rng.usize(..5)];
     let reach_ms = span_ms * [1, 3, 8][rng.usize(..3)];
     let mut times: Vec<i64> = (0..rows)
         .map(|_| {
             let at_ms = base_ms + rng.i64(0..=reach_ms / grid_ms) * grid_ms;
-            // The last millisecond before a boundary.
-            if rng.u8(..8) == 0 { at_ms - 1 } else { at_ms }
+            // The last millisecond of a window, and the times at which the watermark is just behind it and at it.
+            at_ms + [0, 0, 0, 0, -1, 998, 999, 1000][rng.usize(..8)]
         })
         .collect();
     match rng.u8(..6) {
@@ -170,7 +165,7 @@ impl Row {
     fn random(keys: i64, at_ms: i64, rng: &mut Rng) -> Self {
         let users = ["a", "b", "", "a longer name of a user"];
         Self {
-            id: (rng.u8(..7) > 0).then(|| rng.i64(..keys) - 1),
+            id: (rng.u8(..7) > 0).then(|| rng.i64(0..keys) - 1),
             user: (rng.u8(..7) > 0).then(|| users[rng.usize(..users.len())]),
             price: (rng.u8(..5) > 0).then(|| rng.i64(-3..=9)),
             at_ms,

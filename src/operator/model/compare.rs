@@ -119,7 +119,9 @@ fn comparable(step: &Step, mut changes: Vec<Change>) -> Vec<Change> {
         Window::None | Window::Rows { .. } => {
             changes.sort_by(|a, b| a.values[..step.by.len()].cmp(&b.values[..step.by.len()]));
             if !step.every_change {
-                changes.iter_mut().for_each(|change| change.at_ms = 0);
+                for change in &mut changes {
+                    change.at_ms = 0;
+                }
             }
             changes
         }

@@ -8,6 +8,7 @@
 
 mod case;
 mod compare;
+mod examples;
 mod reference;
 mod step;
 

@@ -72,7 +72,7 @@ impl Step {
         let keys: [&[&str]; 6] = [&[], &["id"], &["id"], &["user"], &["user", "id"], &["id", "user"]];
         let by = keys[rng.usize(..keys.len())];
         let window = Window::random(kind, &mut rng);
-        let timed = kind.is_timed() && std::env::var("OLD").is_err();
+        let timed = kind.is_timed();
         let allow_ms = if timed && rng.u8(..3) == 0 { rng.i64(1..=12) * 250 } else { 0 };
         let ttl_ms = (kind == Kind::Expiring).then(|| rng.i64(1..=16) * 250);
         let possible: Vec<&Call> =
@@ -92,6 +92,14 @@ impl Step {
             Window::Cumulative { size_ms, .. } => size_ms,
             Window::Session { gap_ms } => gap_ms * 2,
             Window::Rows { .. } => 1000,
+        }
+    }
+
+    /// What the bounds of its windows are counted from, milliseconds.
+    pub(super) fn offset_ms(&self) -> i64 {
+        match self.window {
+            Window::Sliding { offset_ms, .. } | Window::Cumulative { offset_ms, .. } => offset_ms,
+            Window::None | Window::Session { .. } | Window::Rows { .. } => 0,
         }
     }
 
@@ -155,24 +163,24 @@ impl fmt::Display for Step {
 
 impl fmt::Display for Window {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        let mut offset = 0;
-        match self {
+        let offset_ms = match self {
             Self::None => return Ok(()),
             Self::Session { gap_ms } => return write!(out, ", window: {{ session: {gap_ms}ms }}"),
             Self::Rows { count } => return write!(out, ", window: {{ rows: {count} }}"),
+            Self::Sliding { size_ms, every_ms, offset_ms } if size_ms == every_ms => {
+                write!(out, ", window: {{ tumbling: {size_ms}ms")?;
+                offset_ms
+            }
             Self::Sliding { size_ms, every_ms, offset_ms } => {
-                offset = *offset_ms;
-                match size_ms == every_ms {
-                    true => write!(out, ", window: {{ tumbling: {size_ms}ms")?,
-                    false => write!(out, ", window: {{ sliding: {size_ms}ms, every: {every_ms}ms")?,
-                }
+                write!(out, ", window: {{ sliding: {size_ms}ms, every: {every_ms}ms")?;
+                offset_ms
             }
             Self::Cumulative { size_ms, every_ms, offset_ms } => {
-                offset = *offset_ms;
                 write!(out, ", window: {{ cumulative: {size_ms}ms, every: {every_ms}ms")?;
+                offset_ms
             }
-        }
-        match offset {
+        };
+        match offset_ms {
             0 => write!(out, " }}"),
             offset_ms => write!(out, ", offset: {offset_ms}ms }}"),
         }
