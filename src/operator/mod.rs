@@ -5,6 +5,7 @@
 //! running form and its tests; [`verify`] is the harness every operator goes through.
 
 mod aggregate;
+mod by;
 mod chain;
 mod context;
 mod drop;
@@ -20,7 +21,6 @@ mod rename;
 mod select;
 mod set;
 pub mod verify;
-mod window_aggregate;
 
 use std::fmt;
 use std::sync::Arc;

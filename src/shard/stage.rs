@@ -48,11 +48,9 @@ impl KeyedStage {
         if !self.outlet.is_clear() {
             return if offered { Progress::Moved } else { Progress::Idle(None) };
         }
-        if let Some(batch) = self.held.pop_front() {
-            if let Some(batch) = self.release(batch) {
-                self.outlet.send(batch, now, metrics);
-                return Progress::Moved;
-            }
+        if let Some(batch) = self.held.pop_front().and_then(|batch| self.release(batch)) {
+            self.outlet.send(batch, now, metrics);
+            return Progress::Moved;
         }
         if let Some(batch) = self.chain.pull() {
             if !self.held.is_empty() {
