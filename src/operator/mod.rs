@@ -15,11 +15,20 @@ mod filter;
 mod keys;
 #[cfg(test)]
 mod model;
+mod over;
+mod over_frame;
+mod over_key;
+#[cfg(test)]
+mod over_model;
+mod over_operator;
+mod over_waiting;
 mod project;
 mod queue;
 mod rename;
+mod sample;
 mod select;
 mod set;
+mod throttle;
 pub mod verify;
 
 use std::fmt;
@@ -213,8 +222,18 @@ pub struct Verb {
 }
 
 /// All verbs.
-pub static VERBS: &[Verb] =
-    &[filter::VERB, select::VERB, set::VERB, drop::VERB, rename::VERB, explode::VERB, aggregate::VERB];
+pub static VERBS: &[Verb] = &[
+    filter::VERB,
+    select::VERB,
+    set::VERB,
+    drop::VERB,
+    rename::VERB,
+    explode::VERB,
+    sample::VERB,
+    throttle::VERB,
+    aggregate::VERB,
+    over::VERB,
+];
 
 /// The verb of this name.
 #[must_use]

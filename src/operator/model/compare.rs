@@ -193,6 +193,10 @@ fn value(column: &ArrayRef, row: usize) -> Value {
             Value::Integer(column.as_primitive::<TimestampMillisecondType>().value(row))
         }
         DataType::Utf8 => Value::Text(column.as_string::<i32>().value(row).to_owned()),
+        DataType::List(_) => {
+            let values = column.as_list::<i32>().value(row);
+            Value::List((0..values.len()).map(|index| value(&values, index)).collect())
+        }
         other => panic!("no aggregate of the model yields {other}"),
     }
 }
@@ -211,6 +215,7 @@ fn text(values: &[Value]) -> String {
         Value::Null => "NULL".to_owned(),
         Value::Integer(number) => number.to_string(),
         Value::Text(text) => format!("{text:?}"),
+        Value::List(values) => format!("[{}]", self::text(values)),
     };
     values.iter().map(value).collect::<Vec<_>>().join(", ")
 }

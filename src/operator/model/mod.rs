@@ -2,13 +2,14 @@
 //! row make of them ([`reference`]).
 //!
 //! The model knows nothing of the operator, only the meanings of the language: it goes by single rows, the watermark
-//! each of them meets, and the block ends that are due. A case that fails is shrunk and printed with its seed; a seed
-//! that has found a bug stays as a line of [`seeds_that_found_bugs`]. A new kind of window is a [`Kind`], its random
+//! each of them meets, and the block ends that are due. A case that fails is shrunk and printed with its seed; a case
+//! that has found a bug stays in [`found`]. A new kind of window is a [`Kind`], its random
 //! form in [`step`] and its meaning in [`reference`].
 
 mod case;
 mod compare;
 mod examples;
+mod found;
 mod reference;
 mod step;
 

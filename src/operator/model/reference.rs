@@ -1,6 +1,6 @@
 //! What `aggregate` means: every row is kept, and every result is computed from the rows it is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, Row};
 use super::step::{Step, Window};
@@ -15,6 +15,7 @@ pub(super) enum Value {
     /// A number, or milliseconds of a timestamp.
     Integer(i64),
     Text(String),
+    List(Vec<Value>),
 }
 
 /// A row of the output.
@@ -48,7 +49,7 @@ pub(super) struct Call {
 }
 
 /// The aggregates of random steps.
-pub(super) static CALLS: [Call; 10] = [
+pub(super) static CALLS: [Call; 15] = [
     call("COUNT(*)", |rows| count(rows.len())),
     call("COUNT(price)", |rows| count(prices(rows).count())),
     call("SUM(price)", |rows| sum(prices(rows))),
@@ -65,10 +66,19 @@ pub(super) static CALLS: [Call; 10] = [
         Value::Integer(sum) => Value::Integer(sum + i64::try_from(rows.len()).expect("a few")),
         null => null,
     }),
+    call("COUNT(DISTINCT price)", |rows| count(prices(rows).collect::<BTreeSet<_>>().len())),
+    call("SUM(DISTINCT price)", |rows| sum(prices(rows).collect::<BTreeSet<_>>().into_iter())),
+    by_arrival("FIRST_VALUE(price)", |rows| integer(prices(rows).next())),
+    by_arrival("LAST_VALUE(price)", |rows| integer(prices(rows).last())),
+    by_arrival("ARRAY_AGG(price)", |rows| Value::List(rows.iter().map(|row| integer(row.price)).collect())),
 ];
 
 const fn call(text: &'static str, of: fn(&[Row]) -> Value) -> Call {
     Call { text, of, by_arrival: false }
+}
+
+const fn by_arrival(text: &'static str, of: fn(&[Row]) -> Value) -> Call {
+    Call { text, of, by_arrival: true }
 }
 
 fn prices(rows: &[Row]) -> impl Iterator<Item = i64> {
