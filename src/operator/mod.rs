@@ -13,8 +13,10 @@ mod drop;
 mod explode;
 mod expression;
 mod filter;
-mod keys;
 mod key;
+mod keys;
+#[cfg(test)]
+mod model;
 mod over;
 mod payload;
 mod prepared;
