@@ -58,46 +58,55 @@ class Query:
         return [cls(head, text[head.end() : end]) for head, end in zip(heads, ends)]
 
 
-def environment():
-    # There are no functions in Python, so nothing of what would run them is started, or need be installed.
-    os.environ["_python_worker_execution_mode"] = "process"
-    os.environ.setdefault("JVM_ARGS", "-Xmx3g -XX:+UseSerialGC")
-    from pyflink.common import Configuration
-    from pyflink.table import EnvironmentSettings, TableEnvironment
+class Flink:
+    """An embedded Flink. It starts once for all that is asked of it, for that alone takes seconds."""
 
-    configuration = Configuration()
-    for name, value in SETTINGS.items():
-        configuration.set_string(name, value)
-    settings = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
-    return TableEnvironment.create(settings.build())
+    def __init__(self, only=None):
+        # There are no functions in Python, so nothing of what would run them is started, or need be installed.
+        os.environ["_python_worker_execution_mode"] = "process"
+        os.environ.setdefault("JVM_ARGS", "-Xmx3g -XX:+UseSerialGC")
+        from pyflink.common import Configuration
+        from pyflink.table import EnvironmentSettings, TableEnvironment
 
+        folder = Path(__file__).parent
+        self.source = (folder / "flink-source.sql").read_text(encoding="utf-8")
+        queries = Query.all_of((folder / "flink.sql").read_text(encoding="utf-8"))
+        self.queries = [query for query in queries if not only or query.name in only]
+        configuration = Configuration()
+        for name, value in SETTINGS.items():
+            configuration.set_string(name, value)
+        settings = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
+        self.tables = TableEnvironment.create(settings.build())
 
-def declare_source(table_environment, script, path):
-    """Makes `bid`, with the watermark of all events, from a file."""
-    for name in ("VIEW bid", "TABLE events"):
-        kind, name = name.split()
-        table_environment.execute_sql(f"DROP TEMPORARY {kind} IF EXISTS {name}")
-    for statement in script.split(";"):
-        if statement.strip():
-            table_environment.execute_sql(statement.replace("${INPUT}", str(path.resolve())))
+    def run(self, path, scratch):
+        """Runs the queries on a file of events, with scratch files in a folder; yields the name of each and its rows."""
+        for kind, name in (("VIEW", "bid"), ("TABLE", "events")):
+            self.tables.execute_sql(f"DROP TEMPORARY {kind} IF EXISTS {name}")
+        for statement in self.source.split(";"):
+            if statement.strip():
+                self.tables.execute_sql(statement.replace("${INPUT}", str(path.resolve())))
+        for query in self.queries:
+            began = time.monotonic()
+            rows = self.rows(query, scratch / f"{query.name}.parts")
+            seconds = time.monotonic() - began
+            print(f"{path.name} {query.name}: {len(rows)} rows, {seconds:.1f} s", file=sys.stderr, flush=True)
+            yield query.name, rows
 
-
-def run(table_environment, query, folder):
-    """Runs a query; yields its rows as texts in the columns' order."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    table_environment.execute_sql(
-        f"""CREATE TEMPORARY TABLE sink_of_{query.name} ({query.declared}) WITH (
+    def rows(self, query, folder):
+        """The rows of a query as texts."""
+        shutil.rmtree(folder, ignore_errors=True)
+        self.tables.execute_sql(
+            f"""CREATE TEMPORARY TABLE sink_of_{query.name} ({query.declared}) WITH (
   'connector' = 'filesystem', 'path' = '{folder.resolve()}', 'format' = '{query.format}',
   {JSON.format(format=query.format)})"""
-    )
-    table_environment.execute_sql(f"INSERT INTO sink_of_{query.name} {query.text}").wait()
-    table_environment.execute_sql(f"DROP TEMPORARY TABLE sink_of_{query.name}")
-    lines = []
-    for part in sorted(folder.iterdir()):
-        lines += part.read_text(encoding="utf-8").splitlines()
-    shutil.rmtree(folder)
-    return final(query, lines) if query.format == "debezium-json" else appended(query, lines)
+        )
+        self.tables.execute_sql(f"INSERT INTO sink_of_{query.name} {query.text}").wait()
+        self.tables.execute_sql(f"DROP TEMPORARY TABLE sink_of_{query.name}")
+        lines = []
+        for part in sorted(folder.iterdir()):
+            lines += part.read_text(encoding="utf-8").splitlines()
+        shutil.rmtree(folder)
+        return final(query, lines) if query.format == "debezium-json" else appended(query, lines)
 
 
 def row_of(query, record):
@@ -146,22 +155,13 @@ def arguments():
 
 def main():
     options = arguments()
-    folder = Path(__file__).parent
-    source = (folder / "flink-source.sql").read_text(encoding="utf-8")
-    queries = Query.all_of((folder / "flink.sql").read_text(encoding="utf-8"))
-    if options.queries:
-        wanted = options.queries.split(",")
-        queries = [query for query in queries if query.name in wanted]
-    table_environment = environment()
+    engine = Flink(options.queries and options.queries.split(","))
     for name, path in options.inputs:
-        declare_source(table_environment, source, path)
-        (options.folder / name).mkdir(parents=True, exist_ok=True)
-        for query in queries:
-            began = time.monotonic()
-            rows = run(table_environment, query, options.folder / name / f"{query.name}.parts")
-            rows = sorted(row.encode("utf-8") + b"\n" for row in rows)
-            (options.folder / name / f"{query.name}.ndjson").write_bytes(b"".join(rows))
-            print(f"{name} {query.name}: {len(rows)} rows, {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+        folder = options.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for query, rows in engine.run(path, folder):
+            lines = sorted(row.encode("utf-8") + b"\n" for row in rows)
+            (folder / f"{query}.ndjson").write_bytes(b"".join(lines))
     return 0
 
 

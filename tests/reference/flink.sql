@@ -1,6 +1,7 @@
 -- Nexmark's queries as Flink SQL. The head of each names it and its columns; `changelog` says that rows are taken back.
--- q5_upstream and q7_upstream are shaped as the benchmark's own, q5 and q7 as our pipelines; *_counts hold what the top
--- of a window leaves out, so that late rows are seen whoever won.
+-- Those that are named as a query of ours have to yield its rows. The others show more: q5_top and q7_top are the form
+-- with ROW_NUMBER, q7_upstream is shaped as the benchmark's own, q11_table is the newer form of a session; q5_counts is
+-- what the top of a window is taken of; *_kept tell which bids were not late, by their `extra`, which no two share.
 
 -- name: qt (auction BIGINT, num BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3))
 SELECT auction, COUNT(*), window_start, window_end
@@ -12,7 +13,8 @@ SELECT auction, COUNT(*), window_start, window_end
 FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
 GROUP BY auction, window_start, window_end;
 
--- name: q5_upstream (auction BIGINT, num BIGINT)
+-- Counts joined with the highest count of their window: the top 1 with ties, and the benchmark's own form.
+-- name: q5 (auction BIGINT, num BIGINT)
 WITH counts AS (
   SELECT auction, COUNT(*) AS num, window_start, window_end
   FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
@@ -33,8 +35,21 @@ SELECT auction, num FROM (
     GROUP BY auction, window_start, window_end))
 WHERE place <= 1;
 
--- Bids joined with the highest price of their own window: the top 1 with ties.
+-- The bids that count, each in a group of its own (no two share an `extra`), joined with the highest price of their
+-- window: the top 1 with ties. Both inputs are rows of fired windows, so that no row of one can be late for the other.
 -- name: q7 (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
+WITH kept AS (
+  SELECT auction, bidder, price, `dateTime`, extra, window_start, window_end
+  FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+  GROUP BY auction, bidder, price, `dateTime`, extra, window_start, window_end
+), highest AS (
+  SELECT MAX(price) AS price, window_start, window_end FROM kept GROUP BY window_start, window_end
+)
+SELECT kept.auction, kept.bidder, kept.price, kept.`dateTime`, kept.extra
+FROM kept JOIN highest
+  ON kept.window_start = highest.window_start AND kept.window_end = highest.window_end AND kept.price = highest.price;
+
+-- name: q7_join (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
 SELECT bids.auction, bids.bidder, bids.price, bids.`dateTime`, bids.extra
 FROM (SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))) AS bids
 JOIN (
@@ -122,3 +137,14 @@ WHERE place <= 1;
 SELECT auction, bidder, price, channel, url, `dateTime`, extra, place FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS place FROM bid)
 WHERE place <= 10;
+
+-- name: qt_kept (extra STRING)
+SELECT extra FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+GROUP BY extra, window_start, window_end;
+
+-- name: q5_kept (extra STRING)
+SELECT extra FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
+GROUP BY extra, window_start, window_end;
+
+-- name: q11_kept (extra STRING)
+SELECT LISTAGG(extra, ',') FROM bid GROUP BY bidder, SESSION(`dateTime`, INTERVAL '10' SECOND);
