@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import nexmark
+from events import EPOCH, time_text
 
 BID = 'STRUCT(auction BIGINT, bidder BIGINT, price BIGINT, "dateTime" TIMESTAMP, extra VARCHAR)'
 ROWS_AT_ONCE = 10_000
@@ -32,7 +33,7 @@ def rows(connection, query):
 
 def value(found):
     if isinstance(found, datetime):
-        return nexmark.time_text((found - nexmark.EPOCH) // timedelta(milliseconds=1))
+        return time_text((found - EPOCH) // timedelta(milliseconds=1))
     return found
 
 

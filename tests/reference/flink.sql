@@ -37,6 +37,7 @@ WHERE place <= 1;
 
 -- The bids that count, each in a group of its own (no two share an `extra`), joined with the highest price of their
 -- window: the top 1 with ties. Both inputs are rows of fired windows, so that no row of one can be late for the other.
+-- A window without any price has no row here; in the top 1 proper, where no price is the lowest, it has all its bids.
 -- name: q7 (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
 WITH kept AS (
   SELECT auction, bidder, price, `dateTime`, extra, window_start, window_end

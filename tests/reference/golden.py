@@ -189,8 +189,8 @@ def write(name, path, outputs):
 
 
 def large(program, folder, events):
-    """In order, shuffled by 4 s and by 12 s."""
-    for name, shuffle in (("in-order", 0), ("within-watermark", 4000), ("late", 12_000)):
+    """In order, shuffled by 4 s, by 12 s and by 20 s, in which there are late rows of all windows."""
+    for name, shuffle in (("in-order", 0), ("within-watermark", 4000), ("late", 12_000), ("very-late", 20_000)):
         path = folder / f"{name}.input.ndjson"
         generate(program, ["--events", str(events), "--tps", "1000", "--shuffle", str(shuffle)], path)
         yield name, path

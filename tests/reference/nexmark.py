@@ -32,7 +32,7 @@ from hashlib import blake2b
 
 import running
 import windowed
-from events import EPOCH, Events, bids, row_of, time_ms, time_text
+from events import Events, bids, row_of, time_ms, time_text
 
 EURO = Decimal("0.908")
 

@@ -93,15 +93,15 @@ Q7 = ("auction", "bidder", "price", "dateTime", "extra")
 
 
 def q7(events, late):
-    """The bids with the highest price of each 10 s: all of them where several are as high. Without a price it is none."""
+    """The bids with the highest price of each 10 s: all of them where several are as high. No price is the lowest."""
 
     def add(highest, bid, at_ms):
         price = bid.get("price")
-        if price is None or (highest and price < highest[0][0]):
-            return
+        price = price is not None, price or 0
         if highest and price > highest[0][0]:
             highest.clear()
-        highest.append((price, row_of(bid, at_ms, Q7)))
+        if not highest or price == highest[0][0]:
+            highest.append((price, row_of(bid, at_ms, Q7)))
 
     for _, parts in slices(events, WINDOW_MS, WINDOW_MS, late, list, add):
         for part in parts:
