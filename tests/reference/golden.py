@@ -228,6 +228,6 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except OSError as error:
+    except (OSError, subprocess.CalledProcessError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -112,7 +112,7 @@ def q7(events, late):
 def q11(events, late):
     """Bids per bidder in sessions: bids at most 10 s apart belong together. A late bid is one whose session, merged with
     those it touches, would end before the watermark; what has fired is no longer there to be touched."""
-    open_sessions, watermark_ms = defaultdict(list), float("-inf")
+    open_sessions, watermark_ms = defaultdict(list), -inf
     for bid, at_ms, moved_ms in bids_and_watermarks(events):
         if bid is None:
             watermark_ms = moved_ms
