@@ -1,6 +1,7 @@
 //! `run`: a pipeline from its start to its end, watched by the control plane.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::ops::notify::notify;
 use crate::ops::progress::{Progress, Totals, latency_table, summary};
 use crate::ops::signals;
 use crate::ops::state_dir::{StateDir, StateDirError};
+use crate::ops::states::{StateTotal, outgrown, state_summary, state_totals};
 use crate::plan::Plan;
 use crate::shard::{Event, LaunchError, QuarantineError, Running, Settings, WriterError, launch};
 use crate::sink::SinkError;
@@ -121,6 +123,8 @@ fn mode(io: Io) -> Result<Mode, (Exit, String)> {
 struct Watch<'a> {
     running: Running,
     plan: &'a Plan,
+    /// The names of the gauges of state.
+    states: Vec<Arc<str>>,
     clock: Clock,
     progress: Progress,
     breaker: Option<Breaker>,
@@ -139,6 +143,7 @@ impl<'a> Watch<'a> {
         Self {
             running,
             plan,
+            states: plan.states().cloned().collect(),
             clock,
             progress,
             breaker,
@@ -226,6 +231,7 @@ impl<'a> Watch<'a> {
             );
         }
         self.judge(false);
+        self.limit_memory();
         self.progress.show(&self.running.metrics, self.clock.now().monotonic_us);
     }
 
@@ -239,6 +245,18 @@ impl<'a> Watch<'a> {
                 totals.rejected, totals.rows_in
             );
             self.fail(Exit::BadData, what);
+        }
+    }
+
+    fn totals(&self) -> Vec<StateTotal> {
+        state_totals(&self.states, &self.running.metrics)
+    }
+
+    /// Stops the run if the steps keep more than they may.
+    fn limit_memory(&mut self) {
+        let Some(limit_bytes) = self.plan.memory_bytes else { return };
+        if let Some(what) = outgrown(&self.totals(), limit_bytes) {
+            self.fail(Exit::Memory, what);
         }
     }
 
@@ -266,6 +284,11 @@ impl<'a> Watch<'a> {
         let quarantine = self.quarantine.take().map(|path| path.display().to_string());
         let elapsed_us = self.clock.now().monotonic_us;
         say(summary(&self.running.metrics, elapsed_us, quarantine.as_deref()).trim_end());
+        let totals = self.totals();
+        let states = state_summary(&totals);
+        if !states.is_empty() {
+            say(states.trim_end());
+        }
         if let Some(latencies_us) = &self.latencies_us {
             say(latency_table(latencies_us).trim_end());
         }
@@ -274,15 +297,8 @@ impl<'a> Watch<'a> {
             say(format_args!("{word}: {what}"));
             return exit;
         }
-        let open = Totals::of(&self.running.metrics).groups;
         if self.draining {
             say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
-            if open > 0 {
-                say(format_args!(
-                    "note: {open} groups of windows that had not ended were not written ({})",
-                    self.plan.name
-                ));
-            }
         }
         Exit::Done
     }

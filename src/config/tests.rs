@@ -68,7 +68,7 @@ fn a_file_is_read_whole() {
     assert_eq!((verbs, steps.complete), (vec!["filter", "aggregate"], true));
     assert_eq!(steps.list[0].options.expression(), Some("status = 'paid' AND amount > 0"));
     assert_eq!(sink.format.map(|format| format.options.is_null()), Some(true));
-    assert_eq!(run, Run { cores: Some(2), state_dir: Some("state".to_owned()) });
+    assert_eq!(run, Run { cores: Some(2), state_dir: Some("state".to_owned()), memory_bytes: None });
 }
 
 #[test]
@@ -124,7 +124,9 @@ fn mistakes_are_told_at_their_place() {
     check("- filter:", "-\n  - filter:", &[("", "not nothing")]);
     check("cores: 4", "cores: 0", &[("0", "from 1 to 1024")]);
     check("time_zone: UTC", "time_zone: CET", &[("CET", "only `UTC`")]);
-    check("state_dir: state", "memory: 8GiB", &[("memory", "not in this version")]);
+    check("state_dir: state", "memory: 8GiB", &[]);
+    check("state_dir: state", "memory: 8", &[("8", "number and a unit")]);
+    check("state_dir: state", "memory: 0B", &[("0B", "0 is nothing")]);
     check("state_dir: state", "state_dir: \"${HOME_X}\"", &[("${HOME_X}", "not set")]);
     check("run: {", "rn: 1\nrun: {", &[("rn", "did you mean `run`?")]);
     check("run: {", "tests: []\nrun: {", &[("tests", "does not run the tests")]);

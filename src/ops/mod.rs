@@ -6,3 +6,4 @@ pub mod notify;
 pub mod progress;
 pub mod signals;
 pub mod state_dir;
+pub mod states;

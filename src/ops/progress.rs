@@ -25,8 +25,6 @@ pub struct Totals {
     pub rejected: u64,
     /// Rows dropped because their window had fired.
     pub late: u64,
-    /// Groups of open windows.
-    pub groups: u64,
 }
 
 impl Totals {
@@ -39,7 +37,6 @@ impl Totals {
             bytes_in: sum.bytes_in + shard.bytes_in.get(),
             rejected: sum.rejected + shard.rejected.get(),
             late: sum.late + shard.late.get(),
-            groups: sum.groups + shard.groups.get(),
         })
     }
 }
@@ -117,7 +114,7 @@ fn per_second(count: u64, elapsed_us: u64) -> u64 {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -46,7 +46,10 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     for (number, stage) in plan.stages.iter().enumerate() {
         writeln!(out, "stage {number}  on every shard")?;
         for operator in &stage.operators {
-            writeln!(out, "  {}", operator.description)?;
+            match &operator.state {
+                Some(name) => writeln!(out, "  {} (keeps state `{name}`)", operator.description)?,
+                None => writeln!(out, "  {}", operator.description)?,
+            }
         }
         if let Some(exchange) = &stage.exchange {
             let to = if exchange.columns.is_empty() {
@@ -60,9 +63,12 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "sink     {}", plan.sink.describe())?;
     writeln!(out, "  rows: {}", columns(&plan.output))?;
     let cores = plan.cores.map_or("one per available core".to_owned(), |cores| cores.to_string());
+    let memory = plan.memory_bytes.map_or("no limit".to_owned(), |bytes| {
+        format!("at most {bytes} bytes, above which the run stops with exit code 71")
+    });
     writeln!(
         out,
-        "run      shards: {cores}; time zone: UTC; snapshots: none in this version, a run starts afresh"
+        "run      shards: {cores}; memory for state: {memory}; time zone: UTC; snapshots: none in this version, a run starts afresh"
     )
 }
 

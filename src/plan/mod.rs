@@ -7,6 +7,8 @@ mod event_time;
 mod explain;
 mod steps;
 
+use std::sync::Arc;
+
 pub use explain::explain;
 
 use crate::config::{BadRecord, Pipeline};
@@ -40,6 +42,15 @@ pub struct Plan {
     pub cores: Option<usize>,
     /// Where the file wants state to be kept.
     pub state_dir: Option<String>,
+    /// How many bytes of state all shards may keep together; none for no limit.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Plan {
+    /// The names of the steps that keep state, in the order of the data: one for each operator that keeps some.
+    pub fn states(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.as_ref())
+    }
 }
 
 /// The operators between two exchanges.
@@ -103,5 +114,6 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         bad_record: pipeline.source.bad_record.clone(),
         cores: pipeline.run.cores,
         state_dir: pipeline.run.state_dir.clone(),
+        memory_bytes: pipeline.run.memory_bytes,
     })
 }

@@ -79,7 +79,8 @@ pub fn assemble(
     let (stop, verdict) = (Stop::new(settings.shards), Arc::<Verdict>::default());
     let opening = Opening { columns: plan.columns.clone(), bells: bells.clone(), stop: stop.clone(), start };
     let opened = plan.source.open(&opening)?;
-    let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::default()).collect();
+    let states = plan.states().count();
+    let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
     let sinks = Sinks::open(plan, capacity, &bells, &writer_bell, &opened.first)?;
     let (quarantine, rejected): (Vec<_>, Vec<_>) =
         bells.iter().map(|bell| lane(capacity.rejected, bell, &writer_bell)).unzip();
@@ -231,6 +232,7 @@ impl Recipe {
             quarantine: parts.quarantine,
             bad_record: self.bad_record,
             metrics: parts.metrics,
+            steps_ungauged: 1,
             events: parts.events,
             ended: false,
             last_words: None,

@@ -18,6 +18,9 @@ use crate::time::Now;
 /// How many batches a keyed stage may move before the stage before it gets its turn.
 const BATCHES_A_TURN: usize = 4;
 
+/// How many steps of a busy shard go by before it tells again how much its operators keep.
+const STEPS_A_GAUGE: u32 = 32;
+
 /// One replica of the pipeline.
 pub struct Shard {
     /// Its number.
@@ -32,6 +35,8 @@ pub struct Shard {
     pub bad_record: BadRecordAction,
     /// What it has done.
     pub metrics: Arc<ShardMetrics>,
+    /// How many steps there have been since it has told how much its operators keep.
+    pub steps_ungauged: u32,
     /// The way to the control plane.
     pub events: Sender<Event>,
     /// Set once the shard has ended.
@@ -46,9 +51,19 @@ impl Task for Shard {
             return self.finish();
         }
         match self.try_step(now) {
-            Ok(Progress::Moved) => Step::Again,
-            Ok(Progress::Idle(until_us)) => Step::Wait(until_us),
+            Ok(Progress::Moved) => {
+                self.steps_ungauged += 1;
+                if self.steps_ungauged >= STEPS_A_GAUGE {
+                    self.gauge();
+                }
+                Step::Again
+            }
+            Ok(Progress::Idle(until_us)) => {
+                self.gauge();
+                Step::Wait(until_us)
+            }
             Ok(Progress::Done) => {
+                self.gauge();
                 let latencies_us = match self.last_outlet() {
                     Outlet::Rows(sink) => sink.latencies_us(),
                     _ => None,
@@ -98,6 +113,18 @@ impl Shard {
             (true, false) => Progress::Moved,
             (false, false) => Progress::Idle(wake_us),
         })
+    }
+
+    /// Tells how much the operators keep, if anything can have changed since it was told last.
+    fn gauge(&mut self) {
+        if std::mem::take(&mut self.steps_ungauged) == 0 {
+            return;
+        }
+        let chains = std::iter::once(&self.source.chain).chain(self.stages.iter().map(|stage| &stage.chain));
+        let states = chains.flat_map(Chain::states);
+        for (gauge, state) in self.metrics.states.iter().zip(states) {
+            gauge.set(state.entries as u64, state.bytes as u64, state.next_close_ms);
+        }
     }
 
     /// Passes on what the stages tell besides their rows.
