@@ -20,7 +20,8 @@ pub struct ShardMetrics {
     pub late: Counter,
     /// What the steps that keep state keep here, in the order of the data.
     pub states: Vec<StateGauge>,
-    watermark_ms: AtomicI64,
+    /// The watermark behind the first exchange.
+    pub watermark: WatermarkGauge,
 }
 
 impl Default for ShardMetrics {
@@ -40,19 +41,79 @@ impl ShardMetrics {
             rejected: Counter::default(),
             late: Counter::default(),
             states: (0..states).map(|_| StateGauge::default()).collect(),
-            watermark_ms: AtomicI64::new(WATERMARK_MIN),
+            watermark: WatermarkGauge::default(),
         }
     }
+}
 
-    /// Notes the watermark of the shard's last keyed step, milliseconds.
-    pub fn set_watermark_ms(&self, watermark_ms: i64) {
-        self.watermark_ms.store(watermark_ms, Ordering::Relaxed);
+/// A watermark, and what it rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatermarkReport {
+    /// The watermark, milliseconds; [`WATERMARK_MIN`] before it has begun.
+    pub watermark_ms: i64,
+    /// The split that holds it back: the active one whose newest record is the oldest. None where no split is active.
+    pub held_by: Option<usize>,
+    /// The event time of that split's newest record, milliseconds; `i64::MIN` where it has none.
+    pub newest_ms: i64,
+    /// How many splits have had no record and have not ended.
+    pub empty: u64,
+    /// How many splits are silent and left out.
+    pub idle: u64,
+    /// How many splits have ended.
+    pub finished: u64,
+}
+
+/// A [`WatermarkReport`] that one thread writes and any thread reads, number by number: for people, not for decisions.
+#[derive(Debug)]
+pub struct WatermarkGauge {
+    watermark_ms: AtomicI64,
+    held_by: AtomicU64,
+    newest_ms: AtomicI64,
+    empty: Counter,
+    idle: Counter,
+    finished: Counter,
+}
+
+/// Stands for no split.
+const NO_SPLIT: u64 = u64::MAX;
+
+impl Default for WatermarkGauge {
+    fn default() -> Self {
+        Self {
+            watermark_ms: AtomicI64::new(WATERMARK_MIN),
+            held_by: AtomicU64::new(NO_SPLIT),
+            newest_ms: AtomicI64::new(i64::MIN),
+            empty: Counter::default(),
+            idle: Counter::default(),
+            finished: Counter::default(),
+        }
+    }
+}
+
+impl WatermarkGauge {
+    /// Notes how it stands.
+    pub fn set(&self, report: &WatermarkReport) {
+        self.watermark_ms.store(report.watermark_ms, Ordering::Relaxed);
+        self.held_by.store(report.held_by.map_or(NO_SPLIT, |split| split as u64), Ordering::Relaxed);
+        self.newest_ms.store(report.newest_ms, Ordering::Relaxed);
+        self.empty.set(report.empty);
+        self.idle.set(report.idle);
+        self.finished.set(report.finished);
     }
 
-    /// The watermark noted last, milliseconds; [`WATERMARK_MIN`] where there is none.
+    /// What was noted last.
     #[must_use]
-    pub fn watermark_ms(&self) -> i64 {
-        self.watermark_ms.load(Ordering::Relaxed)
+    pub fn get(&self) -> WatermarkReport {
+        WatermarkReport {
+            watermark_ms: self.watermark_ms.load(Ordering::Relaxed),
+            held_by: usize::try_from(self.held_by.load(Ordering::Relaxed))
+                .ok()
+                .filter(|split| *split as u64 != NO_SPLIT),
+            newest_ms: self.newest_ms.load(Ordering::Relaxed),
+            empty: self.empty.get(),
+            idle: self.idle.get(),
+            finished: self.finished.get(),
+        }
     }
 }
 

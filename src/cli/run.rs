@@ -12,6 +12,7 @@ use super::load::{load, show};
 use super::{Exit, say};
 use crate::io::{Clock, Mode, available_cpus, probe_io_uring};
 use crate::ops::breaker::Breaker;
+use crate::ops::closing::Closing;
 use crate::ops::notify::notify;
 use crate::ops::progress::{Progress, Totals, latency_table, summary};
 use crate::ops::signals;
@@ -127,6 +128,8 @@ struct Watch<'a> {
     states: Vec<Arc<str>>,
     clock: Clock,
     progress: Progress,
+    /// Watches the windows, where there is event time.
+    closing: Option<Closing>,
     breaker: Option<Breaker>,
     latencies_us: Option<Histogram<u64>>,
     /// Set once a signal has asked for a drain.
@@ -140,12 +143,14 @@ impl<'a> Watch<'a> {
     fn new(running: Running, plan: &'a Plan, clock: Clock) -> Self {
         let breaker = plan.bad_record.stop_above.map(|limit| Breaker::new(limit, clock.now().monotonic_us));
         let progress = Progress::new(running.extent);
+        let closing = plan.time.as_ref().map(|time| Closing::new(&running.splits, time));
         Self {
             running,
             plan,
             states: plan.states().cloned().collect(),
             clock,
             progress,
+            closing,
             breaker,
             latencies_us: None,
             draining: false,
@@ -232,7 +237,10 @@ impl<'a> Watch<'a> {
         }
         self.judge(false);
         self.limit_memory();
-        self.progress.show(&self.running.metrics, self.clock.now().monotonic_us);
+        let (totals, elapsed_us) = (self.totals(), self.clock.now().monotonic_us);
+        let look = |closing: &mut Closing| closing.look(&totals, &self.running.metrics, elapsed_us);
+        let held_up = self.closing.as_mut().and_then(look);
+        self.progress.show(&self.running.metrics, elapsed_us, held_up.as_deref());
     }
 
     /// Stops the run if too many records are bad.
@@ -299,6 +307,11 @@ impl<'a> Watch<'a> {
         }
         if self.draining {
             say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
+        }
+        let silent = Totals::of(&self.running.metrics).rows_out == 0;
+        let open = |closing: &Closing| closing.open(&totals, &self.running.metrics, self.draining, silent);
+        if let Some(open) = self.closing.as_ref().and_then(open) {
+            say(format_args!("note: {open}"));
         }
         Exit::Done
     }

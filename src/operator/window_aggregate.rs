@@ -132,7 +132,7 @@ impl WindowAggregate {
     fn pass(&self, number: u64, end: &BlockEnd) -> Segment {
         let through = if end.through == Segment::LAST { Segment::LAST } else { number };
         let finished = self.watermark_ms == WATERMARK_MAX;
-        let end = Some(BlockEnd { through, max_time_ms: self.watermark_ms, finished });
+        let end = Some(BlockEnd { through, max_time_ms: self.watermark_ms, finished, idle: false });
         Segment { rows: 0, number, split: 0, end }
     }
 

@@ -1,6 +1,7 @@
 //! What surrounds a run: signals, progress, logs, the state directory, systemd.
 
 pub mod breaker;
+pub mod closing;
 pub mod logs;
 pub mod notify;
 pub mod progress;

@@ -47,6 +47,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether some output is due at times of the wall clock, so that a silent source has to keep the stages going.
+    #[must_use]
+    pub fn needs_heartbeat(&self) -> bool {
+        self.stages.iter().flat_map(|stage| &stage.operators).any(|operator| operator.by_wall_clock)
+    }
+
     /// The names of the steps that keep state, in the order of the data: one for each operator that keeps some.
     pub fn states(&self) -> impl Iterator<Item = &Arc<str>> {
         self.stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.as_ref())

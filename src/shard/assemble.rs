@@ -56,6 +56,8 @@ pub struct Machine {
     pub metrics: Vec<Arc<ShardMetrics>>,
     /// How large the input is, where that is known.
     pub extent: Option<Extent>,
+    /// The input's splits as the user knows them.
+    pub splits: Vec<Arc<str>>,
     /// Asks the readers to stop.
     pub stop: Stop,
     /// What becomes of the output.
@@ -77,7 +79,14 @@ pub fn assemble(
     let bells: Vec<Arc<Bell>> = (0..settings.shards).map(|_| Arc::default()).collect();
     let writer_bell: Arc<Bell> = Arc::default();
     let (stop, verdict) = (Stop::new(settings.shards), Arc::<Verdict>::default());
-    let opening = Opening { columns: plan.columns.clone(), bells: bells.clone(), stop: stop.clone(), start };
+    let opening = Opening {
+        columns: plan.columns.clone(),
+        bells: bells.clone(),
+        stop: stop.clone(),
+        start,
+        idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
+        heartbeat: plan.needs_heartbeat(),
+    };
     let opened = plan.source.open(&opening)?;
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
@@ -107,8 +116,19 @@ pub fn assemble(
         },
     );
     let parts = parts.collect();
-    let recipe = Arc::new(Recipe::of(plan, &opened.first, opened.splits));
-    Ok(Machine { parts, recipe, writer, bells, writer_bell, metrics, extent: opened.extent, stop, verdict })
+    let recipe = Arc::new(Recipe::of(plan, &opened.first, opened.splits.len()));
+    Ok(Machine {
+        parts,
+        recipe,
+        writer,
+        bells,
+        writer_bell,
+        metrics,
+        extent: opened.extent,
+        splits: opened.splits,
+        stop,
+        verdict,
+    })
 }
 
 /// The lanes of one shard, `[exchange][peer]`.

@@ -115,10 +115,13 @@ impl Shard {
         })
     }
 
-    /// Tells how much the operators keep, if anything can have changed since it was told last.
+    /// Tells how much the operators keep and where the watermark stands, if anything can have changed since it was told last.
     fn gauge(&mut self) {
         if std::mem::take(&mut self.steps_ungauged) == 0 {
             return;
+        }
+        if let Some(first) = self.stages.first() {
+            self.metrics.watermark.set(&first.watermarks());
         }
         let chains = std::iter::once(&self.source.chain).chain(self.stages.iter().map(|stage| &stage.chain));
         let states = chains.flat_map(Chain::states);
