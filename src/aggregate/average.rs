@@ -1,23 +1,26 @@
 //! AVG: as Flink has it, the average of integers is an integer and truncates; of DECIMAL(p, s) it is
 //! DECIMAL(38, max(6, s)), rounded half up.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, i256};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, i256};
 
 use super::exact_sum::ExactSum;
-use super::sum::DecimalSum;
-use super::{Accumulator, Call, Function, for_each_value, one_argument};
+use super::grouped::{Grouped, Rule};
+use super::wide_sum::WideSum;
+use super::{Accumulator, Call, Function, one_argument};
 use crate::record::SqlType;
 
 /// The entry in the registry.
 pub(super) const AVG: Function = Function {
     name: "AVG",
+    aliases: &[],
     signature: "AVG(number)",
     summary: "the average; of integers it is an integer and truncates, of DECIMAL(p, s) DECIMAL(38, max(6, s)); NULL over no values",
+    retracts: true,
+    distinct: true,
     resolve: |arguments| match one_argument(arguments, "AVG")? {
         SqlType::Decimal(_, scale) => Ok((SqlType::Decimal(38, (*scale).max(6)), true)),
         number if number.is_numeric() => Ok((number.clone(), true)),
@@ -27,44 +30,50 @@ pub(super) const AVG: Function = Function {
 };
 
 fn build(call: &Call) -> Box<dyn Accumulator> {
-    match &call.arguments[0] {
-        SqlType::Decimal(_, scale) => {
-            Box::new(DecimalAverage { sums: DecimalSum::new(*scale), counts: Vec::new(), scale: *scale })
-        }
-        integer if integer.is_integer() => {
-            Box::new(IntegerAverage { result: integer.clone(), states: Vec::new() })
-        }
-        number => {
-            Box::new(DoubleAverage { result: number.clone(), ordered: call.ordered, states: Vec::new() })
-        }
+    let result = call.result.clone();
+    match &call.arguments[0].data_type {
+        SqlType::Decimal(_, scale) => Grouped::boxed(DecimalAverage { scale: *scale }, call.retracts),
+        integer if integer.is_integer() => Grouped::boxed(IntegerAverage { result }, call.retracts),
+        // What is taken back from a plain sum leaves its rounding errors behind.
+        _ if call.ordered && !call.retracts => Grouped::boxed(PlainAverage { result }, call.retracts),
+        _ => Grouped::boxed(ExactAverage { result }, call.retracts),
     }
 }
 
 struct IntegerAverage {
     result: SqlType,
-    /// Sum and count.
-    states: Vec<(i128, i64)>,
 }
 
-impl Accumulator for IntegerAverage {
-    fn resize(&mut self, groups: usize) {
-        self.states.resize(groups, (0, 0));
-    }
+impl Rule for IntegerAverage {
+    /// Sum and count.
+    type State = (WideSum, i64);
+    type Column = Int64Array;
 
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
+    fn column(&self, arguments: &[ArrayRef]) -> Int64Array {
         let wide = cast(&arguments[0], &DataType::Int64).expect("integers widen");
-        let values = wide.as_primitive::<Int64Type>();
-        for_each_value(rows, groups, values, filter, |row, group| {
-            let (sum, count) = &mut self.states[group];
-            *sum += i128::from(values.value(row));
-            *count += 1;
-        });
+        wide.as_primitive::<Int64Type>().clone()
     }
 
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        let averages = self.states[groups].iter().map(|(sum, count)| {
-            (*count > 0)
-                .then(|| i64::try_from(sum / i128::from(*count)).expect("between the least and the greatest"))
+    fn add(&self, (sum, count): &mut Self::State, _: bool, column: &Int64Array, row: usize) {
+        sum.add(i128::from(column.value(row)));
+        *count += 1;
+    }
+
+    fn retract(&self, (sum, count): &mut Self::State, column: &Int64Array, row: usize) {
+        sum.add(-i128::from(column.value(row)));
+        *count -= 1;
+    }
+
+    fn merge(&self, (sum, count): &mut Self::State, _: bool, later: &Self::State) {
+        sum.merge(&later.0);
+        *count += later.1;
+    }
+
+    fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>>) -> ArrayRef {
+        let averages = states.map(|state| {
+            let (sum, count) = state?;
+            let average = sum.total().checked_div(i256::from_i128(i128::from(*count)))?;
+            i64::try_from(average.to_i128()?).ok()
         });
         let averages: ArrayRef = Arc::new(averages.collect::<Int64Array>());
         cast(&averages, &self.result.arrow()).expect("between the least and the greatest of this type")
@@ -72,28 +81,41 @@ impl Accumulator for IntegerAverage {
 }
 
 struct DecimalAverage {
-    sums: DecimalSum,
-    counts: Vec<i64>,
     scale: u8,
 }
 
-impl Accumulator for DecimalAverage {
-    fn resize(&mut self, groups: usize) {
-        self.sums.resize(groups);
-        self.counts.resize(groups, 0);
+impl Rule for DecimalAverage {
+    /// Sum and count.
+    type State = (WideSum, i64);
+    type Column = Decimal128Array;
+
+    fn column(&self, arguments: &[ArrayRef]) -> Decimal128Array {
+        arguments[0].as_primitive::<Decimal128Type>().clone()
     }
 
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        self.sums.add(rows, groups, arguments, filter);
-        for_each_value(rows, groups, arguments[0].as_ref(), filter, |_, group| self.counts[group] += 1);
+    fn add(&self, (sum, count): &mut Self::State, _: bool, column: &Decimal128Array, row: usize) {
+        sum.add(column.value(row));
+        *count += 1;
     }
 
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
+    fn retract(&self, (sum, count): &mut Self::State, column: &Decimal128Array, row: usize) {
+        sum.add(-column.value(row));
+        *count -= 1;
+    }
+
+    fn merge(&self, (sum, count): &mut Self::State, _: bool, later: &Self::State) {
+        sum.merge(&later.0);
+        *count += later.1;
+    }
+
+    fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>>) -> ArrayRef {
         let scale = self.scale.max(6);
         let factor = i256::from_i128(10_i128.pow(u32::from(scale - self.scale)));
-        let averages = groups.map(|group| {
-            let sum = i256::from_i128(self.sums.sum(group)?).wrapping_mul(factor);
-            divide_half_up(sum, i128::from(self.counts[group]))
+        let averages = states.map(|state| {
+            let (sum, count) = state?;
+            // Flink's sum is a DECIMAL(38, s), and beyond that NULL; so is then the average.
+            let sum = sum.total().to_i128().filter(|sum| sum.unsigned_abs() < 10_u128.pow(38))?;
+            divide_half_up(i256::from_i128(sum).wrapping_mul(factor), i128::from(*count))
                 .filter(|average| average.unsigned_abs() < 10_u128.pow(38))
         });
         Arc::new(averages.collect::<Decimal128Array>().with_data_type(SqlType::Decimal(38, scale).arrow()))
@@ -111,39 +133,90 @@ fn divide_half_up(sum: i256, count: i128) -> Option<i128> {
     quotient.wrapping_add(away).to_i128()
 }
 
-struct DoubleAverage {
-    result: SqlType,
-    ordered: bool,
-    states: Vec<(ExactSum, f64, i64)>,
+/// The doubles of an argument.
+fn doubles(arguments: &[ArrayRef]) -> Float64Array {
+    let wide = cast(&arguments[0], &DataType::Float64).expect("floats widen");
+    wide.as_primitive::<Float64Type>().clone()
 }
 
-impl Accumulator for DoubleAverage {
-    fn resize(&mut self, groups: usize) {
-        self.states.resize(groups, (ExactSum::default(), 0.0, 0));
+/// `sum / count`, in the result's type.
+fn divide(sums: impl Iterator<Item = Option<(f64, i64)>>, result: &SqlType) -> ArrayRef {
+    #[expect(clippy::cast_precision_loss, reason = "a count above 2^53 is out of reach")]
+    let averages = sums.map(|state| state.map(|(sum, count)| sum / count as f64));
+    let averages: ArrayRef = Arc::new(averages.collect::<Float64Array>());
+    cast(&averages, &result.arrow()).expect("a double narrows to a float")
+}
+
+/// The average of doubles in the order of their arrival.
+struct PlainAverage {
+    result: SqlType,
+}
+
+impl Rule for PlainAverage {
+    /// Sum and count.
+    type State = (f64, i64);
+    type Column = Float64Array;
+
+    fn column(&self, arguments: &[ArrayRef]) -> Float64Array {
+        doubles(arguments)
     }
 
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        let wide = cast(&arguments[0], &DataType::Float64).expect("floats widen");
-        let values = wide.as_primitive::<Float64Type>();
-        for_each_value(rows, groups, values, filter, |row, group| {
-            let (exact, plain, count) = &mut self.states[group];
-            if self.ordered {
-                *plain += values.value(row);
-            } else {
-                exact.add(values.value(row));
-            }
-            *count += 1;
-        });
+    fn add(&self, (sum, count): &mut Self::State, _: bool, column: &Float64Array, row: usize) {
+        *sum += column.value(row);
+        *count += 1;
     }
 
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        let averages = self.states[groups].iter().map(|(exact, plain, count)| {
-            let sum = if self.ordered { *plain } else { exact.total() };
-            #[expect(clippy::cast_precision_loss, reason = "a count above 2^53 is out of reach")]
-            (*count > 0).then(|| sum / *count as f64)
-        });
-        let averages: ArrayRef = Arc::new(averages.collect::<Float64Array>());
-        cast(&averages, &self.result.arrow()).expect("a double narrows to a float")
+    fn retract(&self, (sum, count): &mut Self::State, column: &Float64Array, row: usize) {
+        *sum -= column.value(row);
+        *count -= 1;
+    }
+
+    fn merge(&self, (sum, count): &mut Self::State, _: bool, later: &Self::State) {
+        *sum += later.0;
+        *count += later.1;
+    }
+
+    fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>>) -> ArrayRef {
+        divide(states.map(Option::<&Self::State>::copied), &self.result)
+    }
+}
+
+/// The average of doubles by their exact sum.
+struct ExactAverage {
+    result: SqlType,
+}
+
+impl Rule for ExactAverage {
+    /// Sum and count.
+    type State = (ExactSum, i64);
+    type Column = Float64Array;
+    const HEAP: bool = true;
+
+    fn column(&self, arguments: &[ArrayRef]) -> Float64Array {
+        doubles(arguments)
+    }
+
+    fn add(&self, (sum, count): &mut Self::State, _: bool, column: &Float64Array, row: usize) {
+        sum.add(column.value(row));
+        *count += 1;
+    }
+
+    fn retract(&self, (sum, count): &mut Self::State, column: &Float64Array, row: usize) {
+        sum.retract(column.value(row));
+        *count -= 1;
+    }
+
+    fn merge(&self, (sum, count): &mut Self::State, _: bool, later: &Self::State) {
+        sum.merge(&later.0);
+        *count += later.1;
+    }
+
+    fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>>) -> ArrayRef {
+        divide(states.map(|state| state.map(|(sum, count)| (sum.total(), *count))), &self.result)
+    }
+
+    fn heap(&self, (sum, _): &Self::State) -> usize {
+        sum.heap()
     }
 }
 

@@ -1,19 +1,23 @@
 //! COUNT: how many rows, or how many values that are not NULL.
 
-use std::ops::Range;
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array};
 
-use super::{Accumulator, Function, for_each_value, passes};
+use super::{Accumulator, Argument, Function, for_each_row, for_each_value};
 use crate::record::SqlType;
+use crate::state::Pages;
 
 /// The entry in the registry.
 pub(super) const COUNT: Function = Function {
     name: "COUNT",
+    aliases: &[],
     signature: "COUNT(*) | COUNT(value)",
     summary: "how many rows, or how many values that are not NULL; BIGINT",
-    resolve: |arguments| match arguments {
+    retracts: true,
+    distinct: true,
+    resolve: |arguments: &[Argument]| match arguments {
         [] | [_] => Ok((SqlType::BigInt, false)),
         _ => Err("COUNT takes `*` or one argument".to_owned()),
     },
@@ -22,30 +26,77 @@ pub(super) const COUNT: Function = Function {
 
 #[derive(Default)]
 struct Count {
-    counts: Vec<i64>,
+    counts: Pages<i64>,
+}
+
+impl Count {
+    fn change(
+        &mut self,
+        rows: &[u32],
+        groups: &[u32],
+        arguments: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+        by: i64,
+    ) {
+        let counts = &mut self.counts;
+        match arguments.first() {
+            Some(argument) => {
+                for_each_value(rows, groups, argument.as_ref(), filter, |_, group| counts[group] += by);
+            }
+            None => for_each_row(rows, groups, filter, |_, group| counts[group] += by),
+        }
+    }
 }
 
 impl Accumulator for Count {
     fn resize(&mut self, groups: usize) {
-        self.counts.resize(groups, 0);
+        self.counts.resize(groups);
     }
 
     fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        match arguments.first() {
-            Some(argument) => {
-                for_each_value(rows, groups, argument.as_ref(), filter, |_, group| self.counts[group] += 1);
-            }
-            None => {
-                for (row, group) in rows.iter().zip(groups) {
-                    self.counts[*group as usize] +=
-                        i64::from(filter.is_none_or(|filter| passes(filter, *row as usize)));
-                }
-            }
+        self.change(rows, groups, arguments, filter, 1);
+    }
+
+    fn retract(
+        &mut self,
+        rows: &[u32],
+        groups: &[u32],
+        arguments: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) {
+        self.change(rows, groups, arguments, filter, -1);
+    }
+
+    fn merge(&mut self, into: &[u32], other: &dyn Accumulator, from: &[u32]) {
+        let other = other.as_any().downcast_ref::<Self>().expect("accumulators of one call are of one type");
+        for (into, from) in into.iter().zip(from) {
+            self.counts[*into as usize] += other.counts[*from as usize];
         }
     }
 
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        Arc::new(Int64Array::from(self.counts[groups].to_vec()))
+    fn fold(&mut self, into: u32, from: u32) {
+        if into != from {
+            self.counts[into as usize] += std::mem::take(&mut self.counts[from as usize]);
+        }
+    }
+
+    fn clear(&mut self, groups: &[u32]) {
+        for group in groups {
+            self.counts[*group as usize] = 0;
+        }
+    }
+
+    fn finish(&self, groups: &[u32]) -> ArrayRef {
+        let counts = groups.iter().map(|group| self.counts[*group as usize]);
+        Arc::new(Int64Array::from_iter_values(counts))
+    }
+
+    fn bytes(&self) -> usize {
+        self.counts.bytes()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 
@@ -68,6 +119,6 @@ mod tests {
         count.resize(1);
         let filter = BooleanArray::from(vec![Some(true), None, Some(false)]);
         count.add(&[0, 1, 2], &[0, 0, 0], &[], Some(&filter));
-        assert_eq!(count.counts, [1]);
+        assert_eq!(count.counts[0], 1);
     }
 }

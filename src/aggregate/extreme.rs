@@ -1,27 +1,31 @@
 //! MIN and MAX: the least and the greatest value that is not NULL. Doubles are ordered with NaN above all.
+//!
+//! Where rows are taken back, a group keeps each of its values with how often it is there; else only the best one.
 
 use std::cmp::Ordering;
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, StringArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, Time32MillisecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType,
-};
+use arrow::datatypes::{ArrowNativeTypeOp, DataType};
 
-use super::{Accumulator, Call, Function, for_each_value, one_argument};
+use super::grouped::{Grouped, Rule};
+use super::primitive::with_primitive;
+use super::{Accumulator, Argument, Call, Function, one_argument};
 use crate::record::SqlType;
 
 /// The entry of MIN in the registry.
 pub(super) const MIN: Function = Function {
     name: "MIN",
+    aliases: &[],
     signature: "MIN(value)",
     summary: "the least value, in its own type; NULL over no values",
+    retracts: true,
+    distinct: true,
     resolve: |arguments| resolve(arguments, "MIN"),
     build: |call| build(call, Ordering::Less),
 };
@@ -29,13 +33,16 @@ pub(super) const MIN: Function = Function {
 /// The entry of MAX in the registry.
 pub(super) const MAX: Function = Function {
     name: "MAX",
+    aliases: &[],
     signature: "MAX(value)",
     summary: "the greatest value, in its own type; NULL over no values",
+    retracts: true,
+    distinct: true,
     resolve: |arguments| resolve(arguments, "MAX"),
     build: |call| build(call, Ordering::Greater),
 };
 
-fn resolve(arguments: &[SqlType], name: &str) -> Result<(SqlType, bool), String> {
+fn resolve(arguments: &[Argument], name: &str) -> Result<(SqlType, bool), String> {
     match one_argument(arguments, name)? {
         nested @ (SqlType::Array(..) | SqlType::Map(..) | SqlType::Row(_) | SqlType::Null) => {
             Err(format!("{name} takes a value that has an order, not {nested}"))
@@ -46,78 +53,98 @@ fn resolve(arguments: &[SqlType], name: &str) -> Result<(SqlType, bool), String>
 
 fn build(call: &Call, better: Ordering) -> Box<dyn Accumulator> {
     let result = call.result.arrow();
-    match &result {
-        DataType::Int8 => primitive::<Int8Type>(result, better, Ord::cmp),
-        DataType::Int16 => primitive::<Int16Type>(result, better, Ord::cmp),
-        DataType::Int32 => primitive::<Int32Type>(result, better, Ord::cmp),
-        DataType::Int64 => primitive::<Int64Type>(result, better, Ord::cmp),
-        DataType::Float32 => primitive::<Float32Type>(result, better, f32::total_cmp),
-        DataType::Float64 => primitive::<Float64Type>(result, better, f64::total_cmp),
-        DataType::Decimal128(..) => primitive::<Decimal128Type>(result, better, Ord::cmp),
-        DataType::Date32 => primitive::<Date32Type>(result, better, Ord::cmp),
-        DataType::Time32(_) => primitive::<Time32MillisecondType>(result, better, Ord::cmp),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            primitive::<TimestampMillisecondType>(result, better, Ord::cmp)
+    with_primitive!(result, T => numbers::<T>(result, better, call.retracts), {
+        let bytes = Bytes { result };
+        if call.retracts {
+            Grouped::boxed(Multiset { form: bytes, better }, true)
+        } else {
+            Grouped::boxed(Best { form: bytes, better }, false)
         }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            primitive::<TimestampMicrosecondType>(result, better, Ord::cmp)
-        }
-        DataType::Timestamp(..) => primitive::<TimestampNanosecondType>(result, better, Ord::cmp),
-        _ => Box::new(Bytes { result, better, best: Vec::new() }),
-    }
+    })
 }
 
-fn primitive<T: ArrowPrimitiveType>(
+fn numbers<T: ArrowPrimitiveType>(
     result: DataType,
     better: Ordering,
-    compare: fn(&T::Native, &T::Native) -> Ordering,
+    retracts: bool,
 ) -> Box<dyn Accumulator> {
-    Box::new(Primitive::<T> { result, better, compare, best: Vec::new() })
+    let numbers = Numbers::<T> { result, number: PhantomData };
+    if retracts {
+        Grouped::boxed(Multiset { form: numbers, better }, true)
+    } else {
+        Grouped::boxed(Best { form: numbers, better }, false)
+    }
 }
 
-struct Primitive<T: ArrowPrimitiveType> {
+/// The form in which values are read, compared and kept.
+trait Form: 'static {
+    /// A column of values.
+    type Column;
+    /// A value as it is kept.
+    type Value: Clone + Default + 'static;
+    /// A value as it lies in a column.
+    type Seen<'a>: Copy;
+
+    fn column(&self, argument: &ArrayRef) -> Self::Column;
+    fn value(column: &Self::Column, row: usize) -> Self::Seen<'_>;
+    fn seen(value: &Self::Value) -> Self::Seen<'_>;
+    fn compare(one: Self::Seen<'_>, other: Self::Seen<'_>) -> Ordering;
+    fn keep(seen: Self::Seen<'_>, value: &mut Self::Value);
+    fn array<'a>(&self, values: impl Iterator<Item = Option<&'a Self::Value>>) -> ArrayRef;
+    fn heap(value: &Self::Value) -> usize;
+}
+
+struct Numbers<T> {
     result: DataType,
-    better: Ordering,
-    compare: fn(&T::Native, &T::Native) -> Ordering,
-    best: Vec<Option<T::Native>>,
+    number: PhantomData<T>,
 }
 
-impl<T: ArrowPrimitiveType> Accumulator for Primitive<T> {
-    fn resize(&mut self, groups: usize) {
-        self.best.resize(groups, None);
+impl<T: ArrowPrimitiveType> Form for Numbers<T> {
+    type Column = PrimitiveArray<T>;
+    type Value = T::Native;
+    type Seen<'a> = T::Native;
+
+    fn column(&self, argument: &ArrayRef) -> PrimitiveArray<T> {
+        argument.as_primitive::<T>().clone()
     }
 
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        let values = arguments[0].as_primitive::<T>();
-        for_each_value(rows, groups, values, filter, |row, group| {
-            let value = values.value(row);
-            let best = &mut self.best[group];
-            if best.is_none_or(|best| (self.compare)(&value, &best) == self.better) {
-                *best = Some(value);
-            }
-        });
+    fn value(column: &PrimitiveArray<T>, row: usize) -> T::Native {
+        column.value(row)
     }
 
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        let best = self.best[groups].iter().copied().collect::<PrimitiveArray<T>>();
-        Arc::new(best.with_data_type(self.result.clone()))
+    fn seen(value: &T::Native) -> T::Native {
+        *value
+    }
+
+    fn compare(one: T::Native, other: T::Native) -> Ordering {
+        one.compare(other)
+    }
+
+    fn keep(seen: T::Native, value: &mut T::Native) {
+        *value = seen;
+    }
+
+    fn array<'a>(&self, values: impl Iterator<Item = Option<&'a T::Native>>) -> ArrayRef {
+        let values = values.map(Option::<&T::Native>::copied).collect::<PrimitiveArray<T>>();
+        Arc::new(values.with_data_type(self.result.clone()))
+    }
+
+    fn heap(_: &T::Native) -> usize {
+        0
     }
 }
 
 /// Text, bytes and booleans, compared as bytes.
 struct Bytes {
     result: DataType,
-    better: Ordering,
-    best: Vec<Option<Box<[u8]>>>,
 }
 
-impl Accumulator for Bytes {
-    fn resize(&mut self, groups: usize) {
-        self.best.resize(groups, None);
-    }
+impl Form for Bytes {
+    type Column = BinaryArray;
+    type Value = Box<[u8]>;
+    type Seen<'a> = &'a [u8];
 
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        let argument = &arguments[0];
+    fn column(&self, argument: &ArrayRef) -> BinaryArray {
         let bytes = match self.result {
             DataType::Boolean => {
                 let numbers = cast(argument, &DataType::Int32).expect("booleans are numbers");
@@ -126,30 +153,190 @@ impl Accumulator for Bytes {
             }
             _ => cast(argument, &DataType::Binary).expect("text is bytes"),
         };
-        let values = bytes.as_binary::<i32>();
-        for_each_value(rows, groups, values, filter, |row, group| {
-            let value = values.value(row);
-            let best = &mut self.best[group];
-            if best.as_deref().is_none_or(|best| value.cmp(best) == self.better) {
-                *best = Some(value.into());
-            }
-        });
+        bytes.as_binary::<i32>().clone()
     }
 
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        let best = &self.best[groups];
-        match self.result {
-            DataType::Boolean => Arc::new(
-                best.iter().map(|b| b.as_deref().map(|bytes| bytes == b"1")).collect::<BooleanArray>(),
-            ),
-            DataType::Utf8 => {
-                let text =
-                    |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("taken from a text column");
-                Arc::new(best.iter().map(|b| b.as_deref().map(text)).collect::<StringArray>())
-            }
-            _ => Arc::new(best.iter().map(Option::as_deref).collect::<BinaryArray>()),
+    fn value(column: &BinaryArray, row: usize) -> &[u8] {
+        column.value(row)
+    }
+
+    fn seen(value: &Box<[u8]>) -> &[u8] {
+        value
+    }
+
+    fn compare(one: &[u8], other: &[u8]) -> Ordering {
+        one.cmp(other)
+    }
+
+    fn keep(seen: &[u8], value: &mut Box<[u8]>) {
+        if seen.len() == value.len() {
+            value.copy_from_slice(seen);
+        } else {
+            *value = seen.into();
         }
     }
+
+    fn array<'a>(&self, values: impl Iterator<Item = Option<&'a Box<[u8]>>>) -> ArrayRef {
+        match self.result {
+            DataType::Boolean => {
+                Arc::new(values.map(|value| value.map(|bytes| **bytes == *b"1")).collect::<BooleanArray>())
+            }
+            DataType::Utf8 => {
+                let text = |bytes: &'a Box<[u8]>| str::from_utf8(bytes).expect("taken from a text column");
+                Arc::new(values.map(|value| value.map(text)).collect::<StringArray>())
+            }
+            _ => Arc::new(values.map(|value| value.map(|bytes| &**bytes)).collect::<BinaryArray>()),
+        }
+    }
+
+    fn heap(value: &Box<[u8]>) -> usize {
+        value.len()
+    }
+}
+
+/// The best value so far.
+struct Best<F> {
+    form: F,
+    better: Ordering,
+}
+
+impl<F: Form> Rule for Best<F> {
+    type State = F::Value;
+    type Column = F::Column;
+    const HEAP: bool = true;
+
+    fn column(&self, arguments: &[ArrayRef]) -> F::Column {
+        self.form.column(&arguments[0])
+    }
+
+    fn add(&self, best: &mut F::Value, seen: bool, column: &F::Column, row: usize) {
+        let value = F::value(column, row);
+        if !seen || F::compare(value, F::seen(best)) == self.better {
+            F::keep(value, best);
+        }
+    }
+
+    fn retract(&self, _: &mut F::Value, _: &F::Column, _: usize) {
+        unreachable!("a call that may retract keeps all values");
+    }
+
+    fn merge(&self, best: &mut F::Value, seen: bool, later: &F::Value) {
+        let value = F::seen(later);
+        if !seen || F::compare(value, F::seen(best)) == self.better {
+            F::keep(value, best);
+        }
+    }
+
+    fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a F::Value>>) -> ArrayRef {
+        self.form.array(states)
+    }
+
+    fn heap(&self, best: &F::Value) -> usize {
+        F::heap(best)
+    }
+}
+
+/// A value with its order.
+struct Ordered<F: Form>(F::Value);
+
+impl<F: Form> PartialEq for Ordered<F> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<F: Form> Eq for Ordered<F> {}
+
+impl<F: Form> PartialOrd for Ordered<F> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<F: Form> Ord for Ordered<F> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        F::compare(F::seen(&self.0), F::seen(&other.0))
+    }
+}
+
+/// All values, each with how often it is there.
+struct Multiset<F> {
+    form: F,
+    better: Ordering,
+}
+
+/// The values of a group, and the heap bytes of those that are kept.
+struct Values<F: Form> {
+    counts: BTreeMap<Ordered<F>, i64>,
+    heap: usize,
+}
+
+impl<F: Form> Default for Values<F> {
+    fn default() -> Self {
+        Self { counts: BTreeMap::new(), heap: 0 }
+    }
+}
+
+impl<F: Form> Values<F> {
+    fn change(&mut self, value: Ordered<F>, by: i64) {
+        // Beside the entry the tree holds a third of its room free, about.
+        let heap = F::heap(&value.0) + size_of::<(F::Value, i64)>() * 3 / 2;
+        match self.counts.entry(value) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(by);
+                self.heap += heap;
+            }
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                *entry.get_mut() += by;
+                if *entry.get() == 0 {
+                    entry.remove();
+                    self.heap -= heap;
+                }
+            }
+        }
+    }
+}
+
+impl<F: Form> Rule for Multiset<F> {
+    type State = Values<F>;
+    type Column = F::Column;
+    const HEAP: bool = true;
+
+    fn column(&self, arguments: &[ArrayRef]) -> F::Column {
+        self.form.column(&arguments[0])
+    }
+
+    fn add(&self, values: &mut Values<F>, _: bool, column: &F::Column, row: usize) {
+        values.change(kept(F::value(column, row)), 1);
+    }
+
+    fn retract(&self, values: &mut Values<F>, column: &F::Column, row: usize) {
+        values.change(kept(F::value(column, row)), -1);
+    }
+
+    fn merge(&self, values: &mut Values<F>, _: bool, later: &Values<F>) {
+        for (value, count) in &later.counts {
+            values.change(Ordered(value.0.clone()), *count);
+        }
+    }
+
+    fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Values<F>>>) -> ArrayRef {
+        self.form.array(states.map(|values| {
+            let counts = &values?.counts;
+            let best = if self.better.is_lt() { counts.keys().next() } else { counts.keys().next_back() };
+            best.map(|value| &value.0)
+        }))
+    }
+
+    fn heap(&self, values: &Values<F>) -> usize {
+        values.heap
+    }
+}
+
+fn kept<F: Form>(seen: F::Seen<'_>) -> Ordered<F> {
+    let mut value = F::Value::default();
+    F::keep(seen, &mut value);
+    Ordered(value)
 }
 
 #[cfg(test)]

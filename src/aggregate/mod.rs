@@ -6,25 +6,72 @@ mod average;
 mod count;
 mod exact_sum;
 mod extreme;
+mod grouped;
+mod primitive;
 mod sum;
+mod wide_sum;
 
-use std::ops::Range;
+use std::any::Any;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 
 use crate::record::SqlType;
 
-/// The states of one aggregate call over all groups of a window on one shard.
+/// The states of one aggregate call over many groups on one shard; groups are told by dense numbers.
 pub trait Accumulator {
     /// Makes room for `groups` groups; new ones are empty.
     fn resize(&mut self, groups: usize);
 
-    /// Adds rows to groups: row `rows[i]` of the arguments to group `groups[i]`. Rows for which `filter` is not TRUE
-    /// are skipped.
+    /// Adds rows: row `rows[i]` of the arguments to group `groups[i]`, in this order. Rows for which `filter` is not
+    /// TRUE are skipped.
     fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>);
 
-    /// The results of these groups, of the Arrow type of the call's result type.
-    fn finish(&self, groups: Range<usize>) -> ArrayRef;
+    /// Takes rows back that were added before. Called only where [`Call::retracts`] was set.
+    fn retract(
+        &mut self,
+        rows: &[u32],
+        groups: &[u32],
+        arguments: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    );
+
+    /// Adds group `from[i]` of `other`, an accumulator of the same call, to group `into[i]`; the rows of `other` count
+    /// as later.
+    fn merge(&mut self, into: &[u32], other: &dyn Accumulator, from: &[u32]);
+
+    /// Adds group `from` to group `into`, whose rows count as earlier, and empties `from`.
+    fn fold(&mut self, into: u32, from: u32);
+
+    /// Empties groups, so that their numbers can be used again.
+    fn clear(&mut self, groups: &[u32]);
+
+    /// The results of these groups in this order, of the Arrow type of the call's result type.
+    fn finish(&self, groups: &[u32]) -> ArrayRef;
+
+    /// The heap bytes held, about. Takes no walk over the groups: it is asked once a block.
+    fn bytes(&self) -> usize;
+
+    /// Itself, so that [`Self::merge`] finds the type of the other.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// An argument of a call, as the check knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Its type.
+    pub data_type: SqlType,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+    /// Its value as text, if it is the same for all rows and not NULL.
+    pub constant: Option<String>,
+}
+
+impl Argument {
+    /// An argument of this type that differs from row to row and may be NULL.
+    #[must_use]
+    pub fn column(data_type: SqlType) -> Self {
+        Self { data_type, nullable: true, constant: None }
+    }
 }
 
 /// Which accumulator a call gets.
@@ -32,27 +79,38 @@ pub trait Accumulator {
 pub struct Call {
     /// The function's name, upper case.
     pub function: &'static str,
-    /// The types of the arguments; empty for `COUNT(*)`.
-    pub arguments: Vec<SqlType>,
+    /// The arguments; empty for `COUNT(*)`.
+    pub arguments: Vec<Argument>,
     /// The type of the result.
     pub result: SqlType,
     /// Whether the rows of a key arrive in one defined order. Where they do not, sums of doubles are kept exactly, so
     /// that they do not depend on the order.
     pub ordered: bool,
+    /// Whether rows are taken back: the input is a changelog. Without it states are smaller. Only for functions whose
+    /// [`Function::retracts`] is set.
+    pub retracts: bool,
+    /// Whether equal arguments count once. Only for functions whose [`Function::distinct`] is set.
+    pub distinct: bool,
 }
 
 /// An aggregate function.
 pub struct Function {
     /// Its name, upper case.
     pub name: &'static str,
+    /// Other names of it, upper case.
+    pub aliases: &'static [&'static str],
     /// How it is called.
     pub signature: &'static str,
     /// What it yields, in one sentence.
     pub summary: &'static str,
+    /// Whether it can take rows back, as a changelog does; a step over a changelog refuses it otherwise.
+    pub retracts: bool,
+    /// Whether DISTINCT has a meaning for it; a step refuses it otherwise.
+    pub distinct: bool,
     /// The result's type and whether it may be NULL, or why these arguments do not fit.
     #[expect(clippy::type_complexity, reason = "said once, in full")]
-    pub resolve: fn(&[SqlType]) -> Result<(SqlType, bool), String>,
-    /// The accumulator of a call that `resolve` accepted.
+    pub resolve: fn(&[Argument]) -> Result<(SqlType, bool), String>,
+    /// The accumulator of a call that `resolve` accepted, apart from DISTINCT.
     pub build: fn(&Call) -> Box<dyn Accumulator>,
 }
 
@@ -62,7 +120,10 @@ pub static FUNCTIONS: &[Function] = &[count::COUNT, sum::SUM, extreme::MIN, extr
 /// The function of this name, whatever its case.
 #[must_use]
 pub fn function(name: &str) -> Option<&'static Function> {
-    FUNCTIONS.iter().find(|function| function.name.eq_ignore_ascii_case(name))
+    let is_it = |known: &str| known.eq_ignore_ascii_case(name);
+    FUNCTIONS
+        .iter()
+        .find(|function| is_it(function.name) || function.aliases.iter().any(|alias| is_it(alias)))
 }
 
 /// The accumulator of a call.
@@ -73,9 +134,9 @@ pub fn accumulator(call: &Call) -> Box<dyn Accumulator> {
 }
 
 /// The one argument of a function that takes exactly one.
-fn one_argument<'a>(arguments: &'a [SqlType], name: &str) -> Result<&'a SqlType, String> {
+fn one_argument<'a>(arguments: &'a [Argument], name: &str) -> Result<&'a SqlType, String> {
     match arguments {
-        [argument] => Ok(argument),
+        [argument] => Ok(&argument.data_type),
         _ => Err(format!("{name} takes one argument")),
     }
 }
@@ -103,6 +164,20 @@ fn for_each_value(
     }
 }
 
+/// Calls `each` with (row, group) of every row that passes the filter.
+fn for_each_row(
+    rows: &[u32],
+    groups: &[u32],
+    filter: Option<&BooleanArray>,
+    mut each: impl FnMut(usize, usize),
+) {
+    for (row, group) in rows.iter().zip(groups) {
+        if filter.is_none_or(|filter| passes(filter, *row as usize)) {
+            each(*row as usize, *group as usize);
+        }
+    }
+}
+
 /// Whether the filter is TRUE for a row.
 fn passes(filter: &BooleanArray, row: usize) -> bool {
     filter.is_valid(row) && filter.value(row)
@@ -120,12 +195,15 @@ mod tests {
         filter: Option<&BooleanArray>,
     ) -> String {
         let function = function(name).unwrap();
-        let (result, _) = (function.resolve)(std::slice::from_ref(argument)).unwrap();
+        let arguments = vec![Argument::column(argument.clone())];
+        let (result, _) = (function.resolve)(&arguments).unwrap();
         let call = Call {
             function: function.name,
-            arguments: vec![argument.clone()],
+            arguments,
             result: result.clone(),
             ordered: false,
+            retracts: false,
+            distinct: false,
         };
         let mut accumulator = accumulator(&call);
         accumulator.resize(2);
@@ -134,9 +212,9 @@ mod tests {
             let rows: Vec<u32> = range.collect();
             accumulator.add(&rows, &vec![1; rows.len()], std::slice::from_ref(column), filter);
         }
-        let results = accumulator.finish(1..2);
+        let results = accumulator.finish(&[1]);
         assert_eq!(results.data_type(), &result.arrow(), "{name} yields the type it resolved to");
-        let empty = accumulator.finish(0..1);
+        let empty = accumulator.finish(&[0]);
         assert!(name == "COUNT" || empty.is_null(0), "an empty group is NULL");
         arrow::util::display::array_value_to_string(&results, 0).unwrap()
     }

@@ -1,24 +1,32 @@
 //! SUM: the sum of the values that are not NULL, in the type of the argument as Flink has it: integers wrap, decimals
 //! are DECIMAL(38, s) and NULL on overflow.
 
-use std::ops::Range;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, Float32Array, Float64Array,
-    PrimitiveArray,
+    ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, Float32Array, Float64Array, PrimitiveArray,
 };
-use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    ArrowNativeTypeOp, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type,
+};
 
 use super::exact_sum::ExactSum;
-use super::{Accumulator, Call, Function, for_each_value, one_argument};
+use super::grouped::{Grouped, Rule};
+use super::wide_sum::WideSum;
+use super::{Accumulator, Call, Function, one_argument};
 use crate::record::SqlType;
 
 /// The entry in the registry.
 pub(super) const SUM: Function = Function {
     name: "SUM",
+    aliases: &[],
     signature: "SUM(number)",
     summary: "the sum; integers keep their type, DECIMAL(p, s) becomes DECIMAL(38, s); NULL over no values",
+    retracts: true,
+    distinct: true,
     resolve: |arguments| match one_argument(arguments, "SUM")? {
         SqlType::Decimal(_, scale) => Ok((SqlType::Decimal(38, *scale), true)),
         number if number.is_numeric() => Ok((number.clone(), true)),
@@ -28,168 +36,119 @@ pub(super) const SUM: Function = Function {
 };
 
 fn build(call: &Call) -> Box<dyn Accumulator> {
-    match &call.arguments[0] {
-        SqlType::TinyInt => Box::new(IntegerSum::<Int8Type>::new(i8::wrapping_add)),
-        SqlType::SmallInt => Box::new(IntegerSum::<Int16Type>::new(i16::wrapping_add)),
-        SqlType::Int => Box::new(IntegerSum::<Int32Type>::new(i32::wrapping_add)),
-        SqlType::BigInt => Box::new(IntegerSum::<Int64Type>::new(i64::wrapping_add)),
-        SqlType::Decimal(_, scale) => Box::new(DecimalSum::new(*scale)),
-        SqlType::Float if call.ordered => Box::new(FloatSum::default()),
-        SqlType::Float => Box::new(DoubleSum { float: true, ..DoubleSum::default() }),
-        SqlType::Double if call.ordered => Box::new(OrderedSum::default()),
-        _ => Box::<DoubleSum>::default(),
+    // What is taken back from a plain sum leaves its rounding errors behind.
+    let plain = call.ordered && !call.retracts;
+    match &call.arguments[0].data_type {
+        SqlType::TinyInt => Grouped::boxed(PlainSum::<Int8Type>(PhantomData), call.retracts),
+        SqlType::SmallInt => Grouped::boxed(PlainSum::<Int16Type>(PhantomData), call.retracts),
+        SqlType::Int => Grouped::boxed(PlainSum::<Int32Type>(PhantomData), call.retracts),
+        SqlType::BigInt => Grouped::boxed(PlainSum::<Int64Type>(PhantomData), call.retracts),
+        SqlType::Decimal(_, scale) => Grouped::boxed(DecimalSum { scale: *scale }, call.retracts),
+        SqlType::Float if plain => Grouped::boxed(PlainSum::<Float32Type>(PhantomData), call.retracts),
+        SqlType::Double if plain => Grouped::boxed(PlainSum::<Float64Type>(PhantomData), call.retracts),
+        number => Grouped::boxed(DoubleSum { float: *number == SqlType::Float }, call.retracts),
     }
 }
 
-struct IntegerSum<T: ArrowPrimitiveType> {
-    add: fn(T::Native, T::Native) -> T::Native,
-    sums: Vec<Option<T::Native>>,
-}
+/// A sum in the argument's own type: of integers, which wrap, and of doubles in the order of their arrival.
+struct PlainSum<T>(PhantomData<T>);
 
-impl<T: ArrowPrimitiveType> IntegerSum<T> {
-    fn new(add: fn(T::Native, T::Native) -> T::Native) -> Self {
-        Self { add, sums: Vec::new() }
+impl<T: ArrowPrimitiveType> Rule for PlainSum<T> {
+    type State = T::Native;
+    type Column = PrimitiveArray<T>;
+
+    fn column(&self, arguments: &[ArrayRef]) -> PrimitiveArray<T> {
+        arguments[0].as_primitive::<T>().clone()
+    }
+
+    fn add(&self, sum: &mut T::Native, _: bool, column: &PrimitiveArray<T>, row: usize) {
+        *sum = sum.add_wrapping(column.value(row));
+    }
+
+    fn retract(&self, sum: &mut T::Native, column: &PrimitiveArray<T>, row: usize) {
+        *sum = sum.sub_wrapping(column.value(row));
+    }
+
+    fn merge(&self, sum: &mut T::Native, _: bool, later: &T::Native) {
+        *sum = sum.add_wrapping(*later);
+    }
+
+    fn finish<'a>(&self, sums: impl Iterator<Item = Option<&'a T::Native>>) -> ArrayRef {
+        Arc::new(sums.map(Option::<&T::Native>::copied).collect::<PrimitiveArray<T>>())
     }
 }
 
-impl<T: ArrowPrimitiveType> Accumulator for IntegerSum<T> {
-    fn resize(&mut self, groups: usize) {
-        self.sums.resize(groups, None);
-    }
-
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        let values = arguments[0].as_primitive::<T>();
-        for_each_value(rows, groups, values, filter, |row, group| {
-            let value = values.value(row);
-            let sum = &mut self.sums[group];
-            *sum = Some(sum.map_or(value, |sum| (self.add)(sum, value)));
-        });
-    }
-
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        Arc::new(self.sums[groups].iter().copied().collect::<PrimitiveArray<T>>())
-    }
-}
-
-/// The sum of decimals: exact, or lost to overflow for good.
-pub(super) struct DecimalSum {
+/// The exact sum of decimals.
+struct DecimalSum {
     scale: u8,
-    /// None before the first value; `Some(None)` after an overflow.
-    #[expect(clippy::option_option, reason = "empty and overflowed are two things")]
-    sums: Vec<Option<Option<i128>>>,
 }
 
-impl DecimalSum {
-    pub(super) fn new(scale: u8) -> Self {
-        Self { scale, sums: Vec::new() }
+impl Rule for DecimalSum {
+    type State = WideSum;
+    type Column = Decimal128Array;
+
+    fn column(&self, arguments: &[ArrayRef]) -> Decimal128Array {
+        arguments[0].as_primitive::<Decimal128Type>().clone()
     }
 
-    /// The sum of a group; none where it is empty or has overflowed.
-    pub(super) fn sum(&self, group: usize) -> Option<i128> {
-        self.sums[group].flatten().filter(|sum| sum.unsigned_abs() < 10_u128.pow(38))
-    }
-}
-
-impl Accumulator for DecimalSum {
-    fn resize(&mut self, groups: usize) {
-        self.sums.resize(groups, None);
+    fn add(&self, sum: &mut WideSum, _: bool, column: &Decimal128Array, row: usize) {
+        sum.add(column.value(row));
     }
 
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        let values = arguments[0].as_primitive::<Decimal128Type>();
-        for_each_value(rows, groups, values, filter, |row, group| {
-            let sum = self.sums[group].unwrap_or(Some(0));
-            self.sums[group] = Some(sum.and_then(|sum| sum.checked_add(values.value(row))));
-        });
+    fn retract(&self, sum: &mut WideSum, column: &Decimal128Array, row: usize) {
+        sum.add(-column.value(row));
     }
 
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        let sums = groups.map(|group| self.sum(group)).collect::<Decimal128Array>();
-        Arc::new(sums.with_data_type(SqlType::Decimal(38, self.scale).arrow()))
+    fn merge(&self, sum: &mut WideSum, _: bool, later: &WideSum) {
+        sum.merge(later);
+    }
+
+    fn finish<'a>(&self, sums: impl Iterator<Item = Option<&'a WideSum>>) -> ArrayRef {
+        let sums =
+            sums.map(|sum| sum?.total().to_i128().filter(|total| total.unsigned_abs() < 10_u128.pow(38)));
+        let data_type = SqlType::Decimal(38, self.scale).arrow();
+        Arc::new(sums.collect::<Decimal128Array>().with_data_type(data_type))
     }
 }
 
-/// The sum of doubles in the order of their arrival.
-#[derive(Default)]
-struct OrderedSum {
-    sums: Vec<Option<f64>>,
-}
-
-impl Accumulator for OrderedSum {
-    fn resize(&mut self, groups: usize) {
-        self.sums.resize(groups, None);
-    }
-
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        let values = arguments[0].as_primitive::<Float64Type>();
-        for_each_value(rows, groups, values, filter, |row, group| {
-            let sum = &mut self.sums[group];
-            *sum = Some(sum.unwrap_or(0.0) + values.value(row));
-        });
-    }
-
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        Arc::new(self.sums[groups].iter().copied().collect::<Float64Array>())
-    }
-}
-
-/// The sum of floats in the order of their arrival.
-#[derive(Default)]
-struct FloatSum {
-    sums: Vec<Option<f32>>,
-}
-
-impl Accumulator for FloatSum {
-    fn resize(&mut self, groups: usize) {
-        self.sums.resize(groups, None);
-    }
-
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        let values = arguments[0].as_primitive::<Float32Type>();
-        for_each_value(rows, groups, values, filter, |row, group| {
-            let sum = &mut self.sums[group];
-            *sum = Some(sum.unwrap_or(0.0) + values.value(row));
-        });
-    }
-
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        Arc::new(self.sums[groups].iter().copied().collect::<Float32Array>())
-    }
-}
-
-/// The sum of doubles or floats that arrive in no defined order.
-#[derive(Default)]
+/// The exact sum of doubles or floats, rounded once at the end.
 struct DoubleSum {
     float: bool,
-    sums: Vec<Option<ExactSum>>,
 }
 
-impl Accumulator for DoubleSum {
-    fn resize(&mut self, groups: usize) {
-        self.sums.resize(groups, None);
+impl Rule for DoubleSum {
+    type State = ExactSum;
+    type Column = Float64Array;
+    const HEAP: bool = true;
+
+    fn column(&self, arguments: &[ArrayRef]) -> Float64Array {
+        let wide = cast(&arguments[0], &DataType::Float64).expect("floats widen");
+        wide.as_primitive::<Float64Type>().clone()
     }
 
-    fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>) {
-        if self.float {
-            let values = arguments[0].as_primitive::<Float32Type>();
-            for_each_value(rows, groups, values, filter, |row, group| {
-                self.sums[group].get_or_insert_default().add(f64::from(values.value(row)));
-            });
-        } else {
-            let values = arguments[0].as_primitive::<Float64Type>();
-            for_each_value(rows, groups, values, filter, |row, group| {
-                self.sums[group].get_or_insert_default().add(values.value(row));
-            });
-        }
+    fn add(&self, sum: &mut ExactSum, _: bool, column: &Float64Array, row: usize) {
+        sum.add(column.value(row));
     }
 
-    fn finish(&self, groups: Range<usize>) -> ArrayRef {
-        let totals = self.sums[groups].iter().map(|sum| sum.as_ref().map(ExactSum::total));
+    fn retract(&self, sum: &mut ExactSum, column: &Float64Array, row: usize) {
+        sum.retract(column.value(row));
+    }
+
+    fn merge(&self, sum: &mut ExactSum, _: bool, later: &ExactSum) {
+        sum.merge(later);
+    }
+
+    fn finish<'a>(&self, sums: impl Iterator<Item = Option<&'a ExactSum>>) -> ArrayRef {
+        let totals = sums.map(|sum| sum.map(ExactSum::total));
         if self.float {
             #[expect(clippy::cast_possible_truncation, reason = "the result type is FLOAT")]
             return Arc::new(totals.map(|total| total.map(|t| t as f32)).collect::<Float32Array>());
         }
         Arc::new(totals.collect::<Float64Array>())
+    }
+
+    fn heap(&self, sum: &ExactSum) -> usize {
+        sum.heap()
     }
 }
 

@@ -37,8 +37,8 @@ pub const AGGREGATES: &[&str] = &[
 ];
 
 /// The type of an aggregate's result and whether it may be NULL, or why the arguments are wrong; none for a name that is
-/// no aggregate. It is given the function's name in upper case, the types of its arguments, and whether it is DISTINCT.
-pub type Resolve<'a> = dyn Fn(&str, &[SqlType], bool) -> Option<Result<(SqlType, bool), String>> + 'a;
+/// no aggregate. It is given the function's name in upper case, its arguments, and whether it is DISTINCT.
+pub type Resolve<'a> = dyn Fn(&str, &[Expr], bool) -> Option<Result<(SqlType, bool), String>> + 'a;
 
 /// One call of an aggregate function.
 #[derive(Clone, Debug)]
@@ -258,10 +258,9 @@ impl Translator<'_> {
             Some(filter) => Some(filter?),
             None => None,
         };
-        let types: Vec<_> = arguments.iter().map(|argument| argument.data_type().clone()).collect();
         let resolve =
             self.aggregation.as_ref().expect("aggregates are resolved in an aggregate step").resolve;
-        let (data_type, nullable) = match resolve(name, &types, distinct)? {
+        let (data_type, nullable) = match resolve(name, &arguments, distinct)? {
             Ok(resolved) => resolved,
             Err(what) => {
                 self.errors.push(ExprError { span, what, help: None });

@@ -151,6 +151,14 @@ impl Expr {
         self.physical.downcast_ref::<datafusion_physical_expr::expressions::Literal>().is_some()
     }
 
+    /// The text of the value that it comes to for all rows; none where rows differ, and for NULL.
+    #[must_use]
+    pub fn constant_text(&self) -> Option<String> {
+        let literal = self.physical.downcast_ref::<datafusion_physical_expr::expressions::Literal>()?;
+        let value = literal.value();
+        (!value.is_null()).then(|| value.to_string())
+    }
+
     /// Whether it reads the present time, so that evaluating it again may come to something else.
     #[must_use]
     pub fn uses_clock(&self) -> bool {

@@ -8,7 +8,7 @@ use super::project::{self, Output};
 use super::select::named_expressions;
 use super::window_aggregate::{self, Aggregate};
 use super::{Flow, Part, Resolved, Step, Verb};
-use crate::aggregate::{Call, function};
+use crate::aggregate::{Argument, Call, function};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
 use crate::record::{Column, KeyCodec, Paths, Schema, SqlType};
@@ -227,13 +227,20 @@ impl Declared {
         let mut aggregates = Vec::new();
         let result_schema = result_schema(groups, &calls);
         for (index, call) in calls.into_iter().enumerate() {
-            let types = call.arguments.iter().map(|argument| argument.data_type().clone()).collect();
+            let known = call.arguments.iter().map(argument_of).collect();
             let arguments = call.arguments.into_iter().enumerate();
             let arguments =
                 arguments.map(|(n, argument)| prepare(format!("${index}.{n}"), argument)).collect();
             let filter = call.filter.map(|filter| prepare(format!("${index}.filter"), filter));
             let function = function(&call.function).expect("resolved by the registry").name;
-            let call = Call { function, arguments: types, result: call.data_type, ordered: input.ordered };
+            let call = Call {
+                function,
+                arguments: known,
+                result: call.data_type,
+                ordered: input.ordered,
+                retracts: false,
+                distinct: call.distinct,
+            };
             aggregates.push(Aggregate { call, arguments, filter });
         }
         let prepared_schema = project::schema_of(&prepared, &input.schema);
@@ -299,14 +306,24 @@ fn group_columns(keys: &[(String, Expr)], event_time: &SqlType) -> Vec<Column> {
 
 fn resolve_function(
     name: &str,
-    arguments: &[SqlType],
+    arguments: &[Expr],
     distinct: bool,
 ) -> Option<Result<(SqlType, bool), String>> {
     let function = function(name)?;
     if distinct {
         return Some(Err(format!("{name}(DISTINCT …) is not in this version")));
     }
-    Some((function.resolve)(arguments))
+    let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
+    Some((function.resolve)(&arguments))
+}
+
+/// An argument as the registry of aggregates knows it.
+fn argument_of(argument: &Expr) -> Argument {
+    Argument {
+        data_type: argument.data_type().clone(),
+        nullable: argument.nullable(),
+        constant: argument.constant_text(),
+    }
 }
 
 /// The group's columns as they are, then the selected expressions.

@@ -229,14 +229,18 @@ impl WindowAggregate {
 /// The rows of some groups of a window, and the window's start.
 fn results(spec: &Spec, start_ms: i64, window: &Window, range: Range<usize>) -> (RecordBatch, i64) {
     let count = range.len();
-    let mut columns = spec.codec.decode(range.clone().map(|group| window.groups.key(group)));
+    let mut columns = spec
+        .codec
+        .decode(range.clone().map(|group| window.groups.key(u32::try_from(group).expect("32 bits"))));
     for time_ms in [start_ms, spec.window.end_ms(start_ms)] {
         let position = columns.len();
         let data_type = spec.output.arrow().field(position).data_type().clone();
         let times = TimestampMillisecondArray::from(vec![time_ms; count]).with_data_type(data_type);
         columns.push(Arc::new(times));
     }
-    columns.extend(window.accumulators.iter().map(|accumulator| accumulator.finish(range.clone())));
+    let groups: Vec<u32> =
+        range.map(|group| u32::try_from(group).expect("groups are numbered in 32 bits")).collect();
+    columns.extend(window.accumulators.iter().map(|accumulator| accumulator.finish(&groups)));
     let options = RecordBatchOptions::new().with_row_count(Some(count));
     let rows = RecordBatch::try_new_with_options(spec.output.arrow().clone(), columns, &options)
         .expect("aggregates yield the types they were resolved to");

@@ -1,95 +1,253 @@
-//! The groups of an aggregation: key bytes to a dense group number.
+//! The groups of a keyed step: key bytes to a group number.
+//!
+//! Numbers lie in many small hash tables by the slot of their keys (extendible hashing: Fagin et al., "Extendible
+//! Hashing — A Fast Access Method for Dynamic Files", 1979). A table that is full is split by one more bit of the slot,
+//! so that no growth touches more than a few thousand entries, and few keys need only one table.
 
 use hashbrown::HashTable;
 
-use crate::record::{SLOTS, slot_of_hash};
+use super::keys::Keys;
+use crate::record::{KeyCodec, SLOTS, slot_of_hash};
 
-/// How many hash tables the slots share: each grows alone, so that no growth touches more than a small part.
-const TABLES: usize = 64;
+/// A table with more entries is split: most of what 4096 buckets hold, so that both halves fit into as few.
+const ENTRIES_MAX: usize = 3450;
 
-/// Numbers groups in the order in which their keys are first seen.
+/// The most bits of the slot that tables are split by.
+const DEPTH_MAX: u32 = SLOTS.ilog2();
+
+/// Numbers groups; the number of a group that has gone is used again.
 pub struct Groups {
-    /// By the upper bits of the slot; the bits inside a table are others.
-    tables: Vec<HashTable<u32>>,
-    hashes: Vec<u64>,
-    keys: Vec<u8>,
-    /// The end of each group's key in `keys`.
-    ends: Vec<usize>,
+    tables: Vec<Table>,
+    /// The table of a slot, by the lowest `depth` bits of the slot.
+    directory: Vec<u16>,
+    depth: u32,
+    keys: Keys,
+    free: Vec<u32>,
+    table_bytes: usize,
+}
+
+#[derive(Default)]
+struct Table {
+    numbers: HashTable<u32>,
+    /// How many bits of the slot all its entries have in common.
+    depth: u32,
 }
 
 impl Default for Groups {
     fn default() -> Self {
-        let tables = (0..TABLES).map(|_| HashTable::new()).collect();
-        Self { tables, hashes: Vec::new(), keys: Vec::new(), ends: Vec::new() }
+        Self {
+            tables: vec![Table::default()],
+            directory: vec![0],
+            depth: 0,
+            keys: Keys::default(),
+            free: Vec::new(),
+            table_bytes: 0,
+        }
     }
 }
 
 impl Groups {
-    /// The number of the group of `key`, whose hash is `hash`; a new key gets the next number.
+    /// The number of the group of `key`, whose hash is `hash` ([`KeyCodec::hash`]); a new key gets a free number.
     pub fn number(&mut self, hash: u64, key: &[u8]) -> u32 {
-        let Self { tables, hashes, keys, ends } = self;
-        let table = &mut tables[slot_of_hash(hash) as usize * TABLES / SLOTS as usize];
-        let same =
-            |group: &u32| hashes[*group as usize] == hash && key_of(keys, ends, *group as usize) == key;
-        if let Some(group) = table.find(hash, same) {
-            return *group;
+        self.find(hash, key).unwrap_or_else(|| self.insert(hash, key))
+    }
+
+    /// The number of the group of `key`, if there is one.
+    #[must_use]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        let table = &self.tables[self.table_of(hash)].numbers;
+        table.find(hash, |number| self.keys.get(*number) == key).copied()
+    }
+
+    /// The numbers of all groups of `key`: several where [`Groups::insert`] has made them.
+    pub fn find_all<'a>(&'a self, hash: u64, key: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
+        let table = &self.tables[self.table_of(hash)].numbers;
+        table.iter_hash(hash).copied().filter(move |number| self.keys.get(*number) == key)
+    }
+
+    /// A new group of `key`, whether or not there is one.
+    pub fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
+        debug_assert_eq!(hash, KeyCodec::hash(key), "groups are found by the hash of their keys");
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.keys.set(number, key);
+                number
+            }
+            None => self.keys.push(key),
+        };
+        let mut index = self.table_of(hash);
+        while self.tables[index].numbers.len() >= ENTRIES_MAX && self.tables[index].depth < DEPTH_MAX {
+            self.split(index);
+            index = self.table_of(hash);
         }
-        let group = u32::try_from(hashes.len()).expect("one shard holds fewer than 4 G groups");
-        hashes.push(hash);
-        keys.extend_from_slice(key);
-        ends.push(keys.len());
-        table.insert_unique(hash, group, |group| hashes[*group as usize]);
-        group
+        let Self { tables, keys, table_bytes, .. } = self;
+        let table = &mut tables[index].numbers;
+        let before = table.allocation_size();
+        table.insert_unique(hash, number, |number| KeyCodec::hash(keys.get(*number)));
+        *table_bytes = *table_bytes + table.allocation_size() - before;
+        number
+    }
+
+    /// Forgets a group; its number will be used again.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such group.
+    pub fn remove(&mut self, number: u32) {
+        let hash = KeyCodec::hash(self.keys.get(number));
+        let index = self.table_of(hash);
+        let entry = self.tables[index].numbers.find_entry(hash, |other| *other == number);
+        entry.expect("a group is removed once").remove();
+        self.free.push(number);
     }
 
     /// The key of a group.
     #[must_use]
-    pub fn key(&self, group: usize) -> &[u8] {
-        key_of(&self.keys, &self.ends, group)
+    pub fn key(&self, number: u32) -> &[u8] {
+        self.keys.get(number)
     }
 
     /// How many groups there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.hashes.len()
+        self.keys.len() - self.free.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.len() == 0
     }
-}
 
-fn key_of<'a>(keys: &'a [u8], ends: &[usize], group: usize) -> &'a [u8] {
-    let start = if group == 0 { 0 } else { ends[group - 1] };
-    &keys[start..ends[group]]
+    /// All numbers are below this.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The numbers of all groups, ascending. Walks over all numbers.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u32> {
+        let all = 0..u32::try_from(self.keys.len()).expect("one shard holds fewer than 4 G keys");
+        if self.free.is_empty() {
+            return all.collect();
+        }
+        let mut is_free = vec![false; self.keys.len()];
+        self.free.iter().for_each(|number| is_free[*number as usize] = true);
+        all.filter(|number| !is_free[*number as usize]).collect()
+    }
+
+    /// The heap bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.table_bytes
+            + self.keys.bytes()
+            + self.free.capacity() * size_of::<u32>()
+            + self.directory.capacity() * size_of::<u16>()
+            + self.tables.capacity() * size_of::<Table>()
+    }
+
+    fn table_of(&self, hash: u64) -> usize {
+        let bits = slot_of_hash(hash) as usize & (self.directory.len() - 1);
+        usize::from(self.directory[bits])
+    }
+
+    /// Splits a table by one more bit of the slot.
+    fn split(&mut self, index: usize) {
+        let bit = self.tables[index].depth;
+        if bit == self.depth {
+            self.directory.extend_from_within(..);
+            self.depth += 1;
+        }
+        let keys = &self.keys;
+        let hash_of = |number: &u32| KeyCodec::hash(keys.get(*number));
+        let old = std::mem::take(&mut self.tables[index]).numbers;
+        self.table_bytes -= old.allocation_size();
+        let mut halves = [HashTable::with_capacity(old.len() / 2), HashTable::with_capacity(old.len() / 2)];
+        for number in old {
+            let hash = hash_of(&number);
+            let half = slot_of_hash(hash) >> bit & 1;
+            halves[half as usize].insert_unique(hash, number, hash_of);
+        }
+        let new = u16::try_from(self.tables.len()).expect("as many tables as slots at most");
+        let [low, high] = halves;
+        self.table_bytes += low.allocation_size() + high.allocation_size();
+        self.tables[index] = Table { numbers: low, depth: bit + 1 };
+        self.tables.push(Table { numbers: high, depth: bit + 1 });
+        let replaced = self
+            .directory
+            .iter_mut()
+            .enumerate()
+            .filter(|(slot, table)| usize::from(**table) == index && slot >> bit & 1 == 1);
+        replaced.for_each(|(_, table)| *table = new);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::record::KeyCodec;
+    use std::collections::BTreeMap;
 
-    #[test]
-    fn keys_keep_their_number() {
-        let mut groups = Groups::default();
-        for round in 0..2 {
-            for number in 0_u32..5000 {
-                let key = number.to_le_bytes();
-                assert_eq!(groups.number(KeyCodec::hash(&key), &key), number, "round {round}");
-            }
-        }
-        assert_eq!(groups.len(), 5000);
-        assert_eq!(groups.key(4711), 4711_u32.to_le_bytes());
+    use super::*;
+
+    fn number(groups: &mut Groups, key: u32) -> u32 {
+        let key = key.to_le_bytes();
+        groups.number(KeyCodec::hash(&key), &key)
     }
 
     #[test]
-    fn equal_hashes_are_not_equal_keys() {
+    fn keys_keep_their_number_through_all_splits() {
         let mut groups = Groups::default();
-        assert_eq!(groups.number(7, b"a"), 0);
-        assert_eq!(groups.number(7, b"b"), 1);
-        assert_eq!(groups.number(7, b""), 2);
-        assert_eq!(groups.number(7, b"a"), 0);
+        for round in 0..2 {
+            for key in 0..100_000 {
+                assert_eq!(number(&mut groups, key), key, "round {round}");
+            }
+        }
+        assert_eq!(groups.len(), 100_000);
+        assert_eq!(groups.key(4711), 4711_u32.to_le_bytes());
+        assert!(groups.tables.len() > 30 && groups.tables.iter().all(|t| t.numbers.len() <= ENTRIES_MAX));
+        let walked: usize = groups.tables.iter().map(|table| table.numbers.allocation_size()).sum();
+        assert_eq!(groups.table_bytes, walked);
+        // 4 bytes of key; what the table costs a key is the rest.
+        assert!(groups.bytes() < 100_000 * 17, "{}", groups.bytes());
+    }
+
+    #[test]
+    fn groups_come_and_go() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut groups = Groups::default();
+        let mut model: BTreeMap<u32, u32> = BTreeMap::new();
+        for _ in 0..200_000 {
+            let key = random.u32(0..10_000);
+            if random.u8(..) < 100 {
+                if let Some(known) = model.remove(&key) {
+                    groups.remove(known);
+                }
+            } else {
+                let found = number(&mut groups, key);
+                assert_eq!(*model.entry(key).or_insert(found), found);
+            }
+        }
+        assert_eq!(groups.len(), model.len());
+        assert!(groups.capacity() <= 10_000);
+        let mut numbers: Vec<u32> = model.values().copied().collect();
+        numbers.sort_unstable();
+        assert_eq!(groups.numbers(), numbers);
+        for key in 0..10_000_u32 {
+            let bytes = key.to_le_bytes();
+            assert_eq!(groups.find(KeyCodec::hash(&bytes), &bytes), model.get(&key).copied());
+        }
+    }
+
+    #[test]
+    fn a_key_may_have_several_groups() {
+        let mut groups = Groups::default();
+        let hash = KeyCodec::hash(b"a");
+        let (first, second) = (groups.insert(hash, b"a"), groups.insert(hash, b"a"));
+        groups.insert(KeyCodec::hash(b"b"), b"b");
+        let mut found: Vec<u32> = groups.find_all(hash, b"a").collect();
+        found.sort_unstable();
+        assert_eq!(found, [first, second]);
+        groups.remove(first);
+        assert_eq!(groups.find_all(hash, b"a").collect::<Vec<_>>(), [second]);
     }
 }

@@ -19,8 +19,9 @@ fn group() -> Schema {
     ])
 }
 
-fn resolve(name: &str, types: &[SqlType], _distinct: bool) -> Option<Result<(SqlType, bool), String>> {
-    match (name, types) {
+fn resolve(name: &str, arguments: &[Expr], _distinct: bool) -> Option<Result<(SqlType, bool), String>> {
+    let types: Vec<SqlType> = arguments.iter().map(|argument| argument.data_type().clone()).collect();
+    match (name, types.as_slice()) {
         ("COUNT", _) => Some(Ok((SqlType::BigInt, false))),
         ("SUM", [t]) if t.is_numeric() => Some(Ok((t.clone(), true))),
         ("SUM", _) => Some(Err("SUM takes a number".to_owned())),

@@ -1,0 +1,65 @@
+//! Which numbers are due when: rows of time, each a list of numbers.
+//!
+//! A timer may go off late by one row of time and may be set again by whoever finds that it was early: what is due is
+//! decided by the state of the number itself, so timers cost four bytes and are made anew from the state they belong to.
+
+use std::collections::BTreeMap;
+
+/// Numbers by the time at which to look at them, in rows of `row_ms`.
+pub struct Timers {
+    row_ms: i64,
+    rows: BTreeMap<i64, Vec<u32>>,
+    count: usize,
+}
+
+impl Timers {
+    /// Timers for spans of about `span_ms`: a row is a 256th of it, at least 1 ms.
+    #[must_use]
+    pub fn new(span_ms: i64) -> Self {
+        Self { row_ms: (span_ms / 256).max(1), rows: BTreeMap::new(), count: 0 }
+    }
+
+    /// Asks to look at `number` once the watermark is at `at_ms` or shortly before.
+    pub fn set(&mut self, at_ms: i64, number: u32) {
+        self.rows.entry(at_ms.div_euclid(self.row_ms)).or_default().push(number);
+        self.count += 1;
+    }
+
+    /// Takes all numbers that may be due at `watermark_ms`.
+    pub fn due(&mut self, watermark_ms: i64) -> Vec<u32> {
+        let last = watermark_ms.div_euclid(self.row_ms);
+        let mut due = Vec::new();
+        while let Some(entry) = self.rows.first_entry() {
+            if *entry.key() > last {
+                break;
+            }
+            due.append(&mut entry.remove());
+        }
+        self.count -= due.len();
+        due
+    }
+
+    /// The heap bytes held, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.count * 6 + self.rows.len() * 64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_due_in_its_row_of_time() {
+        let mut timers = Timers::new(2560);
+        timers.set(25, 1);
+        timers.set(31, 2);
+        timers.set(-5, 3);
+        assert_eq!(timers.due(-11), [] as [u32; 0]);
+        assert_eq!(timers.due(24), [3, 1]);
+        assert_eq!(timers.due(29), [] as [u32; 0]);
+        assert_eq!(timers.due(i64::MAX), [2]);
+        assert_eq!(timers.bytes(), 0);
+    }
+}
