@@ -308,6 +308,13 @@ impl<'a> Watch<'a> {
         if self.draining {
             say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
         }
+        let held = totals.iter().find(|total| self.plan.only_final && *total.name == *Plan::SINK_STATE);
+        if let Some(held) = held.filter(|held| held.entries > 0) {
+            say(format_args!(
+                "note: the sink writes final rows, and the input was not read to its end: {} rows that could still have been taken back were not written",
+                held.entries
+            ));
+        }
         let silent = Totals::of(&self.running.metrics).rows_out == 0;
         let open = |closing: &Closing| closing.open(&totals, &self.running.metrics, self.draining, silent);
         if let Some(open) = self.closing.as_ref().and_then(open) {

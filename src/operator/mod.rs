@@ -7,16 +7,22 @@
 mod aggregate;
 mod chain;
 mod context;
+mod debezium;
 mod drop;
 mod explode;
 mod expression;
+#[cfg(test)]
+mod feed;
 mod filter;
 mod keys;
 mod project;
 mod queue;
 mod rename;
+mod row_bytes;
 mod select;
 mod set;
+mod settle;
+mod upsert;
 pub mod verify;
 mod window_aggregate;
 
@@ -25,7 +31,10 @@ use std::sync::Arc;
 
 pub use chain::Chain;
 pub use context::{Context, SideRows};
+pub use debezium::{debezium, debezium_schema};
 pub use expression::column_expression;
+pub use settle::settle;
+pub use upsert::UpsertSpec;
 
 use crate::error::{Place, Problem, Problems};
 use crate::record::{Batch, KeyCodec, Paths, Schema, SqlType};

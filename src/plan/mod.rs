@@ -3,6 +3,7 @@
 //! A plan is what runs: nothing is reordered or optimised behind the user's back, and [`explain()`] prints it.
 
 mod components;
+mod delivery;
 mod event_time;
 mod explain;
 mod steps;
@@ -15,7 +16,7 @@ use crate::config::{BadRecord, Pipeline};
 use crate::error::Problems;
 use crate::operator::{Build, Flow};
 use crate::record::{KeyCodec, Paths, Schema, SqlType};
-use crate::sink::Sink;
+use crate::sink::{ChangeForm, Sink};
 use crate::source::{Source, TimeOf};
 
 /// Everything that a run is built from.
@@ -34,8 +35,10 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// What takes the rows.
     pub sink: Box<dyn Sink>,
-    /// The rows it takes.
+    /// The rows it writes.
     pub output: Schema,
+    /// Whether it writes rows only once none can be taken back any more.
+    pub only_final: bool,
     /// What happens to bad records.
     pub bad_record: BadRecord,
     /// How many shards the file asks for; none for one per available core.
@@ -52,6 +55,9 @@ impl Plan {
     pub fn needs_heartbeat(&self) -> bool {
         self.stages.iter().flat_map(|stage| &stage.operators).any(|operator| operator.by_wall_clock)
     }
+
+    /// The name of the state that operators of the sink keep.
+    pub const SINK_STATE: &str = delivery::STATE;
 
     /// The names of the steps that keep state, in the order of the data: one for each operator that keeps some.
     pub fn states(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -94,9 +100,12 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         // Nor does an event time that is wrong: windows are checked as if it were right.
         Err(()) => Some(SqlType::Timestamp(3)),
     };
-    let flow = Flow::of_source(columns.clone(), event_time);
+    let every_change = delivery::sees_every_change(sink.as_deref());
+    let flow = Flow { every_change, ..Flow::of_source(columns.clone(), event_time) };
     let resolved = steps::resolve(&declared, flow.clone(), problems)?;
     let (sink, declared) = (sink?, declared.complete()?);
+    let sink_at = pipeline.sink.component.kind.at;
+    delivery::resolve(sink.as_ref(), sink_at, source.as_deref(), &resolved.output, problems);
     sink.check(&resolved.output.schema, problems);
     let source = source.filter(|_| !problems.has_errors())?;
     // Once more, over only the columns that are used.
@@ -108,14 +117,17 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let time = event_time::resolve(&pipeline.source, Some(source.as_ref()), &columns, problems).ok()?;
     let flow = Flow { schema: columns.clone(), pruned: true, ..flow };
     let resolved = steps::resolve_all(declared, flow, problems)?;
+    let rows = &resolved.output;
+    let delivery = delivery::resolve(sink.as_ref(), sink_at, Some(source.as_ref()), rows, problems)?;
     Some(Plan {
         name: pipeline.name.value.clone(),
         decodes: source.schema().is_none(),
         source,
         columns,
         time,
-        output: resolved.output.schema.clone(),
-        stages: resolved.stages(),
+        output: delivery.schema,
+        stages: resolved.stages(delivery.parts),
+        only_final: sink.changes().is_some_and(|changes| changes.form == ChangeForm::Final),
         sink,
         bad_record: pipeline.source.bad_record.clone(),
         cores: pipeline.run.cores,

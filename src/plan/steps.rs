@@ -70,10 +70,10 @@ impl ResolvedSteps {
         self.steps.iter().rev().fold(output, |needed, step| (step.required)(&needed))
     }
 
-    /// The stages, cut at each exchange.
-    pub(super) fn stages(self) -> Vec<Stage> {
+    /// The stages, cut at each exchange, with `last` behind the last step.
+    pub(super) fn stages(self, last: Vec<Part>) -> Vec<Stage> {
         let mut stages = vec![Stage::default()];
-        for part in self.steps.into_iter().flat_map(|step| step.parts) {
+        for part in self.steps.into_iter().flat_map(|step| step.parts).chain(last) {
             let current = stages.last_mut().expect("there is always a stage");
             match part {
                 Part::Operator(build) => current.operators.push(build),

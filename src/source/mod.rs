@@ -47,6 +47,11 @@ pub trait Source: fmt::Debug {
         false
     }
 
+    /// Whether its records come to an end by themselves.
+    fn is_bounded(&self) -> bool {
+        !self.is_live()
+    }
+
     /// What it reads and what can be had again after a crash, for `explain`.
     fn describe(&self) -> String;
 
