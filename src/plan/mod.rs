@@ -6,15 +6,17 @@ mod components;
 mod delivery;
 mod event_time;
 mod explain;
+mod sides;
 mod steps;
 
 use std::sync::Arc;
 
 pub use explain::explain;
+pub use sides::SideOutput;
 
 use crate::config::{BadRecord, Pipeline};
 use crate::error::Problems;
-use crate::operator::{Build, Flow};
+use crate::operator::{Build, Flow, SideStream};
 use crate::record::{KeyCodec, Paths, Schema, SqlType};
 use crate::sink::{ChangeForm, Sink};
 use crate::source::{Source, TimeOf};
@@ -39,6 +41,8 @@ pub struct Plan {
     pub output: Schema,
     /// Whether it writes rows only once none can be taken back any more.
     pub only_final: bool,
+    /// What takes the rows that leave at a step.
+    pub sides: Vec<SideOutput>,
     /// What happens to bad records.
     pub bad_record: BadRecord,
     /// How many shards the file asks for; none for one per available core.
@@ -92,6 +96,11 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let source = components::source(&pipeline.source, problems);
     let sink = components::sink(&pipeline.sink, problems);
     let declared = steps::parse(&pipeline.steps, problems);
+    let side_sinks = sides::parse(&pipeline.sinks, problems);
+    if let Some(sides) = &side_sinks {
+        let main = sink.as_deref().map(|sink| (sink, pipeline.sink.component.kind.at));
+        sides::check_targets(main, sides, problems);
+    }
     // A source that could not be read hides no mistake in the steps, where the file declares the columns.
     let columns = components::schema(&pipeline.source, source.as_deref(), problems)?;
     let time = event_time::resolve(&pipeline.source, source.as_deref(), &columns, problems);
@@ -103,13 +112,20 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let every_change = delivery::sees_every_change(sink.as_deref());
     let flow = Flow { every_change, ..Flow::of_source(columns.clone(), event_time) };
     let resolved = steps::resolve(&declared, flow.clone(), problems)?;
-    let (sink, declared) = (sink?, declared.complete()?);
+    let declared = declared.complete()?;
+    let streams: Vec<&SideStream> = resolved.side_streams().collect();
+    let consumed = sides::check(&pipeline.sinks, &streams, problems);
+    let (sink, side_sinks) = (sink?, side_sinks?);
+    consumed?;
+    sides::check_rows(&side_sinks, &streams, problems);
     let sink_at = pipeline.sink.component.kind.at;
     delivery::resolve(sink.as_ref(), sink_at, source.as_deref(), &resolved.output, problems);
     sink.check(&resolved.output.schema, problems);
     let source = source.filter(|_| !problems.has_errors())?;
     // Once more, over only the columns that are used.
-    let mut used = resolved.required(Paths::all(&resolved.output.schema));
+    let mut used = resolved.required(Paths::all(&resolved.output.schema), |stream| {
+        pipeline.sinks.iter().any(|side| side.from.value == stream)
+    });
     if let Some(time) = time.ok()? {
         used.extend(time.expression.paths());
     }
@@ -119,6 +135,8 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let resolved = steps::resolve_all(declared, flow, problems)?;
     let rows = &resolved.output;
     let delivery = delivery::resolve(sink.as_ref(), sink_at, Some(source.as_ref()), rows, problems)?;
+    let streams: Vec<&SideStream> = resolved.side_streams().collect();
+    let sides = sides::outputs(side_sinks, &streams);
     Some(Plan {
         name: pipeline.name.value.clone(),
         decodes: source.schema().is_none(),
@@ -127,6 +145,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         time,
         output: delivery.schema,
         stages: resolved.stages(delivery.parts),
+        sides,
         only_final: sink.changes().is_some_and(|changes| changes.form == ChangeForm::Final),
         sink,
         bad_record: pipeline.source.bad_record.clone(),

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use super::launch::{Event, LaunchError, Settings};
 use super::outlet::{Block, Encoder, Outlet};
 use super::quarantine::Quarantine;
+use super::side::{self, SideEncoded, SideOutlet, SidePart};
 use super::stage::{KeyedStage, SourceStage};
 use super::step::Shard;
 use super::writer::{Encoded, Verdict, Writer};
@@ -90,11 +91,19 @@ pub fn assemble(
     let opened = plan.source.open(&opening)?;
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
-    let sinks = Sinks::open(plan, capacity, &bells, &writer_bell, &opened.first)?;
+    let (sides, written) = side::open(&plan.sides, capacity, &bells, &writer_bell)?;
+    let sinks = match Sinks::open(plan, capacity, &bells, &writer_bell, &opened.first) {
+        Ok(sinks) => sinks,
+        Err(error) => {
+            written.into_iter().for_each(SideEncoded::abandon);
+            return Err(error.into());
+        }
+    };
     let (quarantine, rejected): (Vec<_>, Vec<_>) =
         bells.iter().map(|bell| lane(capacity.rejected, bell, &writer_bell)).unzip();
     let writer = Writer {
         encoded: sinks.encoded,
+        sides: written,
         rejected,
         quarantine: Quarantine::new(settings.quarantine.clone(), plan.bad_record.limit_bytes),
         verdict: verdict.clone(),
@@ -104,12 +113,14 @@ pub fn assemble(
         ended: false,
     };
     let lanes = Lanes::of_shards(plan.stages.len() - 1, capacity, &bells);
-    let parts = opened.readers.into_iter().zip(lanes).zip(sinks.ends).zip(quarantine).enumerate().map(
-        |(number, (((reader, lanes), sink), quarantine))| Parts {
+    let ends = sinks.ends.into_iter().zip(sides).zip(quarantine);
+    let parts = opened.readers.into_iter().zip(lanes).zip(ends).enumerate().map(
+        |(number, ((reader, lanes), ((sink, sides), quarantine)))| Parts {
             number,
             reader,
             lanes,
             sink,
+            sides,
             quarantine,
             metrics: metrics[number].clone(),
             events: tell.clone(),
@@ -195,6 +206,7 @@ pub struct Parts {
     reader: Box<dyn Reader + Send>,
     lanes: Lanes,
     sink: SinkEnd,
+    sides: Vec<SidePart>,
     quarantine: LaneSender<Option<BadRecord>>,
     metrics: Arc<ShardMetrics>,
     events: Sender<Event>,
@@ -249,6 +261,7 @@ impl Recipe {
             number: parts.number,
             source,
             stages: keyed.collect(),
+            sides: parts.sides.into_iter().map(SideOutlet::new).collect(),
             quarantine: parts.quarantine,
             bad_record: self.bad_record,
             metrics: parts.metrics,
