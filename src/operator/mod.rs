@@ -5,6 +5,7 @@
 //! running form and its tests; [`verify`] is the harness every operator goes through.
 
 mod aggregate;
+mod by;
 mod chain;
 mod context;
 mod debezium;
@@ -24,7 +25,6 @@ mod set;
 mod settle;
 mod upsert;
 pub mod verify;
-mod window_aggregate;
 
 use std::fmt;
 use std::sync::Arc;

@@ -7,6 +7,13 @@ use arrow::array::{Int8Array, Int64Array, RecordBatch};
 use crate::record::{Batch, BlockEnd, EventTimes, Schema, Segment};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
 
+/// The event time of a row and the watermark that the rows before it have made, milliseconds.
+pub(super) fn time_and_watermark_ms(batch: &Batch, row: usize, clock: &SegmentClock) -> (i64, i64) {
+    let times = batch.times.as_ref().expect("the step was resolved with event time");
+    let seen_ms = times.seen_ms.as_ref().map_or(i64::MIN, |seen| seen.value(row));
+    (times.at_ms.value(row), clock.watermark_ms(seen_ms))
+}
+
 /// Output that is ready, in order.
 pub(super) struct Queue {
     ready: VecDeque<Batch>,
@@ -59,6 +66,11 @@ impl Queue {
         let before_ms = self.watermark_ms;
         self.watermark_ms = clock.after_ms.map_or(before_ms, |after_ms| after_ms.max(before_ms));
         self.watermark_ms > before_ms
+    }
+
+    /// Moves the watermark, which never goes back.
+    pub fn advance_to(&mut self, watermark_ms: i64) {
+        self.watermark_ms = self.watermark_ms.max(watermark_ms);
     }
 
     /// Ends block `number`, behind the rows added so far.

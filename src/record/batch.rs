@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int8Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
-    UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, RecordBatch, RecordBatchOptions,
+    UInt32Array, UInt64Array,
 };
-use arrow::compute::{filter, take};
+use arrow::compute::{cast, filter, take};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 
 use crate::time::SegmentClock;
 
@@ -53,6 +54,22 @@ pub struct Origin {
     pub from: usize,
     /// One per row: its offset behind `from` in the upper half, its length in the lower half.
     pub spans: UInt64Array,
+}
+
+impl EventTimes {
+    /// Timestamps of any unit as milliseconds, rounded down; NULL stays NULL.
+    #[must_use]
+    pub fn milliseconds(values: &dyn Array) -> Int64Array {
+        let integers = cast(values, &DataType::Int64).expect("a timestamp is an integer");
+        let integers = integers.as_primitive::<Int64Type>();
+        match values.data_type() {
+            DataType::Timestamp(TimeUnit::Microsecond, _) => integers.unary(|value| value.div_euclid(1000)),
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                integers.unary(|value| value.div_euclid(1_000_000))
+            }
+            _ => integers.clone(),
+        }
+    }
 }
 
 impl Origin {
@@ -218,9 +235,6 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::AsArray;
-    use arrow::datatypes::Int64Type;
-
     use super::*;
     use crate::record::{Column, Schema, SqlType};
 

@@ -48,9 +48,7 @@ impl KeyedStage {
         if !self.outlet.is_clear() {
             return if offered { Progress::Moved } else { Progress::Idle(None) };
         }
-        if let Some(batch) = self.held.pop_front()
-            && let Some(batch) = self.release(batch)
-        {
+        if let Some(batch) = self.held.pop_front().and_then(|batch| self.release(batch)) {
             self.outlet.send(batch, now, metrics);
             return Progress::Moved;
         }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, TimeUnit};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt64Array};
 
 use super::chunk::block_of;
 use super::{Content, Piece};
@@ -149,7 +147,7 @@ fn bad_record(origin: &Origin, row: usize, error: &'static str, message: String)
 fn stamp(batch: Batch, time: &TimeOf, piece: &Piece, rejected: &mut Vec<BadRecord>) -> Batch {
     // Event time never comes from the clock: such an expression is refused where it is declared.
     let evaluated = time.expression.evaluate_at(&batch.rows, 0);
-    let times = milliseconds(&evaluated.values);
+    let times = EventTimes::milliseconds(&evaluated.values);
     let mut reasons: Vec<Option<(&'static str, String)>> = vec![None; batch.len()];
     for (row, message) in evaluated.failed {
         reasons[row as usize] = Some(("event_time", message));
@@ -177,17 +175,6 @@ fn stamp(batch: Batch, time: &TimeOf, piece: &Piece, rejected: &mut Vec<BadRecor
     Batch { times: Some(EventTimes { at_ms, seen_ms: None }), ..batch }.filter(&keep)
 }
 
-/// Timestamps of any unit as milliseconds, rounded down.
-fn milliseconds(values: &dyn Array) -> Int64Array {
-    let integers = cast(values, &DataType::Int64).expect("a timestamp is an integer");
-    let integers = integers.as_primitive::<Int64Type>();
-    match values.data_type() {
-        DataType::Timestamp(TimeUnit::Microsecond, _) => integers.unary(|value| value.div_euclid(1000)),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => integers.unary(|value| value.div_euclid(1_000_000)),
-        _ => integers.clone(),
-    }
-}
-
 impl Current {
     /// Cuts the batch's rows into the piece's blocks. Where rows are so far behind the rows before them in their block
     /// that this alone may make them late, attaches what those had reached.
@@ -209,8 +196,9 @@ impl Current {
             if let Some(at_ms) = &at_ms {
                 let at = at_ms.value(row);
                 seen_ms.push(self.block_max_ms);
-                behind |=
-                    self.block_max_ms != i64::MIN && self.block_max_ms.saturating_sub(at) >= late_after_ms;
+                // One more: a session that ends where this row begins may be over although the row is not late.
+                behind |= self.block_max_ms != i64::MIN
+                    && self.block_max_ms.saturating_sub(at) >= late_after_ms.saturating_sub(1);
                 self.block_max_ms = self.block_max_ms.max(at);
             }
         }

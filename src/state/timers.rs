@@ -25,7 +25,7 @@ impl Timers {
         self.count += 1;
     }
 
-    /// Takes all numbers that may be due at `watermark_ms`.
+    /// Takes all numbers that may be due at `watermark_ms`, ascending, each once.
     pub fn due(&mut self, watermark_ms: i64) -> Vec<u32> {
         let last = watermark_ms.div_euclid(self.row_ms);
         let mut due = Vec::new();
@@ -36,7 +36,16 @@ impl Timers {
             due.append(&mut entry.remove());
         }
         self.count -= due.len();
+        // A number that went and came back has several timers; set again, they meet and become one.
+        due.sort_unstable();
+        due.dedup();
         due
+    }
+
+    /// When the first timer goes off, at the earliest; none if none is set.
+    #[must_use]
+    pub fn next_ms(&self) -> Option<i64> {
+        self.rows.keys().next().map(|row| row.saturating_mul(self.row_ms))
     }
 
     /// The heap bytes held, about.
@@ -57,7 +66,8 @@ mod tests {
         timers.set(31, 2);
         timers.set(-5, 3);
         assert_eq!(timers.due(-11), [] as [u32; 0]);
-        assert_eq!(timers.due(24), [3, 1]);
+        timers.set(25, 1);
+        assert_eq!(timers.due(24), [1, 3]);
         assert_eq!(timers.due(29), [] as [u32; 0]);
         assert_eq!(timers.due(i64::MAX), [2]);
         assert_eq!(timers.bytes(), 0);

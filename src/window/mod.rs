@@ -1,5 +1,5 @@
 //! Event-time arithmetic of windows, without state.
 
-mod tumbling;
+mod windows;
 
-pub use tumbling::Tumbling;
+pub use windows::{Windows, WindowsError};

@@ -1,0 +1,123 @@
+//! The keyed operator behind `aggregate` over count windows: every n rows of a key are one result.
+
+use arrow::array::RecordBatch;
+
+use super::changes::rows_of;
+use super::tally::{Aggregate, Inputs, Tally};
+use crate::operator::keys::Keys;
+use crate::operator::queue::Queue;
+use crate::operator::{Build, Context, Operator, StateSize};
+use crate::record::{Batch, KeyCodec, Schema};
+use crate::state::Pages;
+
+/// What every shard builds its operator from.
+#[derive(Clone)]
+pub(super) struct Spec {
+    /// Positions of the key columns in the input.
+    pub keys: Vec<usize>,
+    pub codec: KeyCodec,
+    /// How many rows make a window.
+    pub rows: u64,
+    pub aggregates: Vec<Aggregate>,
+    /// The keys, one column per aggregate.
+    pub output: Schema,
+    /// Whether rows have event times.
+    pub timed: bool,
+}
+
+pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
+    Build::new(description, move || Box::new(Counted::new(spec.clone()))).keeping(state)
+}
+
+struct Counted {
+    spec: Spec,
+    tally: Tally,
+    /// How many rows the open window of each group has.
+    counts: Pages<u64>,
+    run: Run,
+    queue: Queue,
+}
+
+/// Rows that are not yet added, up to the first of a group whose window they have filled.
+#[derive(Default)]
+struct Run {
+    rows: Vec<u32>,
+    groups: Vec<u32>,
+    /// Groups whose window is full, and the event time of the row that filled it.
+    full: Vec<u32>,
+    at_ms: Vec<i64>,
+}
+
+impl Counted {
+    fn new(spec: Spec) -> Self {
+        let queue = Queue::new(&spec.output, spec.timed);
+        let tally = Tally::new(&spec.aggregates);
+        Self { tally, counts: Pages::default(), run: Run::default(), queue, spec }
+    }
+
+    /// Adds one row to the window of its key.
+    fn take(&mut self, batch: &Batch, keys: &Keys, inputs: &Inputs, row: usize, number: u64) {
+        let hash = batch.hashes.as_ref().expect("an exchange has hashed the keys").value(row);
+        let mut group = self.tally.groups.number(hash, keys.key(row));
+        self.counts.resize(self.tally.groups.capacity());
+        if self.counts[group as usize] == self.spec.rows {
+            self.send(inputs, number);
+            group = self.tally.groups.number(hash, keys.key(row));
+        }
+        self.run.rows.push(u32::try_from(row).expect("a batch is far below 4 G rows"));
+        self.run.groups.push(group);
+        self.counts[group as usize] += 1;
+        if self.counts[group as usize] == self.spec.rows {
+            self.run.full.push(group);
+            self.run.at_ms.push(batch.times.as_ref().map_or(0, |times| times.at_ms.value(row)));
+        }
+    }
+
+    /// Adds the rows of the run, sends the windows that are full, and forgets them.
+    fn send(&mut self, inputs: &Inputs, number: u64) {
+        let run = std::mem::take(&mut self.run);
+        self.tally.resize();
+        self.tally.add(&run.rows, &run.groups, inputs);
+        if run.full.is_empty() {
+            return;
+        }
+        let rows = self.results(&run.full);
+        self.queue.rows(number, &rows, None, self.spec.timed.then_some(&run.at_ms));
+        self.tally.remove(&run.full);
+        run.full.iter().for_each(|group| self.counts[*group as usize] = 0);
+    }
+
+    fn results(&self, groups: &[u32]) -> RecordBatch {
+        let mut columns = self.tally.keys(&self.spec.codec, groups);
+        columns.extend(self.tally.results(groups));
+        rows_of(self.spec.output.arrow(), columns, groups.len())
+    }
+}
+
+impl Operator for Counted {
+    fn push(&mut self, batch: Batch, _: &mut Context) {
+        let keys = Keys::of(&batch, &self.spec.keys, &self.spec.codec);
+        let inputs = Inputs::of(&batch, &self.spec.aggregates);
+        let mut from = 0;
+        for (segment, clock) in batch.segments.iter().zip(&batch.clocks) {
+            let rows = from..from + segment.rows as usize;
+            from = rows.end;
+            for row in rows {
+                self.take(&batch, &keys, &inputs, row, segment.number);
+            }
+            self.send(&inputs, segment.number);
+            let Some(end) = segment.end else { continue };
+            self.queue.advance(clock);
+            self.queue.end(segment.number, &end);
+        }
+    }
+
+    fn pull(&mut self, _: &mut Context) -> Option<Batch> {
+        self.queue.pull()
+    }
+
+    fn state(&self) -> StateSize {
+        let bytes = self.tally.bytes() + self.counts.bytes();
+        StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: None }
+    }
+}

@@ -1,0 +1,47 @@
+//! Rows that come too late for their window: counted, and sent to a side stream where the file names one.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
+
+use crate::operator::{Context, SideRows};
+use crate::record::{Batch, Schema};
+
+/// What a windowed step does about late rows.
+#[derive(Clone, Debug, Default)]
+pub(in crate::operator) struct Lateness {
+    /// For how long a window that has fired still takes rows, milliseconds.
+    pub allow_ms: i64,
+    /// Where rows go that are later.
+    pub side: Option<Side>,
+}
+
+/// A side stream of late rows.
+#[derive(Clone, Debug)]
+pub(in crate::operator) struct Side {
+    pub stream: Arc<str>,
+    /// Where the columns of the stream are in the operator's input.
+    pub columns: Vec<usize>,
+    pub schema: Schema,
+}
+
+impl Lateness {
+    /// Counts these rows of a batch, and sends them where late rows go.
+    pub fn tell(&self, batch: &Batch, late: Vec<u32>, context: &mut Context) {
+        if late.is_empty() {
+            return;
+        }
+        context.late += late.len() as u64;
+        let Some(side) = &self.side else { return };
+        let options = RecordBatchOptions::new().with_row_count(Some(late.len()));
+        let late = UInt32Array::from(late);
+        let columns = side.columns.iter().map(|index| {
+            take(batch.rows.column(*index), &late, None).expect("the positions are inside the batch")
+        });
+        let rows =
+            RecordBatch::try_new_with_options(side.schema.arrow().clone(), columns.collect(), &options)
+                .expect("the stream has the columns it was declared with");
+        context.side.push(SideRows { stream: side.stream.clone(), rows });
+    }
+}

@@ -1,0 +1,85 @@
+//! `aggregate`: groups rows by key and window, and computes aggregates over each group.
+//!
+//! The step becomes these parts: a projection in the stage before (keys, arguments, filters: so that an expression that
+//! fails still knows its record's raw bytes, and only what is needed is moved), the exchange by key, a keyed operator,
+//! and a projection of the selected expressions over the aggregates' results. Which operator it is depends on the
+//! window: fixed in time ([`sliced`]), sessions ([`session`]), so many rows ([`counted`]), none ([`running`]).
+
+mod changes;
+mod counted;
+mod late;
+mod options;
+mod resolve;
+mod retime;
+mod running;
+mod session;
+mod sliced;
+mod slices;
+mod spans;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use options::{Late, Over, TimeOfRow, Window};
+
+use super::by::By;
+use super::select::named_expressions;
+use super::{Step, Verb};
+use crate::error::{Place, Problem, Problems, Severity};
+use crate::yaml::{Fields, Key, Node};
+
+/// The entry in the registry.
+pub(super) const VERB: Verb = Verb {
+    name: "aggregate",
+    summary: "groups rows by key and window (tumbling, sliding, cumulative, session, rows; none: the results so far): `by`, `window`, `late`, `ttl`, `select`; yields the keys, window_start, window_end and the selected names",
+    example: "aggregate: { name: sums, by: channel, window: { sliding: 1m, every: 10s }, select: { total: SUM(price), rows: COUNT(*) } }",
+    parse,
+};
+
+/// What the file says.
+#[derive(Debug)]
+struct Declared {
+    at: Place,
+    name: Option<String>,
+    by: By,
+    window: Window,
+    late: Late,
+    select: Vec<(Key, Node)>,
+}
+
+fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step>> {
+    let mut fields = Fields::of(node, "aggregate", problems);
+    let before = problems.all().len();
+    let name = fields.text("name", problems).map(str::to_owned);
+    if name.is_none() {
+        problems.push(
+            Problem::warning(at, "this step keeps state and has no name")
+                .help("add `name: …`: the name is the state's identity when the file is edited"),
+        );
+    }
+    let by = fields.take("by").map(|by| By::parse(by, problems)).unwrap_or_default();
+    let ttl = fields.entry("ttl");
+    let ttl_ms = ttl.and_then(|(_, node)| crate::yaml::duration_ms(node, problems));
+    let window = match fields.entry("window") {
+        Some((key, node)) => {
+            if let Some((key, _)) = ttl {
+                let what = "`ttl` belongs to an aggregate without a window: windows end by themselves";
+                problems.push(Problem::error(key.at, what).help("remove it"));
+            }
+            options::window(key, node, problems)
+        }
+        None => Some(Window { over: Over::Running(ttl_ms), time: TimeOfRow::Event, text: String::new() }),
+    };
+    let late = fields.entry("late");
+    let select =
+        fields.required("select", problems).and_then(|node| named_expressions(node, "select", problems));
+    fields.finish(problems);
+    let window = window?;
+    let late = match late {
+        Some((key, node)) => options::late(key, node, &window.over, problems)?,
+        None => Late::default(),
+    };
+    let select = select?;
+    let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
+    (!failed).then(|| Box::new(Declared { at, name, by, window, late, select }) as Box<dyn Step>)
+}

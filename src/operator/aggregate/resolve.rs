@@ -1,0 +1,406 @@
+//! The step resolved against its input: names, types, expressions, and the parts that run.
+
+use std::sync::Arc;
+
+use super::late::{Lateness, Side};
+use super::options::{Over, TimeOfRow};
+use super::tally::Aggregate;
+use super::{Declared, counted, retime, running, session, sliced};
+use crate::aggregate::{Argument, Call, function};
+use crate::error::{Problem, Problems};
+use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
+use crate::operator::by::Keys;
+use crate::operator::project::{self, Output};
+use crate::operator::{Build, Changelog, Flow, Part, Resolved, SideStream, Step, WindowColumns};
+use crate::record::{Column, Paths, Schema, SqlType};
+
+/// The columns that every window in time adds to its groups.
+const WINDOW_START: &str = "window_start";
+const WINDOW_END: &str = "window_end";
+
+/// The input of the keyed operator: the columns that the projection before it makes.
+#[derive(Default)]
+struct Prepared {
+    columns: Vec<(String, Output)>,
+    needs: Paths,
+}
+
+/// The expression that a window goes by, where it is not the event time.
+struct RowTime(Option<Expr>);
+
+/// The calls of a step, and the columns made of their results.
+struct Selected {
+    calls: Vec<AggregateCall>,
+    columns: Vec<(String, Expr)>,
+}
+
+impl Step for Declared {
+    fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
+        let time = self.resolve_time(input, problems);
+        let keys = self.by.resolve(&input.schema, problems);
+        let columns = keys.as_ref().map_or_else(Vec::new, |keys| self.group_columns(keys, input));
+        let groups = Schema::new(columns);
+        let selected = self.resolve_select(input, &groups, problems)?;
+        let (keys, RowTime(time)) = (keys?, time?);
+        self.check_names(problems)?;
+        Some(self.assemble(input, &keys, time, &groups, selected))
+    }
+}
+
+impl Declared {
+    fn is_in_time(&self) -> bool {
+        matches!(self.window.over, Over::Fixed(_) | Over::Session(_))
+    }
+
+    fn by_wall_clock(&self) -> bool {
+        matches!(self.window.time, TimeOfRow::WallClock)
+    }
+
+    /// Whether rows have event times behind the step.
+    fn is_timed(&self, input: &Flow) -> bool {
+        self.is_in_time() || input.event_time.is_some()
+    }
+
+    /// The expression that the window goes by, where it is not the event time.
+    fn resolve_time(&self, input: &Flow, problems: &mut Problems) -> Option<RowTime> {
+        if let Over::Fixed(_) | Over::Session(_) | Over::Count(_) = self.window.over {
+            input.refuse_changelog("aggregate with a window", self.at, problems)?;
+        }
+        let needs_time = match self.window.over {
+            Over::Fixed(_) | Over::Session(_) => !self.by_wall_clock(),
+            Over::Running(ttl_ms) => ttl_ms.is_some(),
+            Over::Count(_) => false,
+        };
+        if needs_time && input.event_time.is_none() {
+            let what =
+                if self.is_in_time() { "a window in event time" } else { "`ttl`, which is event time," };
+            problems.push(
+                Problem::error(self.at, format!("{what} needs the source to declare one")).help(
+                    "add event_time: { column: … } to the source, or use window: { …, time: processing }",
+                ),
+            );
+            return None;
+        }
+        if matches!(self.window.over, Over::Count(_)) && !input.ordered {
+            problems.push(
+                Problem::warning(self.at, "the rows here arrive in no defined order: which of them share a window of so many rows depends on the number of cores")
+                    .help("count rows before the step that regroups them, or use a window in time"),
+            );
+        }
+        let TimeOfRow::Expression(node) = &self.window.time else {
+            return Some(RowTime(None));
+        };
+        let time = compile_at(node, &input.schema, problems)?;
+        match time.data_type() {
+            SqlType::Timestamp(_) | SqlType::TimestampLtz(_) => Some(RowTime(Some(time))),
+            other => {
+                problems.push(
+                    Problem::error(node.at, format!("a window goes by a timestamp, and this is {other}"))
+                        .help("name a TIMESTAMP column, or write time: processing"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The keys, and for windows in time `window_start` and `window_end`.
+    fn group_columns(&self, keys: &Keys, input: &Flow) -> Vec<Column> {
+        let keys = keys.columns.iter();
+        let mut columns: Vec<Column> = keys
+            .map(|(name, key)| Column::new(name.clone(), key.data_type().clone(), key.nullable()))
+            .collect();
+        if self.is_in_time() {
+            let time = match &input.event_time {
+                Some(SqlType::Timestamp(_)) => SqlType::Timestamp(3),
+                _ => SqlType::TimestampLtz(3),
+            };
+            columns.extend([WINDOW_START, WINDOW_END].map(|name| Column::new(name, time.clone(), false)));
+        }
+        columns
+    }
+
+    fn resolve_select(&self, input: &Flow, groups: &Schema, problems: &mut Problems) -> Option<Selected> {
+        let (mut calls, mut columns, mut complete) = (Vec::new(), Vec::new(), true);
+        let retracts = input.changelog.is_some();
+        let resolve =
+            |name: &str, arguments: &[Expr], distinct| resolve_function(name, arguments, distinct, retracts);
+        for (key, node) in &self.select {
+            let Some(text) = node.expression() else {
+                problems.error(node.at, format!("an SQL expression belongs here, not {}", node.kind()));
+                complete = false;
+                continue;
+            };
+            match compile_aggregate(text, &input.schema, groups, &resolve, &mut calls) {
+                Ok(expression) => columns.push((key.text.clone(), expression)),
+                Err(errors) => {
+                    report(node, errors, problems);
+                    complete = false;
+                }
+            }
+        }
+        complete.then_some(Selected { calls, columns })
+    }
+
+    /// Every name of the output once.
+    fn check_names(&self, problems: &mut Problems) -> Option<()> {
+        let mut taken: Vec<&str> =
+            if self.is_in_time() { vec![WINDOW_START, WINDOW_END] } else { Vec::new() };
+        let mut complete = true;
+        for key in self.by.names().chain(self.select.iter().map(|(key, _)| key)) {
+            if taken.contains(&key.text.as_str()) {
+                problems.push(
+                    Problem::error(key.at, format!("the output already has a column `{}`", key.text))
+                        .help("keys, window_start and window_end are there without being selected"),
+                );
+                complete = false;
+            }
+            taken.push(&key.text);
+        }
+        complete.then_some(())
+    }
+
+    fn assemble(
+        &self,
+        input: &Flow,
+        keys: &Keys,
+        time: Option<Expr>,
+        groups: &Schema,
+        selected: Selected,
+    ) -> Resolved {
+        let mut prepared = Prepared::default();
+        for (name, key) in &keys.columns {
+            prepared.expression(name.clone(), key.clone());
+        }
+        let results = result_schema(groups, &selected.calls);
+        let calls = selected.calls.into_iter().enumerate();
+        let aggregates = calls.map(|(index, call)| prepared.call(index, call, input)).collect();
+        let lateness = self.lateness(input, &mut prepared);
+        let side = match (&self.late.to, &lateness.side) {
+            (Some((name, at)), Some(side)) => {
+                vec![SideStream { name: name.clone(), at: *at, schema: side.schema.clone() }]
+            }
+            _ => Vec::new(),
+        };
+        let operator = self.operator(input, keys, aggregates, &results, lateness);
+        let outputs = outputs(groups, selected.columns);
+        let output = project::schema_of(&outputs, &results);
+        let mut parts = Vec::new();
+        if let Some(time) = time {
+            prepared.needs.extend(time.paths());
+            let description = format!("the window's time is {}", self.window.text);
+            parts.push(Part::Operator(retime::build(time, input.schema.clone(), description)));
+        }
+        let description = format!("evaluate the keys ({}) and the aggregates' arguments", keys.describe());
+        let schema = project::schema_of(&prepared.columns, &input.schema);
+        parts.extend([
+            project::part("aggregate", description, input.schema.clone(), schema, prepared.columns),
+            Part::Exchange { columns: (0..keys.columns.len()).collect(), codec: keys.codec.clone() },
+            Part::Operator(operator),
+            project::part(
+                "aggregate",
+                format!("select {}", self.describe_select()),
+                results,
+                output.clone(),
+                outputs,
+            ),
+        ]);
+        let needs = prepared.needs;
+        Resolved {
+            output: self.output(input, keys, output),
+            side,
+            parts,
+            required: Box::new(move |_| needs.clone()),
+        }
+    }
+
+    /// The rows behind the step.
+    fn output(&self, input: &Flow, keys: &Keys, schema: Schema) -> Flow {
+        let mut key: Vec<String> = keys.columns.iter().map(|(name, _)| name.clone()).collect();
+        let window = self.is_in_time().then(|| WindowColumns {
+            start: Some(WINDOW_START.to_owned()),
+            end: Some(WINDOW_END.to_owned()),
+        });
+        if self.is_in_time() {
+            key.extend([WINDOW_START, WINDOW_END].map(str::to_owned));
+        }
+        let corrects = matches!(self.window.over, Over::Running(_)) || self.late.allow_ms > 0;
+        let event_time = match &input.event_time {
+            None if self.is_in_time() => Some(SqlType::TimestampLtz(3)),
+            known => known.clone(),
+        };
+        let changelog = corrects.then_some(Changelog { key: Some(key) });
+        Flow { schema, event_time, ordered: false, window, changelog, ..input.clone() }
+    }
+
+    fn lateness(&self, input: &Flow, prepared: &mut Prepared) -> Lateness {
+        let side = self.late.to.as_ref().map(|(name, _)| Side {
+            stream: Arc::from(name.as_str()),
+            columns: prepared.all_of(&input.schema),
+            schema: input.schema.clone(),
+        });
+        Lateness { allow_ms: self.late.allow_ms, side }
+    }
+
+    fn operator(
+        &self,
+        input: &Flow,
+        keys: &Keys,
+        aggregates: Vec<Aggregate>,
+        results: &Schema,
+        lateness: Lateness,
+    ) -> Build {
+        let positions: Vec<usize> = (0..keys.columns.len()).collect();
+        let (codec, output) = (keys.codec.clone(), results.clone());
+        let state = self.name.as_deref().unwrap_or("aggregate");
+        let (by_wall_clock, every_change) = (self.by_wall_clock(), input.every_change);
+        let timed = self.is_timed(input);
+        let description = self.describe();
+        match self.window.over {
+            Over::Fixed(windows) => sliced::build(
+                sliced::Spec {
+                    keys: positions,
+                    codec,
+                    windows,
+                    aggregates,
+                    output,
+                    lateness,
+                    by_wall_clock,
+                    every_change,
+                },
+                description,
+                state,
+            ),
+            Over::Session(gap_ms) => session::build(
+                session::Spec { keys: positions, codec, gap_ms, aggregates, output, lateness, by_wall_clock },
+                description,
+                state,
+            ),
+            Over::Count(rows) => counted::build(
+                counted::Spec { keys: positions, codec, rows, aggregates, output, timed },
+                description,
+                state,
+            ),
+            Over::Running(ttl_ms) => running::build(
+                running::Spec {
+                    keys: positions,
+                    codec,
+                    aggregates,
+                    output,
+                    ttl_ms,
+                    retracts: input.changelog.is_some(),
+                    timed,
+                    every_change,
+                },
+                description,
+                state,
+            ),
+        }
+    }
+
+    /// What the keyed operator does, for `explain`.
+    fn describe(&self) -> String {
+        let mut parts = vec![format!("aggregate {}{}", self.describe_select(), self.describe_window())];
+        if self.by_wall_clock() {
+            parts.push("by the wall clock: the rows depend on when the pipeline runs".to_owned());
+        }
+        if self.late.allow_ms > 0 {
+            parts.push(format!("late rows correct a window for {}ms", self.late.allow_ms));
+        }
+        match &self.late.to {
+            Some((name, _)) => parts.push(format!("late rows go to {name}")),
+            None if self.is_in_time() && !self.by_wall_clock() => {
+                parts.push("late rows are counted and dropped".to_owned());
+            }
+            None => {}
+        }
+        parts.join("; ")
+    }
+
+    fn describe_window(&self) -> String {
+        match self.window.over {
+            Over::Running(None) => " over all rows so far, kept for ever; corrects earlier rows".to_owned(),
+            Over::Running(Some(ttl_ms)) => format!(
+                " over all rows so far, forgotten with a key that has had no row for {ttl_ms}ms; corrects earlier rows"
+            ),
+            _ => format!(" over windows: {}", self.window.text),
+        }
+    }
+
+    fn describe_select(&self) -> String {
+        let texts = self.select.iter().map(|(_, node)| node.expression().unwrap_or_default().to_owned());
+        texts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Prepared {
+    /// Adds a column; its position.
+    fn expression(&mut self, name: String, expression: Expr) -> usize {
+        self.needs.extend(expression.paths());
+        self.columns.push((name, Output::Expression(expression)));
+        self.columns.len() - 1
+    }
+
+    /// Adds the arguments and the filter of a call.
+    fn call(&mut self, index: usize, call: AggregateCall, input: &Flow) -> Aggregate {
+        let known = call.arguments.iter().map(argument_of).collect();
+        let arguments = call.arguments.into_iter().enumerate();
+        let arguments =
+            arguments.map(|(n, argument)| self.expression(format!("${index}.{n}"), argument)).collect();
+        let filter = call.filter.map(|filter| self.expression(format!("${index}.filter"), filter));
+        let call = Call {
+            function: function(&call.function).expect("resolved by the registry").name,
+            arguments: known,
+            result: call.data_type,
+            ordered: input.ordered,
+            retracts: input.changelog.is_some(),
+            distinct: call.distinct,
+        };
+        Aggregate { call, arguments, filter }
+    }
+
+    /// Adds all columns of the input as they are; their positions.
+    fn all_of(&mut self, input: &Schema) -> Vec<usize> {
+        let from = self.columns.len();
+        self.needs
+            .extend(&input.columns().iter().map(|column| vec![column.name.clone()]).collect::<Vec<_>>());
+        let columns = input.columns().iter().enumerate();
+        self.columns
+            .extend(columns.map(|(index, column)| (format!("late.{}", column.name), Output::Column(index))));
+        (from..self.columns.len()).collect()
+    }
+}
+
+fn resolve_function(
+    name: &str,
+    arguments: &[Expr],
+    distinct: bool,
+    retracts: bool,
+) -> Option<Result<(SqlType, bool), String>> {
+    let function = function(name)?;
+    if distinct && !function.distinct {
+        return Some(Err(format!("{name}(DISTINCT …) has no meaning")));
+    }
+    if retracts && !function.retracts {
+        return Some(Err(format!("{name} cannot take rows back, and the rows here correct earlier ones")));
+    }
+    let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
+    Some((function.resolve)(&arguments))
+}
+
+/// An argument as the registry of aggregates knows it.
+fn argument_of(argument: &Expr) -> Argument {
+    Argument {
+        data_type: argument.data_type().clone(),
+        nullable: argument.nullable(),
+        constant: argument.constant_text(),
+    }
+}
+
+/// The group's columns as they are, then the selected expressions.
+fn outputs(groups: &Schema, selected: Vec<(String, Expr)>) -> Vec<(String, Output)> {
+    let groups = groups.columns().iter().enumerate();
+    let groups = groups.map(|(index, column)| (column.name.clone(), Output::Column(index)));
+    groups
+        .chain(selected.into_iter().map(|(name, expression)| (name, Output::Expression(expression))))
+        .collect()
+}

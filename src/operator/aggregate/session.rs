@@ -1,0 +1,307 @@
+//! The keyed operator behind `aggregate` over sessions: runs of a key's rows with no gap between them.
+//!
+//! A row at `t` is a session `[t, t + gap)`; sessions of a key that overlap or touch are one. Lateness is judged on the
+//! merged session, row by row, as if each session were sent the moment the watermark passes its end.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
+
+use super::changes::rows_of;
+use super::late::Lateness;
+use super::spans::Spans;
+use super::tally::{Aggregate, Inputs, Tally};
+use crate::operator::keys::Keys;
+use crate::operator::queue::{Queue, time_and_watermark_ms};
+use crate::operator::{Build, Context, Operator, StateSize};
+use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
+use crate::state::Timers;
+use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
+
+/// What every shard builds its operator from.
+#[derive(Clone)]
+pub(super) struct Spec {
+    /// Positions of the key columns in the input.
+    pub keys: Vec<usize>,
+    pub codec: KeyCodec,
+    pub gap_ms: i64,
+    pub aggregates: Vec<Aggregate>,
+    /// The keys, the session's start and end, one column per aggregate.
+    pub output: Schema,
+    pub lateness: Lateness,
+    /// Whether rows count at the time at which they are seen, not at their event time.
+    pub by_wall_clock: bool,
+}
+
+pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
+    let by_wall_clock = spec.by_wall_clock;
+    let build = Build::new(description, move || Box::new(Sessions::new(spec.clone())));
+    Build { by_wall_clock, ..build.keeping(state) }
+}
+
+struct Sessions {
+    spec: Spec,
+    tally: Tally,
+    spans: Spans,
+    timers: Timers,
+    wall_ms: i64,
+    /// Rows and their sessions that are not yet added.
+    pending: (Vec<u32>, Vec<u32>),
+    work: Option<Work>,
+    firing: Option<Firing>,
+    queue: Queue,
+}
+
+/// A batch of input and how far it has been worked off.
+struct Work {
+    batch: Batch,
+    keys: Keys,
+    inputs: Inputs,
+    segment: usize,
+    row: usize,
+    behind: usize,
+    late: Vec<u32>,
+}
+
+/// Sessions whose end the watermark has passed, on their way out.
+struct Firing {
+    number: u64,
+    end: BlockEnd,
+    due: Vec<u32>,
+    sent: usize,
+}
+
+impl Sessions {
+    fn new(spec: Spec) -> Self {
+        Self {
+            tally: Tally::new(&spec.aggregates),
+            spans: Spans::default(),
+            timers: Timers::new(spec.gap_ms),
+            wall_ms: WATERMARK_MIN,
+            pending: (Vec::new(), Vec::new()),
+            work: None,
+            firing: None,
+            queue: Queue::new(&spec.output, true),
+            spec,
+        }
+    }
+
+    /// Works the batch off until sessions have to be sent. Returns whether there was anything to do.
+    fn advance(&mut self, context: &mut Context) -> bool {
+        let Some(mut work) = self.work.take() else { return false };
+        while let Some(segment) = work.batch.segments.get(work.segment).copied() {
+            let clock = work.batch.clocks[work.segment];
+            while work.row < work.behind {
+                if !self.assign(&work, segment.number, &clock) {
+                    work.late.push(u32::try_from(work.row).expect("a batch is far below 4 G rows"));
+                }
+                work.row += 1;
+            }
+            work.segment += 1;
+            work.behind += work.batch.segments.get(work.segment).map_or(0, |next| next.rows as usize);
+            let Some(end) = segment.end else { continue };
+            let watermark_ms = self.watermark_ms(&clock);
+            self.apply(&work);
+            let due = self.due(watermark_ms);
+            if due.is_empty() {
+                self.queue.end(segment.number, &end);
+                continue;
+            }
+            self.firing = Some(Firing { number: segment.number, end, due, sent: 0 });
+            self.work = Some(work);
+            return true;
+        }
+        self.apply(&work);
+        self.spec.lateness.tell(&work.batch, std::mem::take(&mut work.late), context);
+        true
+    }
+
+    fn watermark_ms(&mut self, clock: &SegmentClock) -> i64 {
+        if self.spec.by_wall_clock && clock.after_ms != Some(WATERMARK_MAX) {
+            self.queue.advance_to(self.wall_ms.saturating_sub(1));
+        } else {
+            self.queue.advance(clock);
+        }
+        self.queue.watermark_ms()
+    }
+
+    /// Puts a row into its session; false if it is late.
+    fn assign(&mut self, work: &Work, number: u64, clock: &SegmentClock) -> bool {
+        let row = work.row;
+        let (time_ms, watermark_ms) = if self.spec.by_wall_clock {
+            (self.wall_ms, WATERMARK_MIN)
+        } else {
+            time_and_watermark_ms(&work.batch, row, clock)
+        };
+        let hashes = work.batch.hashes.as_ref().expect("an exchange has hashed the keys");
+        let (hash, key) = (hashes.value(row), work.keys.key(row));
+        let (mut start_ms, mut end_ms) = (time_ms, time_ms.saturating_add(self.spec.gap_ms));
+        let closed_ms = watermark_ms.saturating_sub(self.spec.lateness.allow_ms).saturating_add(1);
+        let mut merged: Option<u32> = None;
+        let sessions: Vec<u32> = self.tally.groups.find_all(hash, key).collect();
+        for session in sessions {
+            let (from_ms, until_ms) = self.spans.get(session);
+            if until_ms <= watermark_ms.saturating_add(1) && !self.spans.is_sent(session) {
+                // The row has come after the watermark has passed the session's end.
+                self.apply(work);
+                self.send(number, &[session], 1);
+            }
+            if until_ms <= closed_ms {
+                self.forget(&[session]);
+                continue;
+            }
+            if from_ms > time_ms.saturating_add(self.spec.gap_ms) || until_ms < time_ms {
+                continue;
+            }
+            if self.spans.is_sent(session) {
+                self.apply(work);
+                self.send(number, &[session], -1);
+            }
+            (start_ms, end_ms) = (start_ms.min(from_ms), end_ms.max(until_ms));
+            merged = Some(match merged {
+                None => session,
+                Some(other) => {
+                    self.apply(work);
+                    let other_ms = self.spans.get(other).0;
+                    let (into, from) = if other_ms <= from_ms { (other, session) } else { (session, other) };
+                    self.fold(into, from);
+                    into
+                }
+            });
+        }
+        if merged.is_none() && end_ms <= closed_ms {
+            return false;
+        }
+        let session = merged.unwrap_or_else(|| {
+            let session = self.tally.groups.insert(hash, key);
+            self.spans.resize(self.tally.groups.capacity());
+            self.timers.set(end_ms - 1, session);
+            session
+        });
+        self.spans.set(session, start_ms, end_ms);
+        self.pending.0.push(u32::try_from(row).expect("a batch is far below 4 G rows"));
+        self.pending.1.push(session);
+        if end_ms <= watermark_ms.saturating_add(1) {
+            // The watermark has passed the merged session already.
+            self.apply(work);
+            self.send(number, &[session], 1);
+        }
+        true
+    }
+
+    /// Adds the pending rows to their sessions.
+    fn apply(&mut self, work: &Work) {
+        let (rows, sessions) = &mut self.pending;
+        self.tally.resize();
+        if !rows.is_empty() {
+            self.tally.add(rows, sessions, &work.inputs);
+            rows.clear();
+            sessions.clear();
+        }
+    }
+
+    /// Makes one session of two, of which `into` is the earlier.
+    fn fold(&mut self, into: u32, from: u32) {
+        self.tally.fold(into, from);
+        self.spans.clear(from);
+    }
+
+    fn forget(&mut self, sessions: &[u32]) {
+        self.tally.remove(sessions);
+        sessions.iter().for_each(|session| self.spans.clear(*session));
+    }
+
+    /// Sends sessions, or takes them back with a weight of −1.
+    fn send(&mut self, number: u64, sessions: &[u32], weight: i8) {
+        let rows = self.results(sessions);
+        let weights = (weight < 0).then(|| Int8Array::from(vec![weight; sessions.len()]));
+        let at_ms: Vec<i64> = sessions.iter().map(|session| self.spans.get(*session).1 - 1).collect();
+        self.queue.rows(number, &rows, weights.as_ref(), Some(&at_ms));
+        for session in sessions {
+            self.spans.mark_sent(*session, weight > 0);
+            let last_ms = self.spans.get(*session).1 - 1;
+            match (weight > 0, self.spec.lateness.allow_ms) {
+                (true, 0) => {}
+                (true, allow_ms) => self.timers.set(last_ms.saturating_add(allow_ms), *session),
+                (false, _) => self.timers.set(last_ms, *session),
+            }
+        }
+    }
+
+    /// The sessions that have to be sent at this watermark, the earliest first; those that no row can change any more
+    /// and that have been sent are dropped.
+    fn due(&mut self, watermark_ms: i64) -> Vec<u32> {
+        let mut due = Vec::new();
+        for session in self.timers.due(watermark_ms) {
+            if !self.spans.is_there(session) {
+                continue;
+            }
+            let last_ms = self.spans.get(session).1 - 1;
+            let is_sent = self.spans.is_sent(session);
+            let look_ms = if is_sent { last_ms.saturating_add(self.spec.lateness.allow_ms) } else { last_ms };
+            match (look_ms <= watermark_ms, is_sent) {
+                (false, _) => self.timers.set(look_ms, session),
+                (true, true) => self.forget(&[session]),
+                (true, false) => due.push((last_ms, session)),
+            }
+        }
+        due.sort_unstable();
+        due.dedup();
+        due.into_iter().map(|(_, session)| session).collect()
+    }
+
+    /// The next rows of the sessions that are due; false once none is.
+    fn fire(&mut self) -> bool {
+        let Some(mut firing) = self.firing.take() else { return false };
+        let until = firing.due.len().min(firing.sent + Batch::ROWS_MAX);
+        let sessions = firing.due[firing.sent..until].to_vec();
+        self.send(firing.number, &sessions, 1);
+        if self.spec.lateness.allow_ms == 0 {
+            self.forget(&sessions);
+        }
+        firing.sent = until;
+        if until < firing.due.len() {
+            self.firing = Some(firing);
+        } else {
+            self.queue.end(firing.number, &firing.end);
+        }
+        true
+    }
+
+    fn results(&self, sessions: &[u32]) -> RecordBatch {
+        let mut columns = self.tally.keys(&self.spec.codec, sessions);
+        for is_end in [false, true] {
+            let data_type = self.spec.output.arrow().field(columns.len()).data_type().clone();
+            let times = sessions.iter().map(|session| {
+                let (start_ms, end_ms) = self.spans.get(*session);
+                if is_end { end_ms } else { start_ms }
+            });
+            let times = TimestampMillisecondArray::from_iter_values(times).with_data_type(data_type);
+            columns.push(Arc::new(times) as ArrayRef);
+        }
+        columns.extend(self.tally.results(sessions));
+        rows_of(self.spec.output.arrow(), columns, sessions.len())
+    }
+}
+
+impl Operator for Sessions {
+    fn push(&mut self, batch: Batch, context: &mut Context) {
+        debug_assert!(self.work.is_none(), "the batch before is worked off");
+        // The clock may be set back; sessions that have been sent stay so.
+        self.wall_ms = self.wall_ms.max(context.wall_ms);
+        let keys = Keys::of(&batch, &self.spec.keys, &self.spec.codec);
+        let inputs = Inputs::of(&batch, &self.spec.aggregates);
+        let behind = batch.segments.first().map_or(0, |first| first.rows as usize);
+        self.work = Some(Work { batch, keys, inputs, segment: 0, row: 0, behind, late: Vec::new() });
+    }
+
+    fn pull(&mut self, context: &mut Context) -> Option<Batch> {
+        while self.queue.is_empty() && (self.fire() || self.advance(context)) {}
+        self.queue.pull()
+    }
+
+    fn state(&self) -> StateSize {
+        let bytes = self.tally.bytes() + self.spans.bytes() + self.timers.bytes();
+        StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: self.timers.next_ms() }
+    }
+}
