@@ -107,13 +107,14 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     version(&mut fields, problems);
     let name = name(&mut fields, problems);
     let graph = other_form(&mut fields, problems);
-    let sides = fields.take("sinks").filter(|_| !graph);
     let source = match fields.entry("source") {
         Some((key, node)) => source::read(key, node, problems),
         None => missing(&fields, "source", "file: { path: … }", graph, problems),
     };
     let steps = fields.take("steps").map_or_else(Steps::none, |node| steps::read(node, problems));
-    let sink = match fields.entry("sink") {
+    let sink = fields.entry("sink");
+    let sides = fields.take("sinks").filter(|_| !graph);
+    let sink = match sink {
         Some((key, node)) => sink::read(key, node, problems),
         None => missing(&fields, "sink", "file: { path: … }", graph, problems),
     };

@@ -96,11 +96,9 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let source = components::source(&pipeline.source, problems);
     let sink = components::sink(&pipeline.sink, problems);
     let declared = steps::parse(&pipeline.steps, problems);
-    let side_sinks = sides::parse(&pipeline.sinks, problems);
-    if let Some(sides) = &side_sinks {
-        let main = sink.as_deref().map(|sink| (sink, pipeline.sink.component.kind.at));
-        sides::check_targets(main, sides, problems);
-    }
+    let (side_sinks, complete) = sides::parse(&pipeline.sinks, problems);
+    let main = sink.as_deref().map(|sink| (sink, pipeline.sink.component.kind.at));
+    sides::check_targets(main, &side_sinks, problems);
     // A source that could not be read hides no mistake in the steps, where the file declares the columns.
     let columns = components::schema(&pipeline.source, source.as_deref(), problems)?;
     let time = event_time::resolve(&pipeline.source, source.as_deref(), &columns, problems);
@@ -115,8 +113,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let declared = declared.complete()?;
     let streams: Vec<&SideStream> = resolved.side_streams().collect();
     let consumed = sides::check(&pipeline.sinks, &streams, problems);
-    let (sink, side_sinks) = (sink?, side_sinks?);
-    consumed?;
+    let sink = sink.filter(|_| complete && consumed.is_some())?;
     sides::check_rows(&side_sinks, &streams, problems);
     let sink_at = pipeline.sink.component.kind.at;
     delivery::resolve(sink.as_ref(), sink_at, source.as_deref(), &resolved.output, problems);

@@ -26,11 +26,12 @@ pub(super) struct SideSink<'a> {
     sink: Box<dyn Sink>,
 }
 
-/// Reads the options of every sink under `sinks`; none where one of them could not be read, which has been reported.
+/// Reads the options of every sink under `sinks`: those that could be read, and whether all could; one that could not
+/// has been reported.
 pub(super) fn parse<'a>(
     declared: &'a [config::SideSink],
     problems: &mut Problems,
-) -> Option<Vec<SideSink<'a>>> {
+) -> (Vec<SideSink<'a>>, bool) {
     let mut complete = true;
     let mut sinks = Vec::new();
     for declared in declared {
@@ -47,7 +48,7 @@ pub(super) fn parse<'a>(
             None => complete = false,
         }
     }
-    complete.then_some(sinks)
+    (sinks, complete)
 }
 
 /// Reports sinks that write to one place.
