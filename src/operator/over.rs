@@ -451,7 +451,9 @@ mod tests {
         let flow = flow_of(&example_schema());
         let used: Paths = {
             let mut used = Paths::default();
-            ["id", "total"].iter().for_each(|name| used.insert(vec![(*name).to_owned()]));
+            for name in ["id", "total"] {
+                used.insert(vec![name.to_owned()]);
+            }
             used
         };
         let names = |paths: &Paths| paths.iter().map(|path| path.join(".")).collect::<Vec<_>>();
