@@ -281,7 +281,11 @@ impl Declared {
             Extent::Rows(_) => "keeps the frame of every key, for ever",
             Extent::Range(_) => "drops a key once its frame is empty",
         };
-        format!("over {}{key}: {} ({kept})", self.extent_text, self.describe_select())
+        let late = match &self.late {
+            Some((stream, _)) => format!("late rows go to `{stream}`"),
+            None => "late rows are counted and dropped".to_owned(),
+        };
+        format!("over {}{key}: {} ({kept}; {late})", self.extent_text, self.describe_select())
     }
 
     fn describe_select(&self) -> String {
