@@ -10,7 +10,7 @@ use arrow::datatypes::TimestampMillisecondType;
 use arrow::row::Rows;
 
 use super::format::RowFormat;
-use super::partition::{Limit, Observer, Partition, Ranked};
+use super::partition::{Limit, Observer, Partition, Ranked, tree_bytes};
 use crate::operator::aggregate::late::Lateness;
 use crate::operator::payload::{Payload, batch_of};
 use crate::operator::queue::Queue;
@@ -345,10 +345,10 @@ impl Operator for Windowed {
 
     fn state(&self) -> StateSize {
         let windows: usize = self.windows.values().map(Window::bytes).sum();
-        let entry = size_of::<(Ranked, u32)>() * 4 / 3;
+        let partitions: usize = self.windows.values().map(|window| window.groups.len()).sum();
         StateSize {
             entries: self.kept.rows,
-            bytes: windows + self.kept.rows * entry + self.kept.bytes,
+            bytes: windows + tree_bytes(partitions, self.kept.rows) + self.kept.bytes,
             next_close_ms: self.windows.first_key_value().map(|(end_ms, _)| *end_ms),
         }
     }
