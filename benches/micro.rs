@@ -152,7 +152,7 @@ impl Mesh {
     fn step(&mut self) -> [usize; 2] {
         for outbox in &mut self.outboxes {
             let mut batch = self.batch.clone();
-            let end = BlockEnd { through: self.next + 1, max_time_ms: 0, finished: false };
+            let end = BlockEnd { through: self.next + 1, max_time_ms: 0, finished: false, idle: false };
             batch.segments[0] = Segment { number: self.next, end: Some(end), ..batch.segments[0] };
             outbox.send(batch);
             outbox.offer();
@@ -229,7 +229,7 @@ fn aggregate(criterion: &mut Criterion) {
 
 /// Ends the input; the sum of the counts that come out.
 fn windowed(chain: &mut Chain, like: &Batch, watermarks: &mut Watermarks) -> i64 {
-    let end = BlockEnd { through: 0, max_time_ms: i64::MIN, finished: true };
+    let end = BlockEnd { through: 0, max_time_ms: i64::MIN, finished: true, idle: false };
     let last = Segment { rows: 0, number: 0, split: 0, end: Some(end) };
     let mut batch = like.slice(0, 0, vec![last]);
     watermarks.stamp(&mut batch);

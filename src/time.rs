@@ -17,6 +17,21 @@ impl Now {
     }
 }
 
+/// A duration for a person: `1h30m`, `500ms`, `0s`.
+#[must_use]
+pub fn duration_text(duration_ms: i64) -> String {
+    let mut text = String::new();
+    let mut left_ms = duration_ms.unsigned_abs();
+    for (unit, unit_ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        let count = left_ms / unit_ms;
+        left_ms %= unit_ms;
+        if count > 0 {
+            text.extend([count.to_string().as_str(), unit]);
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 /// A watermark that holds everything back.
 pub const WATERMARK_MIN: i64 = i64::MIN;
 /// The watermark after the end of the input: nothing more is expected.

@@ -207,3 +207,28 @@ fn one_allowed_cpu_makes_one_shard() {
     ping(&mut running, 1);
     assert_eq!(shards(running.id()), [("shard-0".to_owned(), cpu)]);
 }
+
+#[test]
+fn windows_of_the_wall_clock_close_although_nothing_comes() {
+    for shards in ["1", "3"] {
+        let scene = Scene::new();
+        let pipeline = FILTER.replace(
+            "filter: n >= 0",
+            "aggregate: { name: w, by: n, window: { tumbling: 200ms, time: processing }, select: { rows: COUNT(*) } }\n  - select: { n: n, rows: rows }",
+        );
+        let mut running = Watched::start(&mut scene.pipeline(&pipeline, &["--cores", shards]));
+        for n in 1..4 {
+            running.send(&format!("{{\"n\":{n}}}\n"));
+            assert_eq!(running.line(), format!("{{\"n\":{n},\"rows\":1}}"), "{shards} shards");
+        }
+        running.close();
+        assert_eq!(running.wait().code, Some(0));
+        // Slow rows that are made keep the clock's windows going too.
+        let made = pipeline.replace("stdin:", "generator: { rows: 2, rate: 1 per 1s, columns: { n: n } }");
+        let made = made.replace("  format: json\n  schema: { n: BIGINT NOT NULL }\n", "");
+        let mut running = Watched::start(&mut scene.pipeline(&made, &["--cores", shards]));
+        assert_eq!(running.line(), "{\"n\":0,\"rows\":1}");
+        assert_eq!(running.line(), "{\"n\":1,\"rows\":1}");
+        assert_eq!(running.wait().code, Some(0));
+    }
+}

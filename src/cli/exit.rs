@@ -15,6 +15,8 @@ pub enum Exit {
     Unavailable,
     /// A bug.
     Bug,
+    /// State has outgrown `run.memory`.
+    Memory,
     /// Disk I/O.
     Disk,
     /// Another instance holds the state directory.
@@ -35,6 +37,7 @@ impl Exit {
             Self::BadData => 65,
             Self::Unavailable => 69,
             Self::Bug => 70,
+            Self::Memory => 71,
             Self::Disk => 74,
             Self::Busy => 75,
             Self::Config => 78,

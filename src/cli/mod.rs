@@ -31,7 +31,7 @@ First steps:
   millstream list                               what sources, steps, functions and sinks there are
 
 Exit codes: 0 done or drained; 1 a check failed; 2 usage; 65 too many bad records; 69 a source or sink is not to be had;
-70 a bug; 74 disk I/O; 75 another instance is running; 78 the pipeline file is wrong.";
+70 a bug; 71 state has outgrown run.memory; 74 disk I/O; 75 another instance is running; 78 the pipeline file is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -1,6 +1,7 @@
 //! `run`: a pipeline from its start to its end, watched by the control plane.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use super::load::{load, show};
 use super::{Exit, say};
 use crate::io::{Clock, Mode, available_cpus, probe_io_uring};
 use crate::ops::breaker::Breaker;
+use crate::ops::closing::Closing;
 use crate::ops::notify::notify;
 use crate::ops::progress::{Progress, Totals, latency_table, summary};
 use crate::ops::signals;
 use crate::ops::state_dir::{StateDir, StateDirError};
+use crate::ops::states::{StateTotal, outgrown, state_summary, state_totals};
 use crate::plan::Plan;
 use crate::shard::{Event, LaunchError, QuarantineError, Running, Settings, WriterError, launch};
 use crate::sink::SinkError;
@@ -121,8 +124,12 @@ fn mode(io: Io) -> Result<Mode, (Exit, String)> {
 struct Watch<'a> {
     running: Running,
     plan: &'a Plan,
+    /// The names of the gauges of state.
+    states: Vec<Arc<str>>,
     clock: Clock,
     progress: Progress,
+    /// Watches the windows, where there is event time.
+    closing: Option<Closing>,
     breaker: Option<Breaker>,
     latencies_us: Option<Histogram<u64>>,
     /// Set once a signal has asked for a drain.
@@ -136,11 +143,14 @@ impl<'a> Watch<'a> {
     fn new(running: Running, plan: &'a Plan, clock: Clock) -> Self {
         let breaker = plan.bad_record.stop_above.map(|limit| Breaker::new(limit, clock.now().monotonic_us));
         let progress = Progress::new(running.extent);
+        let closing = plan.time.as_ref().map(|time| Closing::new(&running.splits, time));
         Self {
             running,
             plan,
+            states: plan.states().cloned().collect(),
             clock,
             progress,
+            closing,
             breaker,
             latencies_us: None,
             draining: false,
@@ -226,7 +236,11 @@ impl<'a> Watch<'a> {
             );
         }
         self.judge(false);
-        self.progress.show(&self.running.metrics, self.clock.now().monotonic_us);
+        self.limit_memory();
+        let (totals, elapsed_us) = (self.totals(), self.clock.now().monotonic_us);
+        let look = |closing: &mut Closing| closing.look(&totals, &self.running.metrics, elapsed_us);
+        let held_up = self.closing.as_mut().and_then(look);
+        self.progress.show(&self.running.metrics, elapsed_us, held_up.as_deref());
     }
 
     /// Stops the run if too many records are bad.
@@ -239,6 +253,18 @@ impl<'a> Watch<'a> {
                 totals.rejected, totals.rows_in
             );
             self.fail(Exit::BadData, what);
+        }
+    }
+
+    fn totals(&self) -> Vec<StateTotal> {
+        state_totals(&self.states, &self.running.metrics)
+    }
+
+    /// Stops the run if the steps keep more than they may.
+    fn limit_memory(&mut self) {
+        let Some(limit_bytes) = self.plan.memory_bytes else { return };
+        if let Some(what) = outgrown(&self.totals(), limit_bytes) {
+            self.fail(Exit::Memory, what);
         }
     }
 
@@ -266,6 +292,11 @@ impl<'a> Watch<'a> {
         let quarantine = self.quarantine.take().map(|path| path.display().to_string());
         let elapsed_us = self.clock.now().monotonic_us;
         say(summary(&self.running.metrics, elapsed_us, quarantine.as_deref()).trim_end());
+        let totals = self.totals();
+        let states = state_summary(&totals);
+        if !states.is_empty() {
+            say(states.trim_end());
+        }
         if let Some(latencies_us) = &self.latencies_us {
             say(latency_table(latencies_us).trim_end());
         }
@@ -274,15 +305,20 @@ impl<'a> Watch<'a> {
             say(format_args!("{word}: {what}"));
             return exit;
         }
-        let open = Totals::of(&self.running.metrics).groups;
         if self.draining {
             say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
-            if open > 0 {
-                say(format_args!(
-                    "note: {open} groups of windows that had not ended were not written ({})",
-                    self.plan.name
-                ));
-            }
+        }
+        let held = totals.iter().find(|total| self.plan.only_final && *total.name == *Plan::SINK_STATE);
+        if let Some(held) = held.filter(|held| held.entries > 0) {
+            say(format_args!(
+                "note: the sink writes final rows, and the input was not read to its end: {} rows that could still have been taken back were not written",
+                held.entries
+            ));
+        }
+        let silent = Totals::of(&self.running.metrics).rows_out == 0;
+        let open = |closing: &Closing| closing.open(&totals, &self.running.metrics, self.draining, silent);
+        if let Some(open) = self.closing.as_ref().and_then(open) {
+            say(format_args!("note: {open}"));
         }
         Exit::Done
     }

@@ -13,7 +13,7 @@ mod steps;
 
 pub use component::Component;
 pub use run::Run;
-pub use sink::Sink;
+pub use sink::{SideSink, Sink};
 pub use source::{BadRecord, BadRecordAction, DeclaredColumn, DeclaredSchema, EventTime, Source};
 pub use steps::{Step, Steps};
 
@@ -37,6 +37,8 @@ pub struct Pipeline {
     pub steps: Steps,
     /// Where they go.
     pub sink: Sink,
+    /// Where rows go that leave it at a step, in the order of the page.
+    pub sinks: Vec<SideSink>,
     /// How the pipeline runs on this machine.
     pub run: Run,
 }
@@ -110,10 +112,13 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
         None => missing(&fields, "source", "file: { path: … }", graph, problems),
     };
     let steps = fields.take("steps").map_or_else(Steps::none, |node| steps::read(node, problems));
-    let sink = match fields.entry("sink") {
+    let sink = fields.entry("sink");
+    let sides = fields.take("sinks").filter(|_| !graph);
+    let sink = match sink {
         Some((key, node)) => sink::read(key, node, problems),
         None => missing(&fields, "sink", "file: { path: … }", graph, problems),
     };
+    let sinks = sides.map_or_else(Vec::new, |node| sink::read_sides(node, problems));
     let run = fields.entry("run").map(|(key, node)| run::read(key, node, problems)).unwrap_or_default();
     if let Some((key, _)) = fields.entry("tests") {
         problems.push(
@@ -122,7 +127,7 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
         );
     }
     fields.finish(problems);
-    Some(Pipeline { name: name?, source: source?, steps, sink: sink?, run })
+    Some(Pipeline { name: name?, source: source?, steps, sink: sink?, sinks, run })
 }
 
 /// Reports a part that is missing, unless the file is in the other form, which has been reported.
@@ -194,9 +199,10 @@ fn name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Spanned<Stri
 
 /// Reports the keys of the language that this version does not have. True if the file is in graph form.
 fn other_form(fields: &mut Fields<'_>, problems: &mut Problems) -> bool {
-    let line_form = "this version reads a chain: one `source`, `steps`, one `sink`";
+    let line_form =
+        "this version reads a chain: one `source`, `steps`, one `sink`, and `sinks` for side streams";
     let mut graph = false;
-    for key in ["sources", "streams", "sinks"] {
+    for key in ["sources", "streams"] {
         graph |= fields.not_yet(key, line_form, problems);
     }
     let values = "write the value where it is used, or use `${NAME}` outside of expressions";

@@ -1,7 +1,7 @@
 //! `run`: how the pipeline runs on this machine.
 
 use crate::error::{Problem, Problems};
-use crate::yaml::{Fields, Key, Node};
+use crate::yaml::{Fields, Key, Node, size_bytes};
 
 /// More cores than this are refused: it is a slip of the finger.
 const CORES_MAX: usize = 1024;
@@ -16,6 +16,8 @@ pub struct Run {
     pub cores: Option<usize>,
     /// The directory of its state, where the file says it.
     pub state_dir: Option<String>,
+    /// How many bytes of state the steps may keep, where the file says it.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Reads `run`.
@@ -33,14 +35,23 @@ pub(super) fn read(key: &Key, node: &Node, problems: &mut Problems) -> Run {
             },
         );
     }
-    fields.not_yet(
-        "memory",
-        "limit the memory from outside, for instance with MemoryMax= of systemd",
-        problems,
-    );
+    let memory_bytes = fields.entry("memory").and_then(|(_, node)| memory_bytes(node, problems));
     fields.not_yet("snapshot", "this version takes no snapshots: remove it", problems);
     fields.finish(problems);
-    Run { cores, state_dir }
+    Run { cores, state_dir, memory_bytes }
+}
+
+/// The limit of the memory that state takes.
+fn memory_bytes(node: &Node, problems: &mut Problems) -> Option<u64> {
+    let bytes = size_bytes(node, problems)?;
+    if bytes == 0 {
+        problems.push(
+            Problem::error(node.at, "`memory` is the most that state may take, and 0 is nothing")
+                .help("write for instance memory: 8GiB, or remove it for no limit"),
+        );
+        return None;
+    }
+    Some(bytes)
 }
 
 /// The number of cores.

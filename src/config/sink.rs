@@ -1,8 +1,8 @@
 //! `sink`: a component, and the format it writes.
 
 use super::Component;
-use crate::error::{Place, Problems};
-use crate::yaml::{Fields, Key, Node};
+use crate::error::{Place, Problem, Problems};
+use crate::yaml::{Fields, Key, Node, Spanned};
 
 /// Where records go.
 #[derive(Clone, Debug)]
@@ -15,16 +15,61 @@ pub struct Sink {
     pub format: Option<Component>,
 }
 
+/// A sink of a side stream: one entry of `sinks`.
+#[derive(Clone, Debug)]
+pub struct SideSink {
+    /// Its name in the file.
+    pub name: Key,
+    /// The stream it takes.
+    pub from: Spanned<String>,
+    /// What it is.
+    pub sink: Sink,
+}
+
+/// Reads `sinks`.
+pub(super) fn read_sides(node: &Node, problems: &mut Problems) -> Vec<SideSink> {
+    let help = "write for instance late: { from: late_rows, file: { path: … }, format: json }";
+    let Some(entries) = node.map() else {
+        if !node.is_null() {
+            let what = format!("`sinks` takes a map of names to sinks, not {}", node.kind());
+            problems.push(Problem::error(node.at, what).help(help));
+        }
+        return Vec::new();
+    };
+    entries.iter().filter_map(|(name, node)| read_side(name, node, problems)).collect()
+}
+
+fn read_side(name: &Key, node: &Node, problems: &mut Problems) -> Option<SideSink> {
+    let what = format!("sinks.{}", name.text);
+    if Component::is_bare(node, &what, problems) {
+        return None;
+    }
+    let mut fields = Fields::under(name, node, &what, problems);
+    let from = fields.required("from", problems).map(|node| node.at);
+    let text = fields.text("from", problems).map(str::to_owned);
+    let sink = rest(&mut fields, name, &what, problems);
+    fields.finish(problems);
+    let from = Spanned { value: text?, at: from? };
+    Some(SideSink { name: name.clone(), from, sink: sink? })
+}
+
 /// Reads `sink`; None without a component, which is reported.
 pub(super) fn read(key: &Key, node: &Node, problems: &mut Problems) -> Option<Sink> {
     if Component::is_bare(node, "sink", problems) {
         return None;
     }
     let mut fields = Fields::under(key, node, "sink", problems);
-    let format = fields.take("format").and_then(|node| Component::of_value(node, "format", problems));
-    fields.not_yet("from", "this version reads a chain: the sink takes what the last step yields", problems);
-    fields.not_yet("compression", "the output is not compressed in this version", problems);
-    let component = Component::of_rest(&mut fields, "sink", "`file: { path: … }` or `stdout:`", problems);
+    let from = "the sink takes what the last step yields; sinks of side streams stand under `sinks`";
+    fields.not_yet("from", from, problems);
+    let sink = rest(&mut fields, key, "sink", problems);
     fields.finish(problems);
-    Some(Sink { component: component?, at: key.at, format })
+    sink
+}
+
+/// What every sink has: its component and its format.
+fn rest(fields: &mut Fields<'_>, key: &Key, what: &str, problems: &mut Problems) -> Option<Sink> {
+    let format = fields.take("format").and_then(|node| Component::of_value(node, "format", problems));
+    fields.not_yet("compression", "the output is not compressed in this version", problems);
+    let component = Component::of_rest(fields, what, "`file: { path: … }` or `stdout:`", problems)?;
+    Some(Sink { component, at: key.at, format })
 }

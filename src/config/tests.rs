@@ -41,7 +41,7 @@ fn a_file_is_read_whole() {
     let Outcome { pipeline, problems, documents } =
         read("a.yaml", LINE_FORM.as_bytes(), &["run.cores=2".to_owned()], &environment());
     assert_eq!(render(&documents, &problems, false), "");
-    let Pipeline { name, source, steps, sink, run } = pipeline.expect("no errors");
+    let Pipeline { name, source, steps, sink, sinks, run } = pipeline.expect("no errors");
     assert_eq!(name.value, "user-spend");
     assert_eq!(source.component.kind.text, "file");
     assert_eq!(source.component.options.map().expect("a map")[0].1.text(), Some("in.ndjson"));
@@ -68,7 +68,8 @@ fn a_file_is_read_whole() {
     assert_eq!((verbs, steps.complete), (vec!["filter", "aggregate"], true));
     assert_eq!(steps.list[0].options.expression(), Some("status = 'paid' AND amount > 0"));
     assert_eq!(sink.format.map(|format| format.options.is_null()), Some(true));
-    assert_eq!(run, Run { cores: Some(2), state_dir: Some("state".to_owned()) });
+    assert!(sinks.is_empty());
+    assert_eq!(run, Run { cores: Some(2), state_dir: Some("state".to_owned()), memory_bytes: None });
 }
 
 #[test]
@@ -124,12 +125,17 @@ fn mistakes_are_told_at_their_place() {
     check("- filter:", "-\n  - filter:", &[("", "not nothing")]);
     check("cores: 4", "cores: 0", &[("0", "from 1 to 1024")]);
     check("time_zone: UTC", "time_zone: CET", &[("CET", "only `UTC`")]);
-    check("state_dir: state", "memory: 8GiB", &[("memory", "not in this version")]);
+    check("state_dir: state", "memory: 8GiB", &[]);
+    check("state_dir: state", "memory: 8", &[("8", "number and a unit")]);
+    check("state_dir: state", "memory: 0B", &[("0B", "0 is nothing")]);
     check("state_dir: state", "state_dir: \"${HOME_X}\"", &[("${HOME_X}", "not set")]);
     check("run: {", "rn: 1\nrun: {", &[("rn", "did you mean `run`?")]);
     check("run: {", "tests: []\nrun: {", &[("tests", "does not run the tests")]);
     check("run: {", "params: {}\nrun: {", &[("params", "not in this version")]);
-    check("sink:\n", "sinks:\n", &[("sinks", "one `sink`")]);
+    check("sink:\n", "sinks:\n  late: { from: late, stdout: }\nsink:\n", &[]);
+    check("sink:\n", "sinks: late\nsink:\n", &[("late", "a map of names to sinks")]);
+    check("sink:\n", "sinks: { late: { stdout: } }\nsink:\n", &[("late", "needs `from`")]);
+    check("sink:\n", "streams: {}\nsink:\n", &[("streams", "one `sink`")]);
     check("sink:\n", "snk:\n", &[("snk", "did you mean `sink`?")]);
     check("  format: json", "  format: [json]", &[("[json]", "takes a name")]);
     check("  format: json", "  path: json", &[("path", "indent it under it")]);

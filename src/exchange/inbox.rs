@@ -1,6 +1,7 @@
 //! A receiver's end of an exchange: its lanes merged in the order of the input, with the watermark folded in.
 
 use super::{LaneReceiver, Order, Watermarks};
+use crate::metric::WatermarkReport;
 use crate::record::{Batch, Segment};
 
 /// The lanes into one shard from every producer, `[producer]`.
@@ -35,10 +36,10 @@ impl Inbox {
         Self { lanes, heads, order: Order::new(first), watermarks, lent: None }
     }
 
-    /// The watermark folded so far, milliseconds.
+    /// The watermark, and what it rests on.
     #[must_use]
-    pub fn watermark_ms(&self) -> i64 {
-        self.watermarks.current_ms()
+    pub fn watermarks(&self) -> WatermarkReport {
+        self.watermarks.report()
     }
 
     /// Whether every lane has ended `number` as far as batches have been taken.

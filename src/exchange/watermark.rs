@@ -1,6 +1,7 @@
 //! The watermark of a stage: the least over the active splits, each the highest event time seen less the disorder
 //! allowed.
 
+use crate::metric::WatermarkReport;
 use crate::record::{Batch, BlockEnd, Segment};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN, watermark_of};
 
@@ -15,14 +16,31 @@ pub struct Watermarks {
 #[derive(Clone, Copy, Debug)]
 struct Split {
     max_ms: i64,
-    finished: bool,
+    activity: Activity,
+}
+
+impl Split {
+    /// Whether it has had no record and may still have one.
+    fn is_empty(&self) -> bool {
+        self.max_ms == i64::MIN && self.activity != Activity::Finished
+    }
+}
+
+/// Whether a split takes part in the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    Active,
+    /// Silent for long: left out until its next record.
+    Idle,
+    /// Left out for good.
+    Finished,
 }
 
 impl Watermarks {
     /// `splits` splits, none of which has begun.
     #[must_use]
     pub fn new(splits: usize, out_of_order_ms: i64) -> Self {
-        let split = Split { max_ms: i64::MIN, finished: false };
+        let split = Split { max_ms: i64::MIN, activity: Activity::Active };
         Self { out_of_order_ms, splits: vec![split; splits], current_ms: WATERMARK_MIN }
     }
 
@@ -30,6 +48,22 @@ impl Watermarks {
     #[must_use]
     pub fn current_ms(&self) -> i64 {
         self.current_ms
+    }
+
+    /// The watermark, and what it rests on.
+    #[must_use]
+    pub fn report(&self) -> WatermarkReport {
+        let of = |activity| self.splits.iter().filter(|split| split.activity == activity).count() as u64;
+        let active = self.splits.iter().enumerate().filter(|(_, split)| split.activity == Activity::Active);
+        let held_by = active.min_by_key(|(_, split)| split.max_ms);
+        WatermarkReport {
+            watermark_ms: self.current_ms,
+            held_by: held_by.map(|(index, _)| index),
+            newest_ms: held_by.map_or(i64::MIN, |(_, split)| split.max_ms),
+            empty: self.splits.iter().filter(|split| split.is_empty()).count() as u64,
+            idle: of(Activity::Idle),
+            finished: of(Activity::Finished),
+        }
     }
 
     /// Gives every segment of `batch` its clock, folding the block ends as they come.
@@ -42,9 +76,20 @@ impl Watermarks {
 
     fn pass(&mut self, segment: &Segment) -> SegmentClock {
         let index = segment.split as usize;
+        if segment.rows > 0 {
+            self.wake(index);
+        }
+        // A split that was left out may be behind what the others have made of the watermark meanwhile, which does not
+        // go back for it.
+        let reached_ms = if self.current_ms == WATERMARK_MIN {
+            i64::MIN
+        } else {
+            self.current_ms.saturating_add(self.out_of_order_ms)
+        };
+        let split_max_ms = self.splits.get(index).map_or(i64::MIN, |split| split.max_ms);
         let clock = SegmentClock {
-            others_ms: self.least_ms(Some(index)),
-            split_max_ms: self.splits.get(index).map_or(i64::MIN, |split| split.max_ms),
+            others_ms: self.least_ms(Some(index)).unwrap_or(WATERMARK_MAX).max(self.current_ms),
+            split_max_ms: split_max_ms.max(reached_ms),
             out_of_order_ms: self.out_of_order_ms,
             after_ms: None,
         };
@@ -52,25 +97,42 @@ impl Watermarks {
         SegmentClock { after_ms, ..clock }
     }
 
+    /// Takes a split in again that has been idle.
+    fn wake(&mut self, index: usize) {
+        if let Some(split) = self.splits.get_mut(index).filter(|split| split.activity == Activity::Idle) {
+            split.activity = Activity::Active;
+        }
+    }
+
     /// Folds one block's end; the new watermark where it moved.
     fn advance(&mut self, index: usize, end: &BlockEnd) -> Option<i64> {
+        if end.max_time_ms != i64::MIN {
+            self.wake(index);
+        }
         let split = self.splits.get_mut(index)?;
         split.max_ms = split.max_ms.max(end.max_time_ms);
-        split.finished |= end.finished;
-        let now_ms = self.least_ms(None);
+        if end.finished {
+            split.activity = Activity::Finished;
+        } else if end.idle && split.activity == Activity::Active {
+            split.activity = Activity::Idle;
+        }
+        let finished = self.splits.iter().all(|split| split.activity == Activity::Finished);
+        // Where all that have not finished are idle, nobody knows what they will bring: it stays.
+        let now_ms = self.least_ms(None).or(finished.then_some(WATERMARK_MAX))?;
         (now_ms > self.current_ms).then(|| {
             self.current_ms = now_ms;
             now_ms
         })
     }
 
-    fn least_ms(&self, except: Option<usize>) -> i64 {
-        let active =
-            self.splits.iter().enumerate().filter(|(index, split)| Some(*index) != except && !split.finished);
-        active
-            .map(|(_, split)| watermark_of(split.max_ms, self.out_of_order_ms))
-            .min()
-            .unwrap_or(WATERMARK_MAX)
+    /// The least watermark over the active splits; none where there are none.
+    fn least_ms(&self, except: Option<usize>) -> Option<i64> {
+        let active = self
+            .splits
+            .iter()
+            .enumerate()
+            .filter(|(index, split)| Some(*index) != except && split.activity == Activity::Active);
+        active.map(|(_, split)| watermark_of(split.max_ms, self.out_of_order_ms)).min()
     }
 }
 
@@ -79,7 +141,7 @@ mod tests {
     use super::*;
 
     fn pass(marks: &mut Watermarks, split: u32, max_time_ms: i64, finished: bool) -> Option<i64> {
-        let end = Some(BlockEnd { through: 0, max_time_ms, finished });
+        let end = Some(BlockEnd { through: 0, max_time_ms, finished, idle: false });
         marks.pass(&Segment { rows: 0, number: 0, split, end }).after_ms
     }
 
@@ -91,6 +153,49 @@ mod tests {
         assert_eq!(pass(&mut marks, 0, 90, false), None);
         assert_eq!(pass(&mut marks, 1, 50, true), Some(96));
         assert_eq!(pass(&mut marks, 0, i64::MIN, true), Some(WATERMARK_MAX));
+    }
+
+    fn idle(marks: &mut Watermarks, split: u32) -> Option<i64> {
+        let end = Some(BlockEnd { through: 0, max_time_ms: i64::MIN, finished: false, idle: true });
+        marks.pass(&Segment { rows: 0, number: 0, split, end }).after_ms
+    }
+
+    #[test]
+    fn a_silent_split_is_left_out_until_its_next_record() {
+        let mut marks = Watermarks::new(2, 4);
+        assert_eq!(pass(&mut marks, 0, 100, false), None);
+        assert_eq!(marks.report().held_by, Some(1));
+        assert_eq!(idle(&mut marks, 1), Some(96));
+        assert_eq!((marks.report().held_by, marks.report().idle), (Some(0), 1));
+        // The others go on, and an empty block changes nothing.
+        assert_eq!(pass(&mut marks, 0, 200, false), Some(196));
+        assert_eq!(pass(&mut marks, 1, i64::MIN, false), None);
+        assert_eq!(pass(&mut marks, 0, 210, false), Some(206));
+        // Its next rows meet the watermark that there is; it then holds the others back, and nothing goes backwards.
+        let clock = marks.pass(&Segment { rows: 1, number: 0, split: 1, end: None });
+        assert_eq!((clock.watermark_ms(i64::MIN), clock.watermark_ms(150)), (206, 206));
+        assert_eq!(pass(&mut marks, 1, 150, false), None);
+        assert_eq!(pass(&mut marks, 0, 300, false), None);
+        assert_eq!(marks.report().newest_ms, 150);
+        assert_eq!(pass(&mut marks, 1, 250, false), Some(246));
+    }
+
+    #[test]
+    fn where_all_splits_are_silent_the_watermark_stays() {
+        let mut marks = Watermarks::new(3, 4);
+        pass(&mut marks, 0, 100, false);
+        pass(&mut marks, 1, 50, false);
+        assert_eq!(pass(&mut marks, 2, 70, true), Some(46));
+        assert_eq!(idle(&mut marks, 1), Some(96));
+        assert_eq!(idle(&mut marks, 0), None);
+        let report = marks.report();
+        assert_eq!((report.watermark_ms, report.held_by, report.idle, report.finished), (96, None, 2, 1));
+        // A row of one of them meets what it has made itself.
+        let clock = marks.pass(&Segment { rows: 1, number: 0, split: 0, end: None });
+        assert_eq!((clock.watermark_ms(i64::MIN), clock.watermark_ms(120)), (96, 116));
+        // The end of the input ends idle splits too.
+        pass(&mut marks, 0, i64::MIN, true);
+        assert_eq!(pass(&mut marks, 1, i64::MIN, true), Some(WATERMARK_MAX));
     }
 
     #[test]

@@ -8,20 +8,32 @@ mod aggregate;
 mod by;
 mod chain;
 mod context;
+mod debezium;
 mod dedupe;
 mod drop;
 mod explode;
 mod expression;
+#[cfg(test)]
+mod feed;
 mod filter;
+mod key;
 mod keys;
+#[cfg(test)]
+mod model;
+mod over;
 mod payload;
 mod prepared;
 mod project;
 mod queue;
 mod rename;
+mod row_bytes;
+mod sample;
 mod select;
 mod set;
+mod settle;
+mod throttle;
 mod top;
+mod upsert;
 pub mod verify;
 mod work;
 
@@ -30,7 +42,10 @@ use std::sync::Arc;
 
 pub use chain::Chain;
 pub use context::{Context, SideRows};
+pub use debezium::{debezium, debezium_schema};
 pub use expression::column_expression;
+pub use settle::settle;
+pub use upsert::UpsertSpec;
 
 use crate::error::{Place, Problem, Problems};
 use crate::record::{Batch, KeyCodec, Paths, Schema, SqlType};
@@ -223,7 +238,10 @@ pub static VERBS: &[Verb] = &[
     drop::VERB,
     rename::VERB,
     explode::VERB,
+    sample::VERB,
+    throttle::VERB,
     aggregate::VERB,
+    over::VERB,
     top::VERB,
     dedupe::VERB,
 ];

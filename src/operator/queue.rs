@@ -77,7 +77,7 @@ impl Queue {
     pub fn end(&mut self, number: u64, end: &BlockEnd) {
         let through = if end.through == Segment::LAST { Segment::LAST } else { number };
         let finished = self.watermark_ms == WATERMARK_MAX;
-        let end = Some(BlockEnd { through, max_time_ms: self.watermark_ms, finished });
+        let end = Some(BlockEnd { through, max_time_ms: self.watermark_ms, finished, idle: false });
         self.ends.push(Segment { rows: 0, number, split: 0, end });
     }
 

@@ -213,7 +213,7 @@ fn blocks(schema: &Schema, input: &[&str], weights: Option<&[i8]>, rows_per_bloc
 pub fn block(schema: &Schema, rows: RecordBatch, number: u64, last: bool) -> Batch {
     let mut batch = Batch::of_rows(rows, number);
     let max_time_ms = stamp_times(&mut batch, schema);
-    batch.segments[0].end = Some(BlockEnd { through: number, max_time_ms, finished: last });
+    batch.segments[0].end = Some(BlockEnd { through: number, max_time_ms, finished: last, idle: false });
     batch
 }
 

@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
-use arrow::datatypes::TimeUnit;
 use hdrhistogram::Histogram;
 
+use super::closing::time_text;
 use crate::metric::ShardMetrics;
-use crate::record::text::{TimestampStyle, write_timestamp};
 use crate::source::Extent;
 use crate::time::{WATERMARK_MAX, WATERMARK_MIN};
 
@@ -25,8 +24,6 @@ pub struct Totals {
     pub rejected: u64,
     /// Rows dropped because their window had fired.
     pub late: u64,
-    /// Groups of open windows.
-    pub groups: u64,
 }
 
 impl Totals {
@@ -39,7 +36,6 @@ impl Totals {
             bytes_in: sum.bytes_in + shard.bytes_in.get(),
             rejected: sum.rejected + shard.rejected.get(),
             late: sum.late + shard.late.get(),
-            groups: sum.groups + shard.groups.get(),
         })
     }
 }
@@ -57,10 +53,14 @@ impl Progress {
         Self { shown: std::io::stderr().is_terminal(), extent }
     }
 
-    /// Shows how far the run is after `elapsed_us`.
-    pub fn show(&self, metrics: &[Arc<ShardMetrics>], elapsed_us: u64) {
+    /// Shows how far the run is after `elapsed_us`, and what holds its windows up where something does.
+    pub fn show(&self, metrics: &[Arc<ShardMetrics>], elapsed_us: u64, held_up: Option<&str>) {
         if self.shown {
-            let line = progress_line(Totals::of(metrics), self.extent, least_watermark(metrics), elapsed_us);
+            let mut line =
+                progress_line(Totals::of(metrics), self.extent, least_watermark(metrics), elapsed_us);
+            if let Some(held_up) = held_up {
+                push(&mut line, held_up);
+            }
             // A terminal that is gone is no reason to stop.
             drop(write!(std::io::stderr(), "\r\x1b[K{line}"));
         }
@@ -75,7 +75,7 @@ impl Progress {
 }
 
 fn least_watermark(metrics: &[Arc<ShardMetrics>]) -> i64 {
-    metrics.iter().map(|shard| shard.watermark_ms()).min().unwrap_or(WATERMARK_MIN)
+    metrics.iter().map(|shard| shard.watermark.get().watermark_ms).min().unwrap_or(WATERMARK_MIN)
 }
 
 fn progress_line(totals: Totals, extent: Option<Extent>, watermark_ms: i64, elapsed_us: u64) -> String {
@@ -106,18 +106,12 @@ fn push(line: &mut String, part: &str) {
     line.push_str(part);
 }
 
-fn time_text(time_ms: i64) -> String {
-    let mut text = Vec::new();
-    write_timestamp(time_ms, TimeUnit::Millisecond, TimestampStyle::Iso, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
-}
-
 fn per_second(count: u64, elapsed_us: u64) -> u64 {
     u64::try_from(u128::from(count) * 1_000_000 / u128::from(elapsed_us.max(1))).unwrap_or(u64::MAX)
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use super::Plan;
 use crate::config::BadRecordAction;
 use crate::record::Schema;
+use crate::source::TimeOf;
+use crate::time::duration_text;
 
 /// The plan for a person.
 #[must_use]
@@ -20,15 +22,15 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  reads only: {}", columns(&plan.columns))?;
     match &plan.time {
         Some(time) => {
-            let future =
-                time.max_future_ms.map_or("off (the input is not live)".to_owned(), |ms| format!("{ms}ms"));
+            let future = time.max_future_ms.map_or("off (the input is not live)".to_owned(), duration_text);
             writeln!(
                 out,
-                "  event time: {}, out_of_order {}ms, idle_after {}ms (a single or bounded input holds nothing back), max_future {future}",
+                "  event time: {}, out_of_order {}, idle_after {}, max_future {future}",
                 time.expression.data_type(),
-                time.out_of_order_ms,
-                time.idle_after_ms
+                duration_text(time.out_of_order_ms),
+                duration_text(time.idle_after_ms)
             )?;
+            writeln!(out, "  windows close: {}", when_windows_close(plan, time))?;
         }
         None => writeln!(out, "  event time: none declared")?,
     }
@@ -46,7 +48,10 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     for (number, stage) in plan.stages.iter().enumerate() {
         writeln!(out, "stage {number}  on every shard")?;
         for operator in &stage.operators {
-            writeln!(out, "  {}", operator.description)?;
+            match &operator.state {
+                Some(name) => writeln!(out, "  {} (keeps state `{name}`)", operator.description)?,
+                None => writeln!(out, "  {}", operator.description)?,
+            }
         }
         if let Some(exchange) = &stage.exchange {
             let to = if exchange.columns.is_empty() {
@@ -59,11 +64,37 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "sink     {}", plan.sink.describe())?;
     writeln!(out, "  rows: {}", columns(&plan.output))?;
+    for side in &plan.sides {
+        writeln!(out, "side     {} to {}", side.stream, side.sink.describe())?;
+        writeln!(out, "  rows: {}", columns(&side.schema))?;
+    }
     let cores = plan.cores.map_or("one per available core".to_owned(), |cores| cores.to_string());
+    let memory = plan.memory_bytes.map_or("no limit".to_owned(), |bytes| {
+        format!("at most {bytes} bytes, above which the run stops with exit code 71")
+    });
     writeln!(
         out,
-        "run      shards: {cores}; time zone: UTC; snapshots: none in this version, a run starts afresh"
+        "run      shards: {cores}; memory for state: {memory}; time zone: UTC; snapshots: none in this version, a run starts afresh"
     )
+}
+
+/// When a window closes, with the pipeline's own numbers.
+fn when_windows_close(plan: &Plan, time: &TimeOf) -> String {
+    let record = match time.out_of_order_ms {
+        0 => "a record at or after its end".to_owned(),
+        ms => format!("a record {} or more after its end", duration_text(ms)),
+    };
+    if plan.source.is_live() {
+        format!(
+            "once {record} has come, from every input that was not silent for {}; where all are silent none closes; the \
+             end of the input closes all, a drain none",
+            duration_text(time.idle_after_ms)
+        )
+    } else {
+        format!(
+            "once every input that has not ended has had {record}; the end of the input closes all, a drain none"
+        )
+    }
 }
 
 fn columns(schema: &Schema) -> String {

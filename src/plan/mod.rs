@@ -3,17 +3,22 @@
 //! A plan is what runs: nothing is reordered or optimised behind the user's back, and [`explain()`] prints it.
 
 mod components;
+mod delivery;
 mod event_time;
 mod explain;
+mod sides;
 mod steps;
 
+use std::sync::Arc;
+
 pub use explain::explain;
+pub use sides::SideOutput;
 
 use crate::config::{BadRecord, Pipeline};
 use crate::error::Problems;
-use crate::operator::{Build, Flow};
+use crate::operator::{Build, Flow, SideStream};
 use crate::record::{KeyCodec, Paths, Schema, SqlType};
-use crate::sink::Sink;
+use crate::sink::{ChangeForm, Sink};
 use crate::source::{Source, TimeOf};
 
 /// Everything that a run is built from.
@@ -32,14 +37,36 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// What takes the rows.
     pub sink: Box<dyn Sink>,
-    /// The rows it takes.
+    /// The rows it writes.
     pub output: Schema,
+    /// Whether it writes rows only once none can be taken back any more.
+    pub only_final: bool,
+    /// What takes the rows that leave at a step.
+    pub sides: Vec<SideOutput>,
     /// What happens to bad records.
     pub bad_record: BadRecord,
     /// How many shards the file asks for; none for one per available core.
     pub cores: Option<usize>,
     /// Where the file wants state to be kept.
     pub state_dir: Option<String>,
+    /// How many bytes of state all shards may keep together; none for no limit.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Plan {
+    /// Whether some output is due at times of the wall clock, so that a silent source has to keep the stages going.
+    #[must_use]
+    pub fn needs_heartbeat(&self) -> bool {
+        self.stages.iter().flat_map(|stage| &stage.operators).any(|operator| operator.by_wall_clock)
+    }
+
+    /// The name of the state that operators of the sink keep.
+    pub const SINK_STATE: &str = delivery::STATE;
+
+    /// The names of the steps that keep state, in the order of the data: one for each operator that keeps some.
+    pub fn states(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.as_ref())
+    }
 }
 
 /// The operators between two exchanges.
@@ -69,6 +96,9 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let source = components::source(&pipeline.source, problems);
     let sink = components::sink(&pipeline.sink, problems);
     let declared = steps::parse(&pipeline.steps, problems);
+    let (side_sinks, complete) = sides::parse(&pipeline.sinks, problems);
+    let main = sink.as_deref().map(|sink| (sink, pipeline.sink.component.kind.at));
+    sides::check_targets(main, &side_sinks, problems);
     // A source that could not be read hides no mistake in the steps, where the file declares the columns.
     let columns = components::schema(&pipeline.source, source.as_deref(), problems)?;
     let time = event_time::resolve(&pipeline.source, source.as_deref(), &columns, problems);
@@ -77,13 +107,22 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         // Nor does an event time that is wrong: windows are checked as if it were right.
         Err(()) => Some(SqlType::Timestamp(3)),
     };
-    let flow = Flow::of_source(columns.clone(), event_time);
+    let every_change = delivery::sees_every_change(sink.as_deref());
+    let flow = Flow { every_change, ..Flow::of_source(columns.clone(), event_time) };
     let resolved = steps::resolve(&declared, flow.clone(), problems)?;
-    let (sink, declared) = (sink?, declared.complete()?);
+    let declared = declared.complete()?;
+    let streams: Vec<&SideStream> = resolved.side_streams().collect();
+    let consumed = sides::check(&pipeline.sinks, &streams, problems);
+    let sink = sink.filter(|_| complete && consumed.is_some())?;
+    sides::check_rows(&side_sinks, &streams, problems);
+    let sink_at = pipeline.sink.component.kind.at;
+    delivery::resolve(sink.as_ref(), sink_at, source.as_deref(), &resolved.output, problems);
     sink.check(&resolved.output.schema, problems);
     let source = source.filter(|_| !problems.has_errors())?;
     // Once more, over only the columns that are used.
-    let mut used = resolved.required(Paths::all(&resolved.output.schema));
+    let mut used = resolved.required(Paths::all(&resolved.output.schema), |stream| {
+        pipeline.sinks.iter().any(|side| side.from.value == stream)
+    });
     if let Some(time) = time.ok()? {
         used.extend(time.expression.paths());
     }
@@ -91,17 +130,24 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let time = event_time::resolve(&pipeline.source, Some(source.as_ref()), &columns, problems).ok()?;
     let flow = Flow { schema: columns.clone(), pruned: true, ..flow };
     let resolved = steps::resolve_all(declared, flow, problems)?;
+    let rows = &resolved.output;
+    let delivery = delivery::resolve(sink.as_ref(), sink_at, Some(source.as_ref()), rows, problems)?;
+    let streams: Vec<&SideStream> = resolved.side_streams().collect();
+    let sides = sides::outputs(side_sinks, &streams);
     Some(Plan {
         name: pipeline.name.value.clone(),
         decodes: source.schema().is_none(),
         source,
         columns,
         time,
-        output: resolved.output.schema.clone(),
-        stages: resolved.stages(),
+        output: delivery.schema,
+        stages: resolved.stages(delivery.parts),
+        sides,
+        only_final: sink.changes().is_some_and(|changes| changes.form == ChangeForm::Final),
         sink,
         bad_record: pipeline.source.bad_record.clone(),
         cores: pipeline.run.cores,
         state_dir: pipeline.run.state_dir.clone(),
+        memory_bytes: pipeline.run.memory_bytes,
     })
 }

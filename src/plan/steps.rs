@@ -3,8 +3,8 @@
 use super::{Exchange, Stage};
 use crate::config;
 use crate::error::{Problem, Problems};
-use crate::operator::{Flow, Part, Resolved, Step, VERBS, verb};
-use crate::record::Paths;
+use crate::operator::{Flow, Part, Resolved, SideStream, Step, VERBS, verb};
+use crate::record::{Paths, Schema};
 
 /// The steps of a file, as far as they could be read.
 pub(super) struct Declared {
@@ -38,16 +38,19 @@ pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared 
 /// The resolved steps of a file.
 pub(super) struct ResolvedSteps {
     steps: Vec<Resolved>,
+    /// The columns before each step.
+    inputs: Vec<Schema>,
     /// The rows behind the last step.
     pub output: Flow,
 }
 
 /// Resolves the steps in order, up to the first that cannot be: what follows it would only repeat its problem.
 pub(super) fn resolve(declared: &Declared, input: Flow, problems: &mut Problems) -> Option<ResolvedSteps> {
-    let mut resolved = ResolvedSteps { steps: Vec::new(), output: input };
+    let mut resolved = ResolvedSteps { steps: Vec::new(), inputs: Vec::new(), output: input };
     for step in &declared.steps {
         let step = step.as_ref()?.resolve(&resolved.output, problems)?;
-        resolved.output = step.output.clone();
+        let output = std::mem::replace(&mut resolved.output, step.output.clone());
+        resolved.inputs.push(output.schema);
         resolved.steps.push(step);
     }
     Some(resolved)
@@ -65,15 +68,30 @@ pub(super) fn resolve_all(
 }
 
 impl ResolvedSteps {
-    /// The columns of the source that are needed for these columns of the output.
-    pub(super) fn required(&self, output: Paths) -> Paths {
-        self.steps.iter().rev().fold(output, |needed, step| (step.required)(&needed))
+    /// The columns of the source that are needed for these columns of the output, and for the side streams that are
+    /// `consumed`: such a stream carries columns of its step's input.
+    pub(super) fn required(&self, output: Paths, consumed: impl Fn(&str) -> bool) -> Paths {
+        let behind = |needed: Paths, (step, input): (&Resolved, &Schema)| {
+            let mut before = (step.required)(&needed);
+            for stream in step.side.iter().filter(|stream| consumed(&stream.name)) {
+                let carried = stream.schema.columns().iter().map(|column| &column.name);
+                let carried = carried.filter(|name| input.column(name).is_some());
+                carried.for_each(|name| before.insert(vec![name.clone()]));
+            }
+            before
+        };
+        self.steps.iter().zip(&self.inputs).rev().fold(output, behind)
     }
 
-    /// The stages, cut at each exchange.
-    pub(super) fn stages(self) -> Vec<Stage> {
+    /// The streams that leave at a step, in the order of the data.
+    pub(super) fn side_streams(&self) -> impl Iterator<Item = &SideStream> {
+        self.steps.iter().flat_map(|step| &step.side)
+    }
+
+    /// The stages, cut at each exchange, with `last` behind the last step.
+    pub(super) fn stages(self, last: Vec<Part>) -> Vec<Stage> {
         let mut stages = vec![Stage::default()];
-        for part in self.steps.into_iter().flat_map(|step| step.parts) {
+        for part in self.steps.into_iter().flat_map(|step| step.parts).chain(last) {
             let current = stages.last_mut().expect("there is always a stage");
             match part {
                 Part::Operator(build) => current.operators.push(build),

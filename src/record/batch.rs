@@ -110,6 +110,8 @@ pub struct BlockEnd {
     pub max_time_ms: i64,
     /// Whether the split ends here.
     pub finished: bool,
+    /// Whether the split has been silent for so long that it holds nobody back until its next record.
+    pub idle: bool,
 }
 
 impl Segment {
@@ -119,7 +121,7 @@ impl Segment {
     /// The end of a lane.
     #[must_use]
     pub fn last() -> Self {
-        let end = BlockEnd { through: Self::LAST, max_time_ms: i64::MIN, finished: false };
+        let end = BlockEnd { through: Self::LAST, max_time_ms: i64::MIN, finished: false, idle: false };
         Self { rows: 0, number: Self::LAST, split: 0, end: Some(end) }
     }
 }
@@ -242,7 +244,7 @@ mod tests {
         let mut batch =
             Batch::of_rows(RecordBatch::try_new(schema.arrow().clone(), vec![column]).unwrap(), 7);
         batch.times = Some(EventTimes { at_ms: vec![10, 11, 12, 13, 14].into(), seen_ms: None });
-        let end = Some(BlockEnd { through: 7, max_time_ms: 12, finished: false });
+        let end = Some(BlockEnd { through: 7, max_time_ms: 12, finished: false, idle: false });
         batch.segments = vec![
             Segment { rows: 3, number: 7, split: 0, end },
             Segment { rows: 2, number: 8, split: 0, end: None },

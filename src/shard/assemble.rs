@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use super::launch::{Event, LaunchError, Settings};
 use super::outlet::{Block, Encoder, Outlet};
 use super::quarantine::Quarantine;
+use super::side::{self, SideEncoded, SideOutlet, SidePart};
 use super::stage::{KeyedStage, SourceStage};
 use super::step::Shard;
 use super::writer::{Encoded, Verdict, Writer};
@@ -56,6 +57,8 @@ pub struct Machine {
     pub metrics: Vec<Arc<ShardMetrics>>,
     /// How large the input is, where that is known.
     pub extent: Option<Extent>,
+    /// The input's splits as the user knows them.
+    pub splits: Vec<Arc<str>>,
     /// Asks the readers to stop.
     pub stop: Stop,
     /// What becomes of the output.
@@ -77,14 +80,30 @@ pub fn assemble(
     let bells: Vec<Arc<Bell>> = (0..settings.shards).map(|_| Arc::default()).collect();
     let writer_bell: Arc<Bell> = Arc::default();
     let (stop, verdict) = (Stop::new(settings.shards), Arc::<Verdict>::default());
-    let opening = Opening { columns: plan.columns.clone(), bells: bells.clone(), stop: stop.clone(), start };
+    let opening = Opening {
+        columns: plan.columns.clone(),
+        bells: bells.clone(),
+        stop: stop.clone(),
+        start,
+        idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
+        heartbeat: plan.needs_heartbeat(),
+    };
     let opened = plan.source.open(&opening)?;
-    let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::default()).collect();
-    let sinks = Sinks::open(plan, capacity, &bells, &writer_bell, &opened.first)?;
+    let states = plan.states().count();
+    let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
+    let (sides, written) = side::open(&plan.sides, capacity, &bells, &writer_bell)?;
+    let sinks = match Sinks::open(plan, capacity, &bells, &writer_bell, &opened.first) {
+        Ok(sinks) => sinks,
+        Err(error) => {
+            written.into_iter().for_each(SideEncoded::abandon);
+            return Err(error.into());
+        }
+    };
     let (quarantine, rejected): (Vec<_>, Vec<_>) =
         bells.iter().map(|bell| lane(capacity.rejected, bell, &writer_bell)).unzip();
     let writer = Writer {
         encoded: sinks.encoded,
+        sides: written,
         rejected,
         quarantine: Quarantine::new(settings.quarantine.clone(), plan.bad_record.limit_bytes),
         verdict: verdict.clone(),
@@ -94,20 +113,33 @@ pub fn assemble(
         ended: false,
     };
     let lanes = Lanes::of_shards(plan.stages.len() - 1, capacity, &bells);
-    let parts = opened.readers.into_iter().zip(lanes).zip(sinks.ends).zip(quarantine).enumerate().map(
-        |(number, (((reader, lanes), sink), quarantine))| Parts {
+    let ends = sinks.ends.into_iter().zip(sides).zip(quarantine);
+    let parts = opened.readers.into_iter().zip(lanes).zip(ends).enumerate().map(
+        |(number, ((reader, lanes), ((sink, sides), quarantine)))| Parts {
             number,
             reader,
             lanes,
             sink,
+            sides,
             quarantine,
             metrics: metrics[number].clone(),
             events: tell.clone(),
         },
     );
     let parts = parts.collect();
-    let recipe = Arc::new(Recipe::of(plan, &opened.first, opened.splits));
-    Ok(Machine { parts, recipe, writer, bells, writer_bell, metrics, extent: opened.extent, stop, verdict })
+    let recipe = Arc::new(Recipe::of(plan, &opened.first, opened.splits.len()));
+    Ok(Machine {
+        parts,
+        recipe,
+        writer,
+        bells,
+        writer_bell,
+        metrics,
+        extent: opened.extent,
+        splits: opened.splits,
+        stop,
+        verdict,
+    })
 }
 
 /// The lanes of one shard, `[exchange][peer]`.
@@ -174,6 +206,7 @@ pub struct Parts {
     reader: Box<dyn Reader + Send>,
     lanes: Lanes,
     sink: SinkEnd,
+    sides: Vec<SidePart>,
     quarantine: LaneSender<Option<BadRecord>>,
     metrics: Arc<ShardMetrics>,
     events: Sender<Event>,
@@ -228,9 +261,11 @@ impl Recipe {
             number: parts.number,
             source,
             stages: keyed.collect(),
+            sides: parts.sides.into_iter().map(SideOutlet::new).collect(),
             quarantine: parts.quarantine,
             bad_record: self.bad_record,
             metrics: parts.metrics,
+            steps_ungauged: 1,
             events: parts.events,
             ended: false,
             last_words: None,

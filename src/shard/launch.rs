@@ -79,6 +79,8 @@ pub struct Running {
     pub metrics: Vec<Arc<ShardMetrics>>,
     /// How large the input is, where that is known.
     pub extent: Option<Extent>,
+    /// The input's splits as the user knows them.
+    pub splits: Vec<Arc<str>>,
     threads: Vec<JoinHandle<()>>,
     bells: Vec<Arc<Bell>>,
     writer_bell: Arc<Bell>,
@@ -141,6 +143,7 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
         tell,
         metrics: machine.metrics,
         extent: machine.extent,
+        splits: machine.splits,
         threads,
         bells: machine.bells,
         writer_bell: machine.writer_bell,

@@ -7,6 +7,7 @@ mod assemble;
 mod launch;
 mod outlet;
 mod quarantine;
+mod side;
 #[cfg(test)]
 mod simulation;
 mod stage;

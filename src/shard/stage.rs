@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 
 use super::outlet::Outlet;
 use crate::exchange::{Inbox, Taken};
-use crate::metric::ShardMetrics;
+use crate::metric::{ShardMetrics, WatermarkReport};
 use crate::operator::Chain;
 use crate::record::{BadRecord, Batch, Segment};
 use crate::source::{Ingest, Polled, Reader, SourceError, last_batch};
@@ -62,7 +62,6 @@ impl KeyedStage {
         }
         match self.inbox.take() {
             Taken::Batch(batch) => {
-                metrics.set_watermark_ms(self.inbox.watermark_ms());
                 self.chain.push(batch);
                 Progress::Moved
             }
@@ -79,6 +78,11 @@ impl KeyedStage {
         let (ended, rest) = batch.split_at(first);
         self.held.push_front(rest);
         (!ended.segments.is_empty()).then_some(ended)
+    }
+
+    /// The watermark the stage works by, and what it rests on.
+    pub fn watermarks(&self) -> WatermarkReport {
+        self.inbox.watermarks()
     }
 
     /// The end of the stage.

@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 
 use super::launch::Event;
 use super::outlet::Outlet;
+use super::side::SideOutlet;
 use super::stage::{KeyedStage, Progress, SourceStage};
 use crate::config::BadRecordAction;
 use crate::exchange::LaneSender;
@@ -18,6 +19,9 @@ use crate::time::Now;
 /// How many batches a keyed stage may move before the stage before it gets its turn.
 const BATCHES_A_TURN: usize = 4;
 
+/// How many steps of a busy shard go by before it tells again how much its operators keep.
+const STEPS_A_GAUGE: u32 = 32;
+
 /// One replica of the pipeline.
 pub struct Shard {
     /// Its number.
@@ -26,12 +30,16 @@ pub struct Shard {
     pub source: SourceStage,
     /// The stages behind exchanges, in the order of the data.
     pub stages: Vec<KeyedStage>,
+    /// The ends of side streams.
+    pub sides: Vec<SideOutlet>,
     /// Bad records on their way to the quarantine; none ends the lane.
     pub quarantine: LaneSender<Option<BadRecord>>,
     /// What happens to bad records.
     pub bad_record: BadRecordAction,
     /// What it has done.
     pub metrics: Arc<ShardMetrics>,
+    /// How many steps there have been since it has told how much its operators keep.
+    pub steps_ungauged: u32,
     /// The way to the control plane.
     pub events: Sender<Event>,
     /// Set once the shard has ended.
@@ -46,9 +54,19 @@ impl Task for Shard {
             return self.finish();
         }
         match self.try_step(now) {
-            Ok(Progress::Moved) => Step::Again,
-            Ok(Progress::Idle(until_us)) => Step::Wait(until_us),
+            Ok(Progress::Moved) => {
+                self.steps_ungauged += 1;
+                if self.steps_ungauged >= STEPS_A_GAUGE {
+                    self.gauge();
+                }
+                Step::Again
+            }
+            Ok(Progress::Idle(until_us)) => {
+                self.gauge();
+                Step::Wait(until_us)
+            }
             Ok(Progress::Done) => {
+                self.gauge();
                 let latencies_us = match self.last_outlet() {
                     Outlet::Rows(sink) => sink.latencies_us(),
                     _ => None,
@@ -70,6 +88,13 @@ enum Failure {
 impl Shard {
     fn try_step(&mut self, now: Now) -> Result<Progress, Failure> {
         let mut moved = self.quarantine.offer();
+        for side in &mut self.sides {
+            moved |= side.offer();
+        }
+        // Rows of side streams that find no room hold the shard: the writer takes them whatever else it waits for.
+        if !self.sides.iter().all(SideOutlet::is_clear) {
+            return Ok(if moved { Progress::Moved } else { Progress::Idle(None) });
+        }
         let (mut done, mut wake_us) = (true, None);
         for stage in self.stages.iter_mut().rev() {
             for _ in 0..BATCHES_A_TURN {
@@ -91,23 +116,44 @@ impl Shard {
         } else {
             done = false;
         }
-        self.report()?;
+        self.report(now)?;
         moved |= !moved && self.last_outlet().settle();
-        Ok(match (moved, done && self.quarantine.is_clear()) {
+        let clear = self.quarantine.is_clear() && self.sides.iter().all(SideOutlet::is_clear);
+        Ok(match (moved, done && clear) {
             (_, true) => Progress::Done,
             (true, false) => Progress::Moved,
             (false, false) => Progress::Idle(wake_us),
         })
     }
 
+    /// Tells how much the operators keep and where the watermark stands, if anything can have changed since it was told last.
+    fn gauge(&mut self) {
+        if std::mem::take(&mut self.steps_ungauged) == 0 {
+            return;
+        }
+        if let Some(first) = self.stages.first() {
+            self.metrics.watermark.set(&first.watermarks());
+        }
+        let chains = std::iter::once(&self.source.chain).chain(self.stages.iter().map(|stage| &stage.chain));
+        let states = chains.flat_map(Chain::states);
+        for (gauge, state) in self.metrics.states.iter().zip(states) {
+            gauge.set(state.entries as u64, state.bytes as u64, state.next_close_ms);
+        }
+    }
+
     /// Passes on what the stages tell besides their rows.
-    fn report(&mut self) -> Result<(), Failure> {
+    fn report(&mut self, now: Now) -> Result<(), Failure> {
         let mut rejected = std::mem::take(&mut self.source.rejected);
         let chains = std::iter::once(&mut self.source.chain)
             .chain(self.stages.iter_mut().map(|stage| &mut stage.chain));
         for Chain { context, .. } in chains {
             rejected.append(&mut context.rejected);
             self.metrics.late.add(std::mem::take(&mut context.late));
+            for rows in context.side.drain(..) {
+                for side in &mut self.sides {
+                    side.send(&rows, now);
+                }
+            }
         }
         self.metrics.rejected.add(rejected.len() as u64);
         for record in rejected {
@@ -131,6 +177,7 @@ impl Shard {
         self.ended = true;
         self.last_words = Some(event);
         self.quarantine.send(None);
+        self.sides.iter_mut().for_each(SideOutlet::end);
         self.finish()
     }
 
@@ -138,7 +185,10 @@ impl Shard {
     /// gone had not handed over would be lost.
     fn finish(&mut self) -> Step {
         self.quarantine.offer();
-        if !self.quarantine.is_clear() {
+        for side in &mut self.sides {
+            side.offer();
+        }
+        if !self.quarantine.is_clear() || !self.sides.iter().all(SideOutlet::is_clear) {
             return Step::Wait(None);
         }
         if let Some(event) = self.last_words.take() {

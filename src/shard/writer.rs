@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use super::launch::Event;
 use super::outlet::Block;
 use super::quarantine::{Quarantine, QuarantineError};
+use super::side::SideEncoded;
 use crate::exchange::{LaneReceiver, Order};
 use crate::io::{Step, Task};
 use crate::record::BadRecord;
@@ -21,6 +22,8 @@ const BLOCKS_A_STEP: usize = 16;
 pub struct Writer {
     /// The sink's output and the lanes into it; none where rows are taken on the shards.
     pub encoded: Option<Encoded>,
+    /// The outputs of side streams.
+    pub sides: Vec<SideEncoded>,
     /// Bad records, `[shard]`.
     pub rejected: Vec<LaneReceiver<Option<BadRecord>>>,
     /// Where they go.
@@ -148,6 +151,9 @@ impl Writer {
                 moved = true;
             }
         }
+        for side in &mut self.sides {
+            moved |= side.step()?;
+        }
         moved |= self.take_rejected(now)?;
         if moved {
             self.dirty = true;
@@ -158,9 +164,14 @@ impl Writer {
             if let Some(encoded) = &mut self.encoded {
                 encoded.output.flush()?;
             }
+            for side in &mut self.sides {
+                side.flush()?;
+            }
             return Ok(Step::Again);
         }
-        let done = self.rejected.is_empty() && self.encoded.as_ref().is_none_or(Encoded::is_done);
+        let sides_done = self.sides.iter().all(SideEncoded::is_done);
+        let done =
+            sides_done && self.rejected.is_empty() && self.encoded.as_ref().is_none_or(Encoded::is_done);
         Ok(if done { Step::Done } else { Step::Wait(None) })
     }
 
@@ -189,12 +200,13 @@ impl Writer {
     fn end(&mut self, outcome: Option<Result<(), WriterError>>) -> Step {
         self.ended = true;
         let flushed = self.quarantine.flush().map_err(WriterError::from);
-        let output = self.encoded.take().map(|encoded| encoded.output);
-        let outcome = match (outcome, output) {
-            (Some(Ok(())), Some(output)) => Some(output.commit().map_err(WriterError::from).and(flushed)),
-            (Some(Ok(())), None) => Some(flushed),
-            (other, output) => {
-                if let Some(output) = output {
+        let sides = std::mem::take(&mut self.sides).into_iter().map(SideEncoded::into_output);
+        // The main output last: where it is visible, all is.
+        let outputs: Vec<_> = sides.chain(self.encoded.take().map(|encoded| encoded.output)).collect();
+        let outcome = match outcome {
+            Some(Ok(())) => Some(commit_all(outputs).map_err(WriterError::from).and(flushed)),
+            other => {
+                for output in outputs {
                     output.abandon();
                 }
                 other
@@ -204,4 +216,18 @@ impl Writer {
         drop(self.events.send(Event::WriterEnded { outcome, quarantine }));
         Step::Done
     }
+}
+
+/// Makes all outputs visible; those behind one that fails are taken back.
+fn commit_all(outputs: Vec<Box<dyn Output + Send>>) -> Result<(), SinkError> {
+    let mut outputs = outputs.into_iter();
+    for output in outputs.by_ref() {
+        if let Err(error) = output.commit() {
+            for output in outputs {
+                output.abandon();
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
 }

@@ -57,6 +57,10 @@ impl Sink for Declared {
         }
     }
 
+    fn takes_changes(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         "blackhole (drops all rows)".to_owned()
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Form, Kind, Output, Sink, SinkError};
+use super::{Changes, Form, Kind, Output, Sink, SinkError, changes};
 use crate::error::Problems;
 use crate::record::Schema;
 use crate::yaml::{Fields, Key, Node};
@@ -25,17 +25,27 @@ const BUFFER_BYTES: usize = 256 << 10;
 struct Declared {
     path: PathBuf,
     append: bool,
+    changes: Option<Changes>,
 }
 
 fn parse(key: &Key, node: &Node, problems: &mut Problems) -> Option<Box<dyn Sink>> {
     let mut fields = Fields::under(key, node, "sink.file", problems);
     let path = fields.required_text("path", problems).map(PathBuf::from);
     let append = fields.boolean("append", problems).unwrap_or(false);
+    let changes = changes::read(&mut fields, problems);
     fields.finish(problems);
-    Some(Box::new(Declared { path: path?, append }))
+    Some(Box::new(Declared { path: path?, append, changes }))
 }
 
 impl Sink for Declared {
+    fn changes(&self) -> Option<&Changes> {
+        self.changes.as_ref()
+    }
+
+    fn target(&self) -> Option<String> {
+        Some(self.path.display().to_string())
+    }
+
     fn describe(&self) -> String {
         let how = if self.append {
             "appended in place; taken back to its length before the run if the run fails"

@@ -5,6 +5,7 @@
 //! entry in [`SINKS`].
 
 mod blackhole;
+mod changes;
 mod file;
 mod stdout;
 
@@ -12,6 +13,7 @@ use std::fmt;
 use std::io;
 
 use arrow::array::RecordBatch;
+pub use changes::{ChangeForm, Changes};
 use hdrhistogram::Histogram;
 
 use crate::error::Problems;
@@ -23,6 +25,21 @@ use crate::yaml::{Key, Node};
 pub trait Sink: fmt::Debug {
     /// Checks the sink against the rows it gets. Problems are reported.
     fn check(&self, _rows: &Schema, _problems: &mut Problems) {}
+
+    /// How it writes rows that may be taken back; none where the file does not say.
+    fn changes(&self) -> Option<&Changes> {
+        None
+    }
+
+    /// Whether it takes rows that may be taken back although nothing says how they are written.
+    fn takes_changes(&self) -> bool {
+        false
+    }
+
+    /// What it writes to, where no other sink of the pipeline may write: a path, `stdout`.
+    fn target(&self) -> Option<String> {
+        None
+    }
 
     /// What it writes and what it guarantees, for `explain`.
     fn describe(&self) -> String;

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, Write};
 
-use super::{Form, Kind, Output, Sink, SinkError};
+use super::{Changes, Form, Kind, Output, Sink, SinkError, changes};
 use crate::error::Problems;
 use crate::record::Schema;
 use crate::yaml::{Fields, Key, Node};
@@ -14,15 +14,27 @@ pub(super) const KIND: Kind = Kind {
     example: "stdout: {}",
     takes_format: true,
     parse: |key: &Key, node: &Node, problems: &mut Problems| {
-        Fields::under(key, node, "sink.stdout", problems).finish(problems);
-        Some(Box::new(Declared))
+        let mut fields = Fields::under(key, node, "sink.stdout", problems);
+        let changes = changes::read(&mut fields, problems);
+        fields.finish(problems);
+        Some(Box::new(Declared { changes }))
     },
 };
 
 #[derive(Debug)]
-struct Declared;
+struct Declared {
+    changes: Option<Changes>,
+}
 
 impl Sink for Declared {
+    fn changes(&self) -> Option<&Changes> {
+        self.changes.as_ref()
+    }
+
+    fn target(&self) -> Option<String> {
+        Some("stdout".to_owned())
+    }
+
     fn describe(&self) -> String {
         "stdout (at least once)".to_owned()
     }

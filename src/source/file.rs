@@ -70,7 +70,7 @@ impl Source for Declared {
         });
         Ok(Opened {
             readers: readers.collect(),
-            splits: files.len(),
+            splits: files.iter().map(|file| file.path.clone()).collect(),
             extent: Some(Extent::Bytes(files.iter().map(|file| file.bytes).sum())),
             first: (0..shards).map(|shard| shard * BLOCKS_PER_CHUNK).collect(),
         })
@@ -223,6 +223,7 @@ impl FileReader {
             next: (chunk + self.shards) * BLOCKS_PER_CHUNK,
             split: u32::try_from(file).expect("fewer than 4 G files"),
             finished: part + 1 == input.chunks(),
+            idle: false,
             source: input.path.clone(),
             content: Content::Bytes {
                 position: from + found.start as u64,
@@ -350,6 +351,8 @@ mod tests {
             bells: (0..shards).map(|_| Arc::default()).collect(),
             stop: Stop::new(shards),
             start: Now::default(),
+            idle_after_ms: None,
+            heartbeat: false,
         };
         let mut opened = declared.open(&opening).unwrap();
         let (mut pieces, mut rejected) = (Vec::new(), Vec::new());

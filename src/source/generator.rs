@@ -121,6 +121,10 @@ impl Source for Declared {
         usable.then_some(("at", 0))
     }
 
+    fn is_bounded(&self) -> bool {
+        self.rows.total.is_some()
+    }
+
     fn describe(&self) -> String {
         let total = self.rows.total.map_or("without end".to_owned(), |total| format!("{total} rows"));
         let rate =

@@ -18,8 +18,7 @@ pub struct TimeOf {
     pub expression: Expr,
     /// How far rows may be out of order, milliseconds.
     pub out_of_order_ms: i64,
-    /// After which time a silent live split no longer holds the others back, milliseconds. The sources of this version
-    /// have no more than one live split, which has no others to hold back.
+    /// After which time a silent live split no longer holds the others back, milliseconds.
     pub idle_after_ms: i64,
     /// How far ahead of its arrival a live record may be, milliseconds; none where that does not matter.
     pub max_future_ms: Option<i64>,
@@ -226,7 +225,8 @@ impl Current {
     }
 
     fn segment(&self, rows: u32, through: Option<u64>, finished: bool) -> Segment {
-        let end = through.map(|through| BlockEnd { through, max_time_ms: self.block_max_ms, finished });
+        let idle = self.piece.idle;
+        let end = through.map(|through| BlockEnd { through, max_time_ms: self.block_max_ms, finished, idle });
         Segment { rows, number: self.block, split: self.piece.split, end }
     }
 }

@@ -47,6 +47,11 @@ pub trait Source: fmt::Debug {
         false
     }
 
+    /// Whether its records come to an end by themselves.
+    fn is_bounded(&self) -> bool {
+        !self.is_live()
+    }
+
     /// What it reads and what can be had again after a crash, for `explain`.
     fn describe(&self) -> String;
 
@@ -68,14 +73,22 @@ pub struct Opening {
     pub stop: Stop,
     /// When the run started.
     pub start: Now,
+    /// After which time without a record a live split says that it is idle, milliseconds; none where nobody asks.
+    pub idle_after_ms: Option<i64>,
+    /// Whether a source with nothing to read sends an empty piece at least every [`HEARTBEAT_MS`], because a step's
+    /// output is due at times of the wall clock.
+    pub heartbeat: bool,
 }
+
+/// How often a silent source sends an empty piece where it is asked to, milliseconds.
+pub const HEARTBEAT_MS: u64 = 100;
 
 /// An opened source.
 pub struct Opened {
     /// One per shard, `[shard]`.
     pub readers: Vec<Box<dyn Reader + Send>>,
-    /// How many splits the input has: each keeps its own watermark.
-    pub splits: usize,
+    /// The input's splits as the user knows them: each keeps its own watermark.
+    pub splits: Vec<Arc<str>>,
     /// How large the input is, where that is known.
     pub extent: Option<Extent>,
     /// The first block number of each shard, `[shard]`.
@@ -124,6 +137,8 @@ pub struct Piece {
     pub split: u32,
     /// Whether the split ends with it.
     pub finished: bool,
+    /// Whether it has no record and says that the split has been silent for long.
+    pub idle: bool,
     /// The source as its user knows it.
     pub source: Arc<str>,
     /// What is in it.

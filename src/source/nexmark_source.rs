@@ -60,6 +60,10 @@ impl Source for Declared {
         })
     }
 
+    fn is_bounded(&self) -> bool {
+        self.rows.total.is_some()
+    }
+
     fn describe(&self) -> String {
         let total = self.rows.total.map_or("without end".to_owned(), |total| format!("{total} events"));
         format!("nexmark ({total}; the same events for the same seed)")

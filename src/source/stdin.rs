@@ -13,7 +13,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::chunk::{BLOCKS_PER_CHUNK, CHUNK_BYTES, RECORD_BYTES_MAX, mark_bytes, too_long};
-use super::{Content, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError, Stop};
+use super::{Content, HEARTBEAT_MS, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError, Stop};
 use crate::error::Problems;
 use crate::io::{Bell, Clock};
 use crate::record::BadRecord;
@@ -37,6 +37,8 @@ const WAITING_MAX: usize = 4;
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// How often the reading thread looks whether it should stop, while there is nothing to read.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// The same in milliseconds.
+const LOOK_EVERY_MS: u64 = 50;
 /// How long the reading thread sleeps when a shard is behind.
 const BACK_OFF: Duration = Duration::from_micros(500);
 
@@ -63,13 +65,14 @@ impl Source for Stdin {
         }
         let bells = opening.bells.clone();
         let stop = opening.stop.clone();
-        let dealer = Dealer { rings, bells, clock: Clock::start(), stop, state: State::default() };
+        let silence = Silence::new(opening.idle_after_ms, opening.heartbeat);
+        let dealer = Dealer { rings, bells, clock: Clock::start(), stop, silence, state: State::default() };
         thread::Builder::new()
             .name("stdin".to_owned())
             .spawn(move || dealer.run())
             .map_err(|source| SourceError::Open { path: "stdin".to_owned(), source })?;
         let first = (0..shards as u64).map(|shard| shard * BLOCKS_PER_CHUNK).collect();
-        Ok(Opened { readers, splits: 1, extent: None, first })
+        Ok(Opened { readers, splits: vec!["stdin".into()], extent: None, first })
     }
 }
 
@@ -97,7 +100,43 @@ struct Dealer {
     bells: Vec<Arc<Bell>>,
     clock: Clock,
     stop: Stop,
+    silence: Silence,
     state: State,
+}
+
+/// How long nothing has been there to read. Only looks that found nothing count: while a shard is behind, nobody looks.
+struct Silence {
+    idle_after_ms: u64,
+    heartbeat: bool,
+    silent_ms: u64,
+    since_piece_ms: u64,
+    told: bool,
+}
+
+impl Silence {
+    fn new(idle_after_ms: Option<i64>, heartbeat: bool) -> Self {
+        let idle_after_ms = idle_after_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(u64::MAX);
+        Self { idle_after_ms, heartbeat, silent_ms: 0, since_piece_ms: 0, told: false }
+    }
+
+    /// Records have come.
+    fn broken(&mut self) {
+        *self = Self { silent_ms: 0, since_piece_ms: 0, told: false, ..*self };
+    }
+
+    /// Another `look_ms` without anything. Whether an empty piece is due, and whether it says that the input is idle.
+    fn lasts(&mut self, look_ms: u64) -> Option<bool> {
+        self.silent_ms = self.silent_ms.saturating_add(look_ms);
+        self.since_piece_ms = self.since_piece_ms.saturating_add(look_ms);
+        let idle = self.silent_ms >= self.idle_after_ms;
+        let tells = idle && !self.told;
+        let beats = self.heartbeat && self.since_piece_ms >= HEARTBEAT_MS;
+        (tells || beats).then(|| {
+            self.told = idle;
+            self.since_piece_ms = 0;
+            idle
+        })
+    }
 }
 
 /// What has been read, and how far it has been dealt.
@@ -124,6 +163,9 @@ impl Dealer {
                 return self.hang_up();
             }
             if !is_ready(&LOOK_EVERY) {
+                if !self.keep_going() {
+                    return self.hang_up();
+                }
                 continue;
             }
             let count = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
@@ -138,10 +180,22 @@ impl Dealer {
             }
             let arrived_ms = self.clock.now().wall_ms();
             let piece = self.state.cut(ended, self.rings.len() as u64, arrived_ms);
+            if piece.is_some() {
+                self.silence.broken();
+            }
             if piece.is_some_and(|piece| !self.deal(piece)) || ended {
                 return self.hang_up();
             }
         }
+    }
+
+    /// Notes that nothing was there to read for a while, and sends an empty piece where that is due; false once the shards
+    /// are gone.
+    fn keep_going(&mut self) -> bool {
+        let Some(idle) = self.silence.lasts(LOOK_EVERY_MS) else { return true };
+        let arrived_ms = self.clock.now().wall_ms();
+        let piece = self.state.empty(idle, self.rings.len() as u64, arrived_ms);
+        self.deal(piece)
     }
 
     /// Hands a piece to the shard whose turn it is; false once the shards are gone.
@@ -204,6 +258,7 @@ impl State {
             next: (self.chunk + shards) * BLOCKS_PER_CHUNK,
             split: 0,
             finished: ended,
+            idle: false,
             source,
             bytes: buffer.len() as u64,
             content: Content::Bytes {
@@ -218,6 +273,29 @@ impl State {
         self.position += piece.bytes;
         self.chunk += 1;
         Some(piece)
+    }
+
+    /// A piece without records behind what has been dealt.
+    fn empty(&mut self, idle: bool, shards: u64, arrived_ms: i64) -> Piece {
+        let piece = Piece {
+            number: self.chunk * BLOCKS_PER_CHUNK,
+            next: (self.chunk + shards) * BLOCKS_PER_CHUNK,
+            split: 0,
+            finished: false,
+            idle,
+            source: "stdin".into(),
+            bytes: 0,
+            content: Content::Bytes {
+                range: 0..0,
+                position: self.position,
+                start: self.position,
+                buffer: Arc::default(),
+            },
+            rejected: Vec::new(),
+            arrived_ms: Some(arrived_ms),
+        };
+        self.chunk += 1;
+        piece
     }
 
     /// Drops what still belongs to a record that is too long.
@@ -263,6 +341,32 @@ mod tests {
         let last = state.cut(true, 2, 0).unwrap();
         assert_eq!(text(&last), (5, "bcd".to_owned()));
         assert!(last.finished && last.number == BLOCKS_PER_CHUNK);
+    }
+
+    #[test]
+    fn a_silence_is_told_once_and_heartbeats_go_on() {
+        let mut silence = Silence::new(Some(150), false);
+        let told: Vec<_> = (0..5).map(|_| silence.lasts(50)).collect();
+        assert_eq!(told, [None, None, Some(true), None, None]);
+        silence.broken();
+        let told: Vec<_> = (0..4).map(|_| silence.lasts(50)).collect();
+        assert_eq!(told, [None, None, Some(true), None]);
+        let mut silence = Silence::new(Some(250), true);
+        let told: Vec<_> = (0..8).map(|_| silence.lasts(50)).collect();
+        let beats = [None, Some(false), None, Some(false), Some(true), None, Some(true), None];
+        assert_eq!(told, beats);
+    }
+
+    #[test]
+    fn empty_pieces_are_numbered_like_others() {
+        let mut state = State::default();
+        state.carried.extend_from_slice(b"a\n");
+        state.cut(false, 2, 0).unwrap();
+        let empty = state.empty(true, 2, 0);
+        assert_eq!((empty.number, empty.next), (BLOCKS_PER_CHUNK, 3 * BLOCKS_PER_CHUNK));
+        assert!(empty.idle && !empty.finished);
+        state.carried.extend_from_slice(b"b\n");
+        assert_eq!(text(&state.cut(false, 2, 0).unwrap()), (2, "b\n".to_owned()));
     }
 
     #[test]

@@ -1,0 +1,42 @@
+//! Whole rows as bytes and back: how a sink's operators keep the rows that are there.
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::row::{RowConverter, Rows, SortField};
+
+use crate::record::Schema;
+
+/// Writes rows of one schema as bytes that are equal exactly where the rows are, and reads them again.
+pub(super) struct RowBytes {
+    schema: Schema,
+    converter: RowConverter,
+}
+
+impl RowBytes {
+    /// A codec of rows of this schema, which has at least one column.
+    pub fn new(schema: &Schema) -> Self {
+        let fields = schema.arrow().fields().iter().map(|field| SortField::new(field.data_type().clone()));
+        let converter = RowConverter::new(fields.collect()).expect("every type of a column can be written");
+        Self { schema: schema.clone(), converter }
+    }
+
+    /// The bytes of a batch's rows.
+    pub fn write(&self, rows: &RecordBatch) -> Rows {
+        self.converter.convert_columns(rows.columns()).expect("the rows are of the codec's schema")
+    }
+
+    /// The columns of rows that [`RowBytes::write`] has written.
+    pub fn columns<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Vec<ArrayRef> {
+        let parser = self.converter.parser();
+        let rows: Vec<&[u8]> = rows.collect();
+        let parsed = rows.iter().map(|row| parser.parse(row));
+        self.converter.convert_rows(parsed).expect("what was written can be read")
+    }
+
+    /// The same as a batch of rows.
+    pub fn read<'a>(&self, rows: impl ExactSizeIterator<Item = &'a [u8]>) -> RecordBatch {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let columns = self.columns(rows);
+        RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)
+            .expect("what was written can be read")
+    }
+}

@@ -1,0 +1,155 @@
+//! What stands between the last step and the sink: the operators that make a changelog into what the sink writes.
+
+use crate::error::{Place, Problem, Problems};
+use crate::operator::{Flow, Part, UpsertSpec, debezium, debezium_schema, settle};
+use crate::record::{KeyCodec, Schema, SqlType};
+use crate::sink::{ChangeForm, Changes, Sink};
+use crate::source::Source;
+
+/// The name of the state that a sink's operators keep.
+pub(super) const STATE: &str = "sink";
+
+/// How rows get to a sink.
+pub(super) struct Delivery {
+    /// What runs behind the last step.
+    pub parts: Vec<Part>,
+    /// The rows that are written.
+    pub schema: Schema,
+}
+
+/// Whether a sink sees every change of a changelog: the steps send no others where it does not.
+pub(super) fn sees_every_change(sink: Option<&dyn Sink>) -> bool {
+    let form = sink.and_then(Sink::changes).map(|changes| changes.form);
+    !matches!(form, Some(ChangeForm::Upsert | ChangeForm::Final))
+}
+
+/// Resolves the sink, which stands at `at`, against the rows it gets.
+pub(super) fn resolve(
+    sink: &dyn Sink,
+    at: Place,
+    source: Option<&dyn Source>,
+    rows: &Flow,
+    problems: &mut Problems,
+) -> Option<Delivery> {
+    let plain = || Delivery { parts: Vec::new(), schema: rows.schema.clone() };
+    let Some(changes) = sink.changes() else {
+        if rows.changelog.is_some() && !sink.takes_changes() {
+            problems.push(
+                Problem::error(at, "this sink takes rows that stay, and the rows here may be taken back")
+                    .help("add to its options changelog: debezium (every change), upsert (the newest row of each key) or, where the input ends, final (what is there in the end)"),
+            );
+            return None;
+        }
+        return Some(plain());
+    };
+    match changes.form {
+        ChangeForm::Debezium => {
+            let parts = vec![Part::Operator(debezium(&rows.schema))];
+            Some(Delivery { parts, schema: debezium_schema(&rows.schema) })
+        }
+        ChangeForm::Final => {
+            if let Some(source) = source.filter(|source| !source.is_bounded()) {
+                let what = format!("`changelog: final` needs input that ends: {}", source.describe());
+                problems.push(
+                    Problem::error(changes.at, what).help("use `changelog: upsert` or `changelog: debezium`"),
+                );
+                return None;
+            }
+            // Rows that are never taken back are final as they come.
+            let parts = match rows.changelog {
+                Some(_) => {
+                    refuse_no_columns(changes, &rows.schema, problems)?;
+                    vec![Part::Operator(settle(&rows.schema, STATE))]
+                }
+                None => Vec::new(),
+            };
+            Some(Delivery { parts, ..plain() })
+        }
+        ChangeForm::Upsert => upsert(changes, rows, problems),
+    }
+}
+
+fn refuse_no_columns(changes: &Changes, schema: &Schema, problems: &mut Problems) -> Option<()> {
+    if schema.columns().is_empty() {
+        problems.error(changes.at, "the rows have no columns to be told apart by");
+        return None;
+    }
+    Some(())
+}
+
+fn upsert(changes: &Changes, rows: &Flow, problems: &mut Problems) -> Option<Delivery> {
+    refuse_no_columns(changes, &rows.schema, problems)?;
+    let own = rows.changelog.as_ref().and_then(|changelog| changelog.key.as_deref());
+    let names: Vec<(&str, Place)> = match (&changes.upsert_by, own) {
+        (Some(names), _) => names.iter().map(|name| (name.value.as_str(), name.at)).collect(),
+        (None, Some(own)) => own.iter().map(|name| (name.as_str(), changes.at)).collect(),
+        (None, None) => {
+            problems.push(
+                Problem::error(changes.at, "nothing says which columns are the key of these rows")
+                    .help("add upsert_by: [column, …] beside `changelog: upsert`"),
+            );
+            return None;
+        }
+    };
+    let (key, types) = key_columns(&names, &rows.schema, problems)?;
+    let codec = match KeyCodec::new(types) {
+        Ok(codec) => codec,
+        Err(data_type) => {
+            let found = names.iter().find(|(name, _)| {
+                rows.schema.column(name).is_some_and(|column| column.data_type == data_type)
+            });
+            let at = found.map_or(changes.at, |(_, at)| *at);
+            problems.push(
+                Problem::error(at, format!("{data_type} cannot be a key"))
+                    .help("name columns of other types in `upsert_by`"),
+            );
+            return None;
+        }
+    };
+    let is_own = own.is_some_and(|own| {
+        own.len() == names.len() && own.iter().all(|own| names.iter().any(|(name, _)| name == own))
+    });
+    let spec = UpsertSpec {
+        schema: rows.schema.clone(),
+        key: key.clone(),
+        codec: codec.clone(),
+        rows_stay: rows.changelog.is_none(),
+        ordered: rows.ordered,
+    };
+    let schema = spec.output();
+    let mut parts = vec![Part::Operator(spec.build(STATE))];
+    // The rows of the changelog's own key are on one shard already.
+    if !is_own || key.is_empty() {
+        parts.insert(0, Part::Exchange { columns: key, codec });
+    }
+    Some(Delivery { parts, schema })
+}
+
+/// The positions and types of the key's columns.
+fn key_columns(
+    names: &[(&str, Place)],
+    schema: &Schema,
+    problems: &mut Problems,
+) -> Option<(Vec<usize>, Vec<SqlType>)> {
+    let mut complete = true;
+    let (mut key, mut types) = (Vec::new(), Vec::new());
+    for (name, at) in names {
+        match schema.index_of(name) {
+            Some(index) if key.contains(&index) => {
+                problems.error(*at, format!("`{name}` is named twice"));
+                complete = false;
+            }
+            Some(index) => {
+                key.push(index);
+                types.push(schema.columns()[index].data_type.clone());
+            }
+            None => {
+                let known = schema.columns().iter().map(|column| column.name.as_str());
+                let problem = Problem::error(*at, format!("there is no column `{name}`"));
+                problems.push(problem.suggest(name, known, "the rows have"));
+                complete = false;
+            }
+        }
+    }
+    complete.then_some((key, types))
+}

@@ -1,0 +1,201 @@
+//! Side streams: how rows that leave at a step get from the shards to their sinks.
+//!
+//! Their order does not count, so the writer takes them as they come, whatever the input's order holds back elsewhere: a
+//! full lane is always emptied. A shard does not step while one is full.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::assemble::Capacity;
+use crate::codec::{Encode, json};
+use crate::exchange::{LaneReceiver, LaneSender, lane};
+use crate::io::Bell;
+use crate::operator::SideRows;
+use crate::plan::SideOutput;
+use crate::record::Schema;
+use crate::sink::{Form, Output, RowSink, SinkError};
+use crate::time::Now;
+
+/// Whole records on their way to the writer; none ends the lane.
+type Bytes = Option<Vec<u8>>;
+
+/// One shard's end of a side stream's sink, before the shard is built.
+pub struct SidePart {
+    stream: Arc<str>,
+    schema: Schema,
+    end: End,
+}
+
+enum End {
+    Lane(LaneSender<Bytes>),
+    Rows(Box<dyn RowSink + Send>),
+}
+
+/// Opens the sinks of all side streams: their ends on the shards, `[shard][sink]`, and what the writer gets.
+///
+/// # Errors
+///
+/// If one of the outputs cannot be made; those before it have been taken back.
+pub fn open(
+    sides: &[SideOutput],
+    capacity: &Capacity,
+    bells: &[Arc<Bell>],
+    writer: &Arc<Bell>,
+) -> Result<(Vec<Vec<SidePart>>, Vec<SideEncoded>), SinkError> {
+    let mut parts: Vec<Vec<SidePart>> = bells.iter().map(|_| Vec::new()).collect();
+    let mut written: Vec<SideEncoded> = Vec::new();
+    for side in sides {
+        let part = |end| SidePart { stream: side.stream.clone(), schema: side.schema.clone(), end };
+        let open = match side.sink.form(&side.schema) {
+            Form::Rows(build) => {
+                for parts in &mut parts {
+                    parts.push(part(End::Rows(build())));
+                }
+                continue;
+            }
+            Form::Bytes(open) => open,
+        };
+        let output = match open() {
+            Ok(output) => output,
+            Err(error) => {
+                written.into_iter().for_each(SideEncoded::abandon);
+                return Err(error);
+            }
+        };
+        let mut lanes = Vec::new();
+        for (bell, parts) in bells.iter().zip(&mut parts) {
+            let (sender, receiver) = lane(capacity.blocks, bell, writer);
+            parts.push(part(End::Lane(sender)));
+            lanes.push(receiver);
+        }
+        written.push(SideEncoded { lanes, output });
+    }
+    Ok((parts, written))
+}
+
+/// Takes the rows of a side stream on one shard.
+pub struct SideOutlet {
+    stream: Arc<str>,
+    way: Way,
+}
+
+enum Way {
+    Lane { encode: Box<dyn Encode>, lane: LaneSender<Bytes> },
+    Rows(Box<dyn RowSink>),
+}
+
+impl SideOutlet {
+    /// The running form of a part.
+    #[must_use]
+    pub fn new(part: SidePart) -> Self {
+        let way = match part.end {
+            End::Lane(lane) => Way::Lane { encode: json::encoder(&part.schema), lane },
+            End::Rows(sink) => Way::Rows(sink),
+        };
+        Self { stream: part.stream, way }
+    }
+
+    /// Takes rows if they are of its stream.
+    pub fn send(&mut self, side: &SideRows, now: Now) {
+        if side.stream == self.stream && side.rows.num_rows() > 0 {
+            self.take(&side.rows, now);
+        }
+    }
+
+    fn take(&mut self, rows: &RecordBatch, now: Now) {
+        match &mut self.way {
+            Way::Lane { encode, lane } => {
+                let mut bytes = lane.take_used().flatten().unwrap_or_default();
+                bytes.clear();
+                encode.encode(rows, &mut bytes);
+                lane.send(Some(bytes));
+            }
+            Way::Rows(sink) => sink.write(rows, now),
+        }
+    }
+
+    /// Whether more may be sent.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        match &self.way {
+            Way::Lane { lane, .. } => lane.is_clear(),
+            Way::Rows(_) => true,
+        }
+    }
+
+    /// Offers what waits for room. Returns whether anything went.
+    pub fn offer(&mut self) -> bool {
+        match &mut self.way {
+            Way::Lane { lane, .. } => lane.offer(),
+            Way::Rows(_) => false,
+        }
+    }
+
+    /// Ends the stream on this shard.
+    pub fn end(&mut self) {
+        if let Way::Lane { lane, .. } = &mut self.way {
+            lane.send(None);
+        }
+    }
+}
+
+/// The writer's end of a side stream's sink.
+pub struct SideEncoded {
+    lanes: Vec<LaneReceiver<Bytes>>,
+    output: Box<dyn Output + Send>,
+}
+
+impl SideEncoded {
+    /// Writes what has arrived. Returns whether there was anything.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn step(&mut self) -> Result<bool, SinkError> {
+        let mut moved = false;
+        let mut open = Vec::with_capacity(self.lanes.len());
+        for mut lane in std::mem::take(&mut self.lanes) {
+            let mut ended = false;
+            while let Some(bytes) = lane.take() {
+                moved = true;
+                match &bytes {
+                    Some(bytes) => self.output.write(bytes)?,
+                    None => ended = true,
+                }
+                lane.give_back(bytes);
+            }
+            if !ended {
+                open.push(lane);
+            }
+        }
+        self.lanes = open;
+        Ok(moved)
+    }
+
+    /// Whether every shard has ended the stream.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Passes on what the output has kept back.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn flush(&mut self) -> Result<(), SinkError> {
+        self.output.flush()
+    }
+
+    /// What has been written.
+    #[must_use]
+    pub fn into_output(self) -> Box<dyn Output + Send> {
+        self.output
+    }
+
+    /// Takes back what has been written.
+    pub fn abandon(self) {
+        self.output.abandon();
+    }
+}
