@@ -427,7 +427,7 @@ fn kept(resolved: &Resolved, blocks: Vec<Batch>) -> Vec<StateSize> {
     for part in &resolved.parts {
         match part {
             Part::Exchange { columns, codec } => {
-                exchange = Some(Partition::new(codec.clone(), columns.clone()))
+                exchange = Some(Partition::new(codec.clone(), columns.clone()));
             }
             Part::Operator(build) => operators.push((build.build)()),
         }
