@@ -36,8 +36,8 @@ fn a_row_too_late_for_one_window_does_not_correct_it_in_the_same_block() {
     let allowing = |kind, window| Step { allow_ms: 500, ..step(kind, window) };
     let cumulative = Window::Cumulative { size_ms: 3000, every_ms: 1000, offset_ms: 0 };
     let sliding = Window::Sliding { size_ms: 3000, every_ms: 1000, offset_ms: 0 };
-    // The second row meets the watermark 1000 and corrects the window that ends there; the last one meets 1500.
-    let rows = [(2, 2000), (1, 0), (2, 2500), (1, 1)];
+    // The second row meets the watermark 1500 and is late for one window, the last one meets 2500 and is late for two.
+    let rows = [(2, 2500), (1, 0), (2, 3500), (1, 1)];
     for cuts in 0..1 << (rows.len() - 1) {
         let mut blocks: Vec<Vec<(i64, i64)>> = vec![vec![rows[0]]];
         for (position, row) in rows.iter().skip(1).enumerate() {
