@@ -34,10 +34,10 @@ fn step(kind: Kind, window: Window) -> Step {
 #[test]
 fn a_row_too_late_for_one_window_does_not_correct_it_in_the_same_block() {
     let cumulative = Window::Cumulative { size_ms: 5000, every_ms: 1000, offset_ms: 14 };
-    let cumulative = Step { allow_ms: 500, ..step(Kind::Cumulative, cumulative) };
+    let cumulative = Step { allow_ms: 500, every_change: false, ..step(Kind::Cumulative, cumulative) };
     check_all_cuts(&cumulative, [(1, -10518), (1, -14449), (1, -10353), (1, -14875)]);
     let sliding = Window::Sliding { size_ms: 3000, every_ms: 500, offset_ms: 1563 };
-    let sliding = Step { allow_ms: 3000, ..step(Kind::Sliding, sliding) };
+    let sliding = Step { allow_ms: 3000, every_change: false, ..step(Kind::Sliding, sliding) };
     check_all_cuts(&sliding, [(1, -3438), (1, -7437), (1, -1437), (1, -7437)]);
 }
 
