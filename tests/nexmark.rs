@@ -1,10 +1,15 @@
 //! Nexmark's queries through the built program: the same rows on any number of shards and on either host, and equal to
-//! the independent reference (tests/reference), which also says how many rows are late.
+//! the independent reference (tests/reference), which also says which rows are late. nexmark/golden.rs holds them
+//! against rows that Flink has made.
 
+use std::fs;
 use std::process::Command;
 
 #[allow(dead_code, reason = "every file of tests uses a part of the scene")]
 mod scene;
+
+#[path = "nexmark/golden.rs"]
+mod golden;
 
 use scene::{Ended, Scene, end, repository, skipped, sorted};
 
@@ -19,15 +24,46 @@ const WAYS: &[&[&str]] = &[
     &["--cores", "3", "--io", "threads"],
 ];
 
+/// The queries that drop what comes too late.
+const WINDOWED: &[&str] = &["q5", "q7", "q11", "qt"];
+
+/// How the 50 s of events of a file follow one another: what to call it, how to shuffle them, and which queries find
+/// rows late. 1600 events are the 4 s of the watermark. Within 12 s no bid can miss the last of its sliding windows, nor
+/// its session: that takes more than 10 s behind the watermark.
+const ORDERS: &[(&str, &str, &[&str])] = &[
+    ("in-order.ndjson", "0", &[]),
+    ("within-watermark.ndjson", "1600", &[]),
+    ("late.ndjson", "4800", &["q7", "qt"]),
+    ("very-late.ndjson", "8000", WINDOWED),
+];
+
 fn generate(scene: &Scene, name: &str, options: &[&str]) {
-    let arguments = [&["gen", "nexmark", "--events", EVENTS, "--out", name], options].concat();
+    let arguments = [&["gen", "nexmark", "--out", name], options].concat();
     let ended = end(&mut scene.program(&arguments));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 fn run(scene: &Scene, query: &str, input: &str, output: &str, way: &[&str]) -> Ended {
     let file = repository(&format!("pipelines/nexmark/{query}.yaml"));
-    let file = file.to_str().expect("UTF-8");
+    run_file(scene, file.to_str().expect("UTF-8"), query, input, output, way)
+}
+
+fn query_text(query: &str) -> String {
+    fs::read_to_string(repository(&format!("pipelines/nexmark/{query}.yaml"))).expect("a query")
+}
+
+/// A query whose first named step, which is the one with the window, sends its late rows to `late-out.ndjson`.
+fn late_pipeline(query: &str) -> String {
+    let text = query_text(query);
+    let (head, steps) = text.split_once("\n      name: ").expect("a step with a name");
+    let (name, rest) = steps.split_once('\n').expect("the step goes on");
+    format!(
+        "{head}\n      name: {name}\n      late: {{ to: late_rows }}\n{rest}\
+         sinks:\n  late:\n    from: late_rows\n    file: {{ path: late-out.ndjson }}\n    format: json\n"
+    )
+}
+
+fn run_file(scene: &Scene, file: &str, query: &str, input: &str, output: &str, way: &[&str]) -> Ended {
     let arguments = [&["run", file, "--state-dir", "state"], way].concat();
     let mut command = scene.program(&arguments);
     let ended = end(command.env("NEXMARK_INPUT", input).env("NEXMARK_OUTPUT", output));
@@ -43,11 +79,11 @@ fn late(ended: &Ended) -> u64 {
 }
 
 /// What the reference says of an output; none where there is no Python.
-fn reference(scene: &Scene, query: &str, input: &str, output: &str) -> Option<String> {
+fn reference(scene: &Scene, query: &str, input: &str, output: &str, options: &[&str]) -> Option<String> {
     let script = repository("tests/reference/nexmark.py");
     let mut python = Command::new("python3");
     python.args(["-X", "utf8", "-B"]).arg(script);
-    python.args([query, &scene.path(input), "--check", &scene.path(output)]);
+    python.args([query, &scene.path(input), "--check", &scene.path(output)]).args(options);
     if Command::new("python3").arg("--version").output().is_err() {
         skipped("there is no python3 to run the reference with");
         return None;
@@ -57,6 +93,14 @@ fn reference(scene: &Scene, query: &str, input: &str, output: &str) -> Option<St
     Some(ended.stderr)
 }
 
+/// A million characters of difference help nobody: the first line that differs does.
+fn assert_same(found: &str, expect: &str, what: &str) {
+    for (found, expect) in sorted(found).iter().zip(sorted(expect)) {
+        assert_eq!(*found, expect, "{what}");
+    }
+    assert_eq!(found.len(), expect.len(), "{what}");
+}
+
 /// Runs a query in all ways; returns how many rows it yields and how many were late.
 fn check(scene: &Scene, query: &str, input: &str) -> (usize, u64) {
     let mut first: Option<(String, u64)> = None;
@@ -64,8 +108,8 @@ fn check(scene: &Scene, query: &str, input: &str) -> (usize, u64) {
         let ended = run(scene, query, input, "out.ndjson", way);
         let (rows, late) = (scene.read("out.ndjson"), late(&ended));
         let Some((expect, expect_late)) = &first else {
-            if let Some(notes) = reference(scene, query, input, "out.ndjson")
-                && query == "qt"
+            if let Some(notes) = reference(scene, query, input, "out.ndjson", &[])
+                && WINDOWED.contains(&query)
             {
                 assert!(notes.contains(&format!("{late} rows were late\n")), "{late}, but {notes}");
             }
@@ -73,11 +117,7 @@ fn check(scene: &Scene, query: &str, input: &str) -> (usize, u64) {
             continue;
         };
         assert_eq!(late, *expect_late, "{query} {input} {way:?}");
-        // A million characters of difference help nobody: the first line that differs does.
-        for (found, expect) in sorted(&rows).iter().zip(sorted(expect)) {
-            assert_eq!(*found, expect, "{query} {input} {way:?}");
-        }
-        assert_eq!(rows.len(), expect.len(), "{query} {input} {way:?}");
+        assert_same(&rows, expect, &format!("{query} {input} {way:?}"));
     }
     let (rows, late) = first.expect("there are ways");
     (rows.lines().count(), late)
@@ -86,7 +126,7 @@ fn check(scene: &Scene, query: &str, input: &str) -> (usize, u64) {
 #[test]
 fn events_in_order() {
     let scene = Scene::new();
-    generate(&scene, "in.ndjson", &[]);
+    generate(&scene, "in.ndjson", &["--events", EVENTS]);
     for (query, rows) in
         [("q0", 92_000..92_001), ("q1", 92_000..92_001), ("q2", 100..2000), ("qt", 1000..20_000)]
     {
@@ -100,7 +140,8 @@ fn events_in_order() {
 fn shuffled_events_of_which_many_are_late() {
     let scene = Scene::new();
     // 5000 events are 12.5 s of event time: more than a window, and more than the 4 s that rows may be late.
-    generate(&scene, "in.ndjson", &["--shuffle", "5000", "--tps", "400", "--seed", "7"]);
+    let options = ["--events", EVENTS, "--shuffle", "5000", "--tps", "400", "--seed", "7"];
+    generate(&scene, "in.ndjson", &options);
     for query in ["q1", "q2"] {
         let (rows, late) = check(&scene, query, "in.ndjson");
         assert!(rows > 100 && late == 0, "{query}: {rows} rows, {late} late");
@@ -109,11 +150,83 @@ fn shuffled_events_of_which_many_are_late() {
     assert!(rows > 1000 && late > 5000, "{rows} rows, {late} late");
 }
 
+/// Runs a query in all ways with its late rows beside it; returns how many those are.
+fn check_late(scene: &Scene, query: &str, input: &str) -> usize {
+    let mut first: Option<(String, String)> = None;
+    for way in WAYS {
+        let file = scene.write("pipeline.yaml", late_pipeline(query));
+        let ended = run_file(scene, &file, query, input, "out.ndjson", way);
+        let (rows, late_rows) = (scene.read("out.ndjson"), scene.read("late-out.ndjson"));
+        assert_eq!(late(&ended), late_rows.lines().count() as u64, "{query} {input} {way:?}");
+        let Some((expect, expect_late)) = &first else {
+            reference(scene, query, input, "out.ndjson", &[]);
+            reference(scene, query, input, "late-out.ndjson", &["--late"]);
+            first = Some((rows, late_rows));
+            continue;
+        };
+        assert_same(&rows, expect, &format!("{query} {input} {way:?}"));
+        assert_same(&late_rows, expect_late, &format!("late rows of {query} {input} {way:?}"));
+    }
+    first.map_or(0, |(_, late_rows)| late_rows.lines().count())
+}
+
+/// Calls `check` with each file of events and the queries that find rows of it late.
+fn in_all_orders(check: impl Fn(&Scene, &str, &[&str])) {
+    let scene = Scene::new();
+    for (input, shuffle, late_in) in ORDERS {
+        let options = ["--events", "20000", "--tps", "400", "--seed", "5", "--shuffle", shuffle];
+        generate(&scene, input, &options);
+        check(&scene, input, late_in);
+    }
+}
+
+#[test]
+fn windows_in_any_order() {
+    in_all_orders(|scene, input, late_in| {
+        for query in WINDOWED {
+            let (rows, late) = check(scene, query, input);
+            assert!(rows >= 5, "{query} {input}: {rows} rows");
+            assert_eq!(late > 0, late_in.contains(query), "{query} {input}: {late} late");
+        }
+    });
+}
+
+#[test]
+fn late_rows_in_any_order() {
+    in_all_orders(|scene, input, late_in| {
+        for query in late_in {
+            assert!(check_late(scene, query, input) > 0, "{query} {input}: none late");
+        }
+    });
+}
+
+#[test]
+fn running_queries_in_any_order() {
+    in_all_orders(|scene, input, _| {
+        for (query, least) in [("q15", 1), ("q16", 1000), ("q17", 500), ("q18", 1000), ("q19", 1000)] {
+            let (rows, late) = check(scene, query, input);
+            assert!(rows >= least && late == 0, "{query} {input}: {rows} rows, {late} late");
+        }
+    });
+}
+
+#[test]
+fn windows_of_the_clock_count_every_bid() {
+    in_all_orders(|scene, input, _| {
+        for way in WAYS {
+            // The windows are the clock's, so that only the reference can say whether their counts add up.
+            let ended = run(scene, "q12", input, "out.ndjson", way);
+            assert_eq!(late(&ended), 0, "q12 {input} {way:?}");
+            reference(scene, "q12", input, "out.ndjson", &[]);
+        }
+    });
+}
+
 #[test]
 fn the_flat_form_holds_the_same_bids() {
     let scene = Scene::new();
-    generate(&scene, "nested.ndjson", &["--seed", "3"]);
-    generate(&scene, "in.ndjson", &["--seed", "3", "--form", "flat"]);
+    generate(&scene, "nested.ndjson", &["--events", EVENTS, "--seed", "3"]);
+    generate(&scene, "in.ndjson", &["--events", EVENTS, "--seed", "3", "--form", "flat"]);
     run(&scene, "q0", "nested.ndjson", "nested-out.ndjson", &[]);
     let schema = "  schema: { event_type: INT NOT NULL, auction: BIGINT, bidder: BIGINT, price: BIGINT, dateTime: TIMESTAMP(3), extra: STRING }
   event_time: { column: dateTime, out_of_order: 4s }";
@@ -122,5 +235,5 @@ fn the_flat_form_holds_the_same_bids() {
     // A chain without an exchange keeps the order of the file, so even the bytes are the same.
     assert!(rows == scene.read("nested-out.ndjson"), "the rows differ");
     assert_eq!(rows.lines().count(), 92_000);
-    reference(&scene, "q0", "in.ndjson", "out.ndjson");
+    reference(&scene, "q0", "in.ndjson", "out.ndjson", &[]);
 }

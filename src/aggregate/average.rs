@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, i256};
 use super::exact_sum::ExactSum;
 use super::grouped::{Grouped, Rule};
 use super::wide_sum::WideSum;
-use super::{Accumulator, Call, Function, one_argument};
+use super::{Accumulator, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 
 /// The entry in the registry.
@@ -20,7 +20,7 @@ pub(super) const AVG: Function = Function {
     signature: "AVG(number)",
     summary: "the average; of integers it is an integer and truncates, of DECIMAL(p, s) DECIMAL(38, max(6, s)); NULL over no values",
     retracts: true,
-    distinct: true,
+    distinct: Distinct::Values,
     resolve: |arguments| match one_argument(arguments, "AVG")? {
         SqlType::Decimal(_, scale) => Ok((SqlType::Decimal(38, (*scale).max(6)), true)),
         number if number.is_numeric() => Ok((number.clone(), true)),

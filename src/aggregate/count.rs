@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array};
 
-use super::{Accumulator, Argument, Function, for_each_row, for_each_value};
+use super::{Accumulator, Argument, Distinct, Function, for_each_row, for_each_value};
 use crate::record::SqlType;
 use crate::state::Pages;
 
@@ -16,7 +16,7 @@ pub(super) const COUNT: Function = Function {
     signature: "COUNT(*) | COUNT(value)",
     summary: "how many rows, or how many values that are not NULL; BIGINT",
     retracts: true,
-    distinct: true,
+    distinct: Distinct::Values,
     resolve: |arguments: &[Argument]| match arguments {
         [] | [_] => Ok((SqlType::BigInt, false)),
         _ => Err("COUNT takes `*` or one argument".to_owned()),

@@ -127,6 +127,37 @@ impl ExactSum {
         }
     }
 
+    /// Adds this sum, times a whole number below 2^53, to another.
+    pub fn add_times(&self, times: f64, into: &mut Self) {
+        into.add_product(self.high, times);
+        into.add_product(self.low, times);
+        if let Some(more) = &self.more {
+            more.partials.iter().for_each(|term| into.add_product(*term, times));
+            for term in &more.large {
+                let product = term * times;
+                into.add_large(product);
+                into.add_large(term.mul_add(times, -product));
+            }
+        }
+    }
+
+    /// The fewest doubles whose sum it is, the largest first: they do not depend on the order of the terms either. None
+    /// where the sum is not finite.
+    pub fn terms(&self) -> Option<Vec<f64>> {
+        let (mut rest, mut terms) = (self.clone(), Vec::new());
+        loop {
+            let term = rest.total();
+            if !term.is_finite() {
+                return None;
+            }
+            if term == 0.0 {
+                return Some(terms);
+            }
+            terms.push(term);
+            rest.add(-term);
+        }
+    }
+
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
         self.add_small(other.high);

@@ -4,18 +4,13 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::collections::btree_map::Entry;
 
-use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, StringArray,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{ArrowNativeTypeOp, DataType};
+use arrow::array::ArrayRef;
 
+use super::form::{Form, with_form};
 use super::grouped::{Grouped, Rule};
-use super::primitive::with_primitive;
-use super::{Accumulator, Argument, Call, Function, one_argument};
+use super::{Accumulator, Argument, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 
 /// The entry of MIN in the registry.
@@ -25,7 +20,7 @@ pub(super) const MIN: Function = Function {
     signature: "MIN(value)",
     summary: "the least value, in its own type; NULL over no values",
     retracts: true,
-    distinct: true,
+    distinct: Distinct::Same,
     resolve: |arguments| resolve(arguments, "MIN"),
     build: |call| build(call, Ordering::Less),
 };
@@ -37,7 +32,7 @@ pub(super) const MAX: Function = Function {
     signature: "MAX(value)",
     summary: "the greatest value, in its own type; NULL over no values",
     retracts: true,
-    distinct: true,
+    distinct: Distinct::Same,
     resolve: |arguments| resolve(arguments, "MAX"),
     build: |call| build(call, Ordering::Greater),
 };
@@ -53,145 +48,11 @@ fn resolve(arguments: &[Argument], name: &str) -> Result<(SqlType, bool), String
 
 fn build(call: &Call, better: Ordering) -> Box<dyn Accumulator> {
     let result = call.result.arrow();
-    with_primitive!(result, T => numbers::<T>(result, better, call.retracts), {
-        let bytes = Bytes { result };
-        if call.retracts {
-            Grouped::boxed(Multiset { form: bytes, better }, true)
-        } else {
-            Grouped::boxed(Best { form: bytes, better }, false)
-        }
-    })
-}
-
-fn numbers<T: ArrowPrimitiveType>(
-    result: DataType,
-    better: Ordering,
-    retracts: bool,
-) -> Box<dyn Accumulator> {
-    let numbers = Numbers::<T> { result, number: PhantomData };
-    if retracts {
-        Grouped::boxed(Multiset { form: numbers, better }, true)
+    with_form!(result, form => if call.retracts {
+        Grouped::boxed(Multiset { form, better }, true)
     } else {
-        Grouped::boxed(Best { form: numbers, better }, false)
-    }
-}
-
-/// The form in which values are read, compared and kept.
-trait Form: 'static {
-    /// A column of values.
-    type Column;
-    /// A value as it is kept.
-    type Value: Clone + Default + 'static;
-    /// A value as it lies in a column.
-    type Seen<'a>: Copy;
-
-    fn column(&self, argument: &ArrayRef) -> Self::Column;
-    fn value(column: &Self::Column, row: usize) -> Self::Seen<'_>;
-    fn seen(value: &Self::Value) -> Self::Seen<'_>;
-    fn compare(one: Self::Seen<'_>, other: Self::Seen<'_>) -> Ordering;
-    fn keep(seen: Self::Seen<'_>, value: &mut Self::Value);
-    fn array<'a>(&self, values: impl Iterator<Item = Option<&'a Self::Value>>) -> ArrayRef;
-    fn heap(value: &Self::Value) -> usize;
-}
-
-struct Numbers<T> {
-    result: DataType,
-    number: PhantomData<T>,
-}
-
-impl<T: ArrowPrimitiveType> Form for Numbers<T> {
-    type Column = PrimitiveArray<T>;
-    type Value = T::Native;
-    type Seen<'a> = T::Native;
-
-    fn column(&self, argument: &ArrayRef) -> PrimitiveArray<T> {
-        argument.as_primitive::<T>().clone()
-    }
-
-    fn value(column: &PrimitiveArray<T>, row: usize) -> T::Native {
-        column.value(row)
-    }
-
-    fn seen(value: &T::Native) -> T::Native {
-        *value
-    }
-
-    fn compare(one: T::Native, other: T::Native) -> Ordering {
-        one.compare(other)
-    }
-
-    fn keep(seen: T::Native, value: &mut T::Native) {
-        *value = seen;
-    }
-
-    fn array<'a>(&self, values: impl Iterator<Item = Option<&'a T::Native>>) -> ArrayRef {
-        let values = values.map(Option::<&T::Native>::copied).collect::<PrimitiveArray<T>>();
-        Arc::new(values.with_data_type(self.result.clone()))
-    }
-
-    fn heap(_: &T::Native) -> usize {
-        0
-    }
-}
-
-/// Text, bytes and booleans, compared as bytes.
-struct Bytes {
-    result: DataType,
-}
-
-impl Form for Bytes {
-    type Column = BinaryArray;
-    type Value = Box<[u8]>;
-    type Seen<'a> = &'a [u8];
-
-    fn column(&self, argument: &ArrayRef) -> BinaryArray {
-        let bytes = match self.result {
-            DataType::Boolean => {
-                let numbers = cast(argument, &DataType::Int32).expect("booleans are numbers");
-                let text = cast(&numbers, &DataType::Utf8).expect("numbers have a text");
-                cast(&text, &DataType::Binary).expect("text is bytes")
-            }
-            _ => cast(argument, &DataType::Binary).expect("text is bytes"),
-        };
-        bytes.as_binary::<i32>().clone()
-    }
-
-    fn value(column: &BinaryArray, row: usize) -> &[u8] {
-        column.value(row)
-    }
-
-    fn seen(value: &Box<[u8]>) -> &[u8] {
-        value
-    }
-
-    fn compare(one: &[u8], other: &[u8]) -> Ordering {
-        one.cmp(other)
-    }
-
-    fn keep(seen: &[u8], value: &mut Box<[u8]>) {
-        if seen.len() == value.len() {
-            value.copy_from_slice(seen);
-        } else {
-            *value = seen.into();
-        }
-    }
-
-    fn array<'a>(&self, values: impl Iterator<Item = Option<&'a Box<[u8]>>>) -> ArrayRef {
-        match self.result {
-            DataType::Boolean => {
-                Arc::new(values.map(|value| value.map(|bytes| **bytes == *b"1")).collect::<BooleanArray>())
-            }
-            DataType::Utf8 => {
-                let text = |bytes: &'a Box<[u8]>| str::from_utf8(bytes).expect("taken from a text column");
-                Arc::new(values.map(|value| value.map(text)).collect::<StringArray>())
-            }
-            _ => Arc::new(values.map(|value| value.map(|bytes| &**bytes)).collect::<BinaryArray>()),
-        }
-    }
-
-    fn heap(value: &Box<[u8]>) -> usize {
-        value.len()
-    }
+        Grouped::boxed(Best { form, better }, false)
+    })
 }
 
 /// The best value so far.
@@ -212,7 +73,7 @@ impl<F: Form> Rule for Best<F> {
     fn add(&self, best: &mut F::Value, seen: bool, column: &F::Column, row: usize) {
         let value = F::value(column, row);
         if !seen || F::compare(value, F::seen(best)) == self.better {
-            F::keep(value, best);
+            F::replace(best, value);
         }
     }
 
@@ -223,7 +84,7 @@ impl<F: Form> Rule for Best<F> {
     fn merge(&self, best: &mut F::Value, seen: bool, later: &F::Value) {
         let value = F::seen(later);
         if !seen || F::compare(value, F::seen(best)) == self.better {
-            F::keep(value, best);
+            F::replace(best, value);
         }
     }
 
@@ -282,11 +143,11 @@ impl<F: Form> Values<F> {
         // Beside the entry the tree holds a third of its room free, about.
         let heap = F::heap(&value.0) + size_of::<(F::Value, i64)>() * 3 / 2;
         match self.counts.entry(value) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            Entry::Vacant(entry) => {
                 entry.insert(by);
                 self.heap += heap;
             }
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
+            Entry::Occupied(mut entry) => {
                 *entry.get_mut() += by;
                 if *entry.get() == 0 {
                     entry.remove();
@@ -307,11 +168,11 @@ impl<F: Form> Rule for Multiset<F> {
     }
 
     fn add(&self, values: &mut Values<F>, _: bool, column: &F::Column, row: usize) {
-        values.change(kept(F::value(column, row)), 1);
+        values.change(Ordered(F::keep(F::value(column, row))), 1);
     }
 
     fn retract(&self, values: &mut Values<F>, column: &F::Column, row: usize) {
-        values.change(kept(F::value(column, row)), -1);
+        values.change(Ordered(F::keep(F::value(column, row))), -1);
     }
 
     fn merge(&self, values: &mut Values<F>, _: bool, later: &Values<F>) {
@@ -333,15 +194,11 @@ impl<F: Form> Rule for Multiset<F> {
     }
 }
 
-fn kept<F: Form>(seen: F::Seen<'_>) -> Ordered<F> {
-    let mut value = F::Value::default();
-    F::keep(seen, &mut value);
-    Ordered(value)
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, Int64Array, TimestampMillisecondArray};
+    use std::sync::Arc;
+
+    use arrow::array::{BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray};
 
     use super::*;
     use crate::aggregate::tests::run;

@@ -2,20 +2,30 @@
 //!
 //! A new aggregate is a file here, its `mod` line, and an entry in [`FUNCTIONS`].
 
+mod approx_count_distinct;
+mod approx_percentile;
+mod array_agg;
 mod average;
 mod count;
+mod distinct;
 mod exact_sum;
 mod extreme;
+mod first_last;
+mod form;
 mod grouped;
-mod primitive;
+mod list_agg;
+mod percentile;
+mod sequence;
 mod sum;
+mod variance;
 mod wide_sum;
 
 use std::any::Any;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 
-use crate::record::SqlType;
+use crate::record::{KeyCodec, SqlType};
+use distinct::OnlyDistinct;
 
 /// The states of one aggregate call over many groups on one shard; groups are told by dense numbers.
 pub trait Accumulator {
@@ -23,7 +33,7 @@ pub trait Accumulator {
     fn resize(&mut self, groups: usize);
 
     /// Adds rows: row `rows[i]` of the arguments to group `groups[i]`, in this order. Rows for which `filter` is not
-    /// TRUE are skipped.
+    /// TRUE are skipped. Arguments behind the first that are constant may be left out: the call tells them.
     fn add(&mut self, rows: &[u32], groups: &[u32], arguments: &[ArrayRef], filter: Option<&BooleanArray>);
 
     /// Takes rows back that were added before. Called only where [`Call::retracts`] was set.
@@ -84,13 +94,27 @@ pub struct Call {
     /// The type of the result.
     pub result: SqlType,
     /// Whether the rows of a key arrive in one defined order. Where they do not, sums of doubles are kept exactly, so
-    /// that they do not depend on the order.
+    /// that they do not depend on the order. What is asked for by order (`FIRST_VALUE`, `LAST_VALUE`, `ARRAY_AGG`,
+    /// `LISTAGG`) is then in the order of arrival, which another run may not repeat.
     pub ordered: bool,
     /// Whether rows are taken back: the input is a changelog. Without it states are smaller. Only for functions whose
     /// [`Function::retracts`] is set.
     pub retracts: bool,
-    /// Whether equal arguments count once. Only for functions whose [`Function::distinct`] is set.
+    /// Whether equal arguments count once. Only for functions whose [`Function::distinct`] allows it.
     pub distinct: bool,
+}
+
+/// What DISTINCT means to a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distinct {
+    /// Nothing: a step refuses it.
+    Refused,
+    /// No difference.
+    Same,
+    /// Each value counts once; NULL never does.
+    Values,
+    /// Each value counts once, and so does NULL.
+    ValuesAndNull,
 }
 
 /// An aggregate function.
@@ -105,8 +129,8 @@ pub struct Function {
     pub summary: &'static str,
     /// Whether it can take rows back, as a changelog does; a step over a changelog refuses it otherwise.
     pub retracts: bool,
-    /// Whether DISTINCT has a meaning for it; a step refuses it otherwise.
-    pub distinct: bool,
+    /// What DISTINCT means to it.
+    pub distinct: Distinct,
     /// The result's type and whether it may be NULL, or why these arguments do not fit.
     #[expect(clippy::type_complexity, reason = "said once, in full")]
     pub resolve: fn(&[Argument]) -> Result<(SqlType, bool), String>,
@@ -115,7 +139,25 @@ pub struct Function {
 }
 
 /// All aggregate functions.
-pub static FUNCTIONS: &[Function] = &[count::COUNT, sum::SUM, extreme::MIN, extreme::MAX, average::AVG];
+pub static FUNCTIONS: &[Function] = &[
+    count::COUNT,
+    sum::SUM,
+    extreme::MIN,
+    extreme::MAX,
+    average::AVG,
+    variance::STDDEV_POP,
+    variance::STDDEV_SAMP,
+    variance::VAR_POP,
+    variance::VAR_SAMP,
+    percentile::PERCENTILE,
+    percentile::MEDIAN,
+    approx_percentile::APPROX_PERCENTILE,
+    approx_count_distinct::APPROX_COUNT_DISTINCT,
+    first_last::FIRST_VALUE,
+    first_last::LAST_VALUE,
+    array_agg::ARRAY_AGG,
+    list_agg::LISTAGG,
+];
 
 /// The function of this name, whatever its case.
 #[must_use]
@@ -126,11 +168,52 @@ pub fn function(name: &str) -> Option<&'static Function> {
         .find(|function| is_it(function.name) || function.aliases.iter().any(|alias| is_it(alias)))
 }
 
-/// The accumulator of a call.
+/// The type of a call's result and whether it may be NULL, or why it does not fit; none where there is no function of
+/// this name. `retracts` tells whether the input is a changelog.
+#[must_use]
+pub fn resolve(
+    name: &str,
+    arguments: &[Argument],
+    distinct: bool,
+    retracts: bool,
+) -> Option<Result<(SqlType, bool), String>> {
+    let function = function(name)?;
+    let name = function.name;
+    if retracts && !function.retracts {
+        return Some(Err(format!("{name} cannot take rows back, as the changelog that it reads asks for")));
+    }
+    if distinct {
+        let nested =
+            arguments.first().and_then(|argument| KeyCodec::new(vec![argument.data_type.clone()]).err());
+        match (function.distinct, nested) {
+            (Distinct::Refused, _) => {
+                return Some(Err(format!(
+                    "{name} depends on the order of rows: DISTINCT has no meaning there"
+                )));
+            }
+            (Distinct::Values | Distinct::ValuesAndNull, Some(nested)) => {
+                return Some(Err(format!(
+                    "{name}(DISTINCT …) takes values that can be compared, not {nested}"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Some((function.resolve)(arguments))
+}
+
+/// The accumulator of a call that [`resolve`] accepted.
 #[must_use]
 pub fn accumulator(call: &Call) -> Box<dyn Accumulator> {
     let function = function(call.function).expect("the call was resolved by this registry");
-    (function.build)(call)
+    let inner = (function.build)(call);
+    let nulls = function.distinct == Distinct::ValuesAndNull;
+    match (call.arguments.first(), function.distinct) {
+        (Some(argument), Distinct::Values | Distinct::ValuesAndNull) if call.distinct => {
+            Box::new(OnlyDistinct::new(inner, argument.data_type.clone(), nulls, call.retracts))
+        }
+        _ => inner,
+    }
 }
 
 /// The one argument of a function that takes exactly one.
@@ -184,22 +267,34 @@ fn passes(filter: &BooleanArray, row: usize) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Adds all rows of one column to one group, in two batches, and yields the result as text.
+    /// The result over all rows of one column, as text; NULL is empty.
     pub(super) fn run(
         name: &str,
         argument: &SqlType,
         column: &ArrayRef,
         filter: Option<&BooleanArray>,
     ) -> String {
+        run_with(name, &[Argument::column(argument.clone())], column, filter)
+    }
+
+    /// Adds all rows of one column to one group, in two batches, and yields the result as text; NULL is empty.
+    pub(super) fn run_with(
+        name: &str,
+        arguments: &[Argument],
+        column: &ArrayRef,
+        filter: Option<&BooleanArray>,
+    ) -> String {
         let function = function(name).unwrap();
-        let arguments = vec![Argument::column(argument.clone())];
-        let (result, _) = (function.resolve)(&arguments).unwrap();
+        let (result, nullable) = resolve(name, arguments, false, false).unwrap().unwrap();
         let call = Call {
             function: function.name,
-            arguments,
+            arguments: arguments.to_vec(),
             result: result.clone(),
             ordered: false,
             retracts: false,
@@ -215,8 +310,26 @@ mod tests {
         let results = accumulator.finish(&[1]);
         assert_eq!(results.data_type(), &result.arrow(), "{name} yields the type it resolved to");
         let empty = accumulator.finish(&[0]);
-        assert!(name == "COUNT" || empty.is_null(0), "an empty group is NULL");
+        assert_eq!(empty.is_null(0), nullable, "an empty group is NULL where it may be");
         arrow::util::display::array_value_to_string(&results, 0).unwrap()
+    }
+
+    /// A constant argument.
+    pub(super) fn constant(data_type: SqlType, text: &str) -> Argument {
+        Argument { data_type, nullable: false, constant: Some(text.to_owned()) }
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let mut names: Vec<&str> = FUNCTIONS
+            .iter()
+            .flat_map(|function| function.aliases.iter().chain([&function.name]))
+            .copied()
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 
     #[test]

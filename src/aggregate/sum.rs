@@ -16,7 +16,7 @@ use arrow::datatypes::{
 use super::exact_sum::ExactSum;
 use super::grouped::{Grouped, Rule};
 use super::wide_sum::WideSum;
-use super::{Accumulator, Call, Function, one_argument};
+use super::{Accumulator, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 
 /// The entry in the registry.
@@ -26,7 +26,7 @@ pub(super) const SUM: Function = Function {
     signature: "SUM(number)",
     summary: "the sum; integers keep their type, DECIMAL(p, s) becomes DECIMAL(38, s); NULL over no values",
     retracts: true,
-    distinct: true,
+    distinct: Distinct::Values,
     resolve: |arguments| match one_argument(arguments, "SUM")? {
         SqlType::Decimal(_, scale) => Ok((SqlType::Decimal(38, *scale), true)),
         number if number.is_numeric() => Ok((number.clone(), true)),

@@ -2,7 +2,8 @@
 //! group columns and the results of two calls.
 
 use sqlparser::ast::{
-    DuplicateTreatment, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    DuplicateTreatment, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, NullTreatment,
 };
 
 use super::coerce::boolean;
@@ -20,20 +21,24 @@ pub const AGGREGATES: &[&str] = &[
     "MIN",
     "MAX",
     "AVG",
-    "FIRST",
-    "LAST",
-    "FIRST_VALUE",
-    "LAST_VALUE",
-    "COLLECT",
-    "ARRAY_AGG",
-    "LISTAGG",
+    "STDDEV",
     "STDDEV_POP",
     "STDDEV_SAMP",
+    "VARIANCE",
     "VAR_POP",
     "VAR_SAMP",
+    "PERCENTILE",
     "QUANTILE",
     "MEDIAN",
+    "APPROX_PERCENTILE",
     "APPROX_COUNT_DISTINCT",
+    "FIRST",
+    "FIRST_VALUE",
+    "LAST",
+    "LAST_VALUE",
+    "ARRAY_AGG",
+    "LISTAGG",
+    "COLLECT",
 ];
 
 /// The type of an aggregate's result and whether it may be NULL, or why the arguments are wrong; none for a name that is
@@ -171,7 +176,9 @@ impl Translator<'_> {
             let help = "aggregate in two steps, one behind the other";
             return self.refuse(span, format!("the aggregate {name} stands inside another aggregate"), help);
         }
-        let spelling = function.to_string();
+        // The name in one case; the rest is spelled as the parser does.
+        let (written, called) = (function.to_string(), function.name.to_string());
+        let spelling = format!("{name}{}", &written[called.len()..]);
         if let Some(index) = aggregation.calls.iter().position(|call| call.spelling == spelling) {
             return Some(self.result_of(index, span));
         }
@@ -223,14 +230,7 @@ impl Translator<'_> {
                 "for example COUNT(*)",
             );
         };
-        if !list.clauses.is_empty() || !function.within_group.is_empty() || function.null_treatment.is_some()
-        {
-            return self.refuse(
-                span,
-                format!("{name} takes no such clause"),
-                "FILTER (WHERE …) and DISTINCT are there",
-            );
-        }
+        self.clauses(name, function, list, span)?;
         let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
         let mut arguments = Vec::with_capacity(list.args.len());
         for argument in &list.args {
@@ -269,6 +269,31 @@ impl Translator<'_> {
         };
         let function = name.to_owned();
         Some(AggregateCall { function, distinct, arguments, filter, data_type, nullable, span, spelling })
+    }
+
+    /// What stands behind the arguments: only what each function does anyway.
+    fn clauses(
+        &mut self,
+        name: &str,
+        function: &Function,
+        list: &FunctionArgumentList,
+        span: Span,
+    ) -> Option<()> {
+        let other = !list.clauses.is_empty() || !function.within_group.is_empty() || function.over.is_some();
+        if other {
+            let help = "FILTER (WHERE …) and DISTINCT are there; values are taken in order of arrival";
+            return self.refuse(span, format!("{name} takes no such clause"), help);
+        }
+        match function.null_treatment {
+            Some(NullTreatment::RespectNulls) if name != "ARRAY_AGG" => {
+                self.refuse(span, format!("{name} skips NULL"), "only ARRAY_AGG keeps it")
+            }
+            Some(NullTreatment::IgnoreNulls) if name == "ARRAY_AGG" => {
+                let help = "skip it with ARRAY_AGG(x) FILTER (WHERE x IS NOT NULL)";
+                self.refuse(span, "ARRAY_AGG keeps NULL", help)
+            }
+            _ => Some(()),
+        }
     }
 
     /// An expression by itself, with its own paths.

@@ -156,7 +156,8 @@ impl Expr {
     pub fn constant_text(&self) -> Option<String> {
         let literal = self.physical.downcast_ref::<datafusion_physical_expr::expressions::Literal>()?;
         let value = literal.value();
-        (!value.is_null()).then(|| value.to_string())
+        let array = value.to_array().ok().filter(|_| !value.is_null())?;
+        arrow::util::display::array_value_to_string(&array, 0).ok()
     }
 
     /// Whether it reads the present time, so that evaluating it again may come to something else.

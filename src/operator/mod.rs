@@ -9,22 +9,33 @@ mod by;
 mod chain;
 mod context;
 mod debezium;
+mod dedupe;
 mod drop;
 mod explode;
 mod expression;
 #[cfg(test)]
 mod feed;
 mod filter;
+mod key;
 mod keys;
+#[cfg(test)]
+mod model;
+mod over;
+mod payload;
+mod prepared;
 mod project;
 mod queue;
 mod rename;
 mod row_bytes;
+mod sample;
 mod select;
 mod set;
 mod settle;
+mod throttle;
+mod top;
 mod upsert;
 pub mod verify;
+mod work;
 
 use std::fmt;
 use std::sync::Arc;
@@ -220,8 +231,20 @@ pub struct Verb {
 }
 
 /// All verbs.
-pub static VERBS: &[Verb] =
-    &[filter::VERB, select::VERB, set::VERB, drop::VERB, rename::VERB, explode::VERB, aggregate::VERB];
+pub static VERBS: &[Verb] = &[
+    filter::VERB,
+    select::VERB,
+    set::VERB,
+    drop::VERB,
+    rename::VERB,
+    explode::VERB,
+    sample::VERB,
+    throttle::VERB,
+    aggregate::VERB,
+    over::VERB,
+    top::VERB,
+    dedupe::VERB,
+];
 
 /// The verb of this name.
 #[must_use]

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import nexmark
+from events import EPOCH, time_text
 
 BID = 'STRUCT(auction BIGINT, bidder BIGINT, price BIGINT, "dateTime" TIMESTAMP, extra VARCHAR)'
 ROWS_AT_ONCE = 10_000
@@ -32,7 +33,7 @@ def rows(connection, query):
 
 def value(found):
     if isinstance(found, datetime):
-        return nexmark.time_text((found - nexmark.EPOCH) // timedelta(milliseconds=1))
+        return time_text((found - EPOCH) // timedelta(milliseconds=1))
     return found
 
 
@@ -53,7 +54,8 @@ def main():
     query, (_, names) = queries()[options.query], nexmark.QUERIES[options.query]
     if options.check:
         expected = lambda: rows(connection, query)
-        return 0 if nexmark.check(names, expected, options.check, options.differences, sys.stderr) else 1
+        found = lambda: nexmark.output_rows(names, options.check)
+        return 0 if nexmark.check(names, expected, found, options.differences, sys.stderr) else 1
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     nexmark.write_rows(names, rows(connection, query), sys.stdout)
     return 0

@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
 """Expected results of Nexmark queries, worked out a row at a time by the plainest means.
 
-This is the independent reference for q0, q1, q2 and qt (bids per auction in tumbling windows of 10 s): it shares nothing
-with the engine but the description of the queries, and needs Python 3.11 and its standard library only. It reads a file
-of events as `millstream gen nexmark` writes them, nested or flat, in order or not, and writes the expected rows as
-Flink writes JSON: columns in the declared order, NULLs written, times without trailing zeros, decimals with all the
-digits of their scale. With --check it compares the rows of a file with the expected ones instead, as multisets.
+This is the independent reference for q0, q1, q2, q5, q7, q11, q12, q15 to q19 and qt (bids per auction in tumbling
+windows of 10 s): it shares nothing with the engine but the description of the queries, and needs Python 3.11 and its
+standard library only. What it is held against is Flink itself (scripts/flink-golden). It reads a file of events as
+`millstream gen nexmark` writes them, nested or flat, in order or not, and writes the expected rows as Flink writes JSON:
+columns in the declared order, NULLs written, times without trailing zeros, decimals with all the digits of their scale.
+With --check it compares the rows of a file with the expected ones instead, as multisets.
 
     nexmark.py qt events.ndjson > expected.ndjson
     nexmark.py qt events.ndjson --check out/qt.ndjson
+    nexmark.py qt events.ndjson --late --check out/late.ndjson
 
-Rows that come too late for their window are dropped, and counted on stderr. The rule: the watermark at a row is the
-highest event time of all events before it in the file, of whatever kind, less 4 s; a row is late if the last
-millisecond of its window is not above the watermark.
+Rows that come too late for their window are dropped, and counted on stderr; --late takes them for the rows of the query.
+The rule: the watermark at a row is the highest event time of all events before it in the file, of whatever kind, less
+4 s; a row is late if the last millisecond of the last window that it counts in is not above the watermark.
+
+q0 to q2 are here, the queries with windows in windowed.py, those without in running.py. The rows of q12 hold times of
+the clock: its reference has but the bids per bidder, and a check adds up the rows of each.
 
 Exit codes: 0 done, or no difference; 1 a difference; 2 usage, or a file that cannot be read.
 """
@@ -22,74 +27,17 @@ import itertools
 import json
 import sys
 from collections import defaultdict
-from datetime import datetime, timedelta
 from decimal import Context, Decimal
 from hashlib import blake2b
 
-OUT_OF_ORDER_MS = 4_000
-WINDOW_MS = 10_000
-EPOCH = datetime(1970, 1, 1)
+import running
+import windowed
+from events import Events, bids, row_of, time_ms, time_text
+
 EURO = Decimal("0.908")
-KINDS = ("person", "auction", "bid")
 
 # No result is rounded: a DECIMAL has at most 38 digits.
 EXACT = Context(prec=80)
-
-
-class BadRecord(Exception):
-    """A line that is no event."""
-
-
-def time_ms(text, minutes={}):
-    """Milliseconds since 1970 of a TIMESTAMP(3). The minutes met so far are remembered: a stream has few."""
-    minute, second, fraction = text[:16], text[16:19], text[19:]
-    if minute not in minutes:
-        minutes[minute] = (datetime.fromisoformat(minute) - EPOCH) // timedelta(milliseconds=1)
-    if second[0] != ":" or (fraction and (fraction[0] != "." or not fraction[1:].isdigit())):
-        raise ValueError(text)
-    return minutes[minute] + int(second[1:]) * 1000 + int(fraction[1:4].ljust(3, "0"))
-
-
-def time_text(ms):
-    """A TIMESTAMP(3) as Flink writes it: no zone, no trailing zeros in the fraction."""
-    seconds, fraction = divmod(ms, 1000)
-    text = (EPOCH + timedelta(seconds=seconds)).isoformat()
-    return f"{text}.{fraction:03}".rstrip("0") if fraction else text
-
-
-class Events:
-    """The events of a file in order: the kind, the fields and the event time of each."""
-
-    def __init__(self, path):
-        self.path = path
-        self.bad = 0
-
-    def __iter__(self):
-        self.bad = 0
-        with open(self.path, "rb") as lines:
-            for line in lines:
-                if not line.strip():
-                    continue
-                try:
-                    yield self.event(json.loads(line))
-                except (BadRecord, ValueError, TypeError, IndexError, KeyError, AttributeError):
-                    self.bad += 1
-
-    @staticmethod
-    def event(record):
-        kind = KINDS[record["event_type"]]
-        fields = record.get(kind)
-        if not isinstance(fields, dict):
-            if any(isinstance(record.get(name), dict) for name in KINDS):
-                raise BadRecord
-            fields = record
-        return kind, fields, time_ms(fields["dateTime"])
-
-
-def bids(events):
-    for kind, fields, at_ms in events:
-        if kind == "bid":
-            yield fields, at_ms
 
 
 def q0(events, late):
@@ -114,39 +62,30 @@ def q2(events, late):
             yield auction, bid.get("price")
 
 
-def qt(events, late):
-    """Bids per auction in tumbling windows of 10 s; late ones are dropped."""
-    windows = defaultdict(lambda: defaultdict(int))
-    watermark_ms = None
-    for kind, fields, at_ms in events:
-        if kind == "bid":
-            end_ms = at_ms - at_ms % WINDOW_MS + WINDOW_MS
-            if watermark_ms is not None and end_ms - 1 <= watermark_ms:
-                late.append(end_ms)
-            else:
-                windows[end_ms][fields.get("auction")] += 1
-        # After the row: none makes itself late.
-        if watermark_ms is None or at_ms - OUT_OF_ORDER_MS > watermark_ms:
-            watermark_ms = at_ms - OUT_OF_ORDER_MS
-            for end_ms in sorted(end for end in windows if end - 1 <= watermark_ms):
-                yield from counted(end_ms, windows.pop(end_ms))
-    for end_ms in sorted(windows):
-        yield from counted(end_ms, windows[end_ms])
-
-
-def counted(end_ms, counts):
-    start, end = time_text(end_ms - WINDOW_MS), time_text(end_ms)
-    for auction, count in counts.items():
-        yield auction, count, start, end
-
-
 BID = ("auction", "bidder", "price", "dateTime", "extra")
+WHOLE_BID = running.BID
+WINDOW = ("auction", "num", "starttime", "endtime")
+RANKS = ("total", "rank1", "rank2", "rank3")
+STATISTICS = tuple(f"{rank}_{of}" for of in ("bids", "bidders", "auctions") for rank in RANKS)
+PRICES = ("min_price", "max_price", "avg_price", "sum_price")
 QUERIES = {
     "q0": (q0, BID),
     "q1": (q1, BID),
     "q2": (q2, ("auction", "price")),
-    "qt": (qt, ("auction", "num", "starttime", "endtime")),
+    "q5": (windowed.q5, ("auction", "num")),
+    "q5_counts": (windowed.q5_counts, WINDOW),
+    "q7": (windowed.q7, BID),
+    "q11": (windowed.q11, windowed.SESSION),
+    "q12": (windowed.q12, ("bidder", "bid_count")),
+    "q15": (running.q15, ("day", *STATISTICS)),
+    "q16": (running.q16, ("channel", "day", "minute", *STATISTICS)),
+    "q17": (running.q17, ("auction", "day", *STATISTICS[:4], *PRICES)),
+    "q18": (running.q18, WHOLE_BID),
+    "q19": (running.q19, (*WHOLE_BID, "rank_number")),
+    "qt": (windowed.qt, WINDOW),
 }
+# The columns of late rows: a step's input. q7 has chosen its columns before, the others have whole events.
+LATE = {"q5": WHOLE_BID, "q5_counts": WHOLE_BID, "q7": BID, "q11": WHOLE_BID, "qt": WHOLE_BID}
 
 
 def json_text(value):
@@ -188,7 +127,15 @@ def refuse_constant(name):
     raise ValueError(name)
 
 
-def output_rows(columns, path):
+def bid_of(record):
+    """The bid of an event, which is what a late row is where the step has whole events as its input."""
+    if isinstance(record, dict) and tuple(record) == ("event_type", "person", "auction", "bid"):
+        if record["event_type"] == 2 and record["person"] is None and record["auction"] is None:
+            return record["bid"]
+    return record
+
+
+def output_rows(columns, path, unwrap=lambda record: record):
     """The rows of a file; a line that is no JSON object with exactly these columns in this order is a BadRow."""
     with open(path, "rb") as lines:
         for line in lines:
@@ -196,10 +143,33 @@ def output_rows(columns, path):
                 record = json.loads(line, parse_float=Decimal, parse_constant=refuse_constant)
             except ValueError:
                 record = None
+            record = unwrap(record)
             if isinstance(record, dict) and tuple(record) == columns:
                 yield tuple(record.values())
             else:
                 yield BadRow(["no row of these columns", line.decode("utf-8", "replace").rstrip("\n")])
+
+
+def bids_per_bidder(path):
+    """The rows of q12 added up. Each has to be of one window of 10 s, and the only one of its bidder in it."""
+    totals, seen = defaultdict(int), set()
+    for row in output_rows(windowed.SESSION, path):
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        bidder, count, start, end = row
+        try:
+            start_ms, end_ms = time_ms(start), time_ms(end)
+            right = type(count) is int and count > 0 and start_ms % windowed.WINDOW_MS == 0
+            right = right and end_ms == start_ms + windowed.WINDOW_MS and (bidder, start) not in seen
+        except (TypeError, ValueError, IndexError):
+            right = False
+        if right:
+            seen.add((bidder, start))
+            totals[bidder] += count
+        else:
+            yield BadRow(["no window's count of bids", row_text(windowed.SESSION, row)])
+    yield from totals.items()
 
 
 def balance_of(expected, found):
@@ -221,17 +191,17 @@ def balance_of(expected, found):
     return balance, counts
 
 
-def check(columns, expected, path, differences, out):
-    """Compares the rows of a file with the expected ones, `expected()`, and prints the first that differ. Whether they
-    are equal."""
-    balance, counts = balance_of(expected(), output_rows(columns, path))
+def check(columns, expected, found, differences, out):
+    """Compares the rows of an output, `found()`, with the expected ones, `expected()`, and prints the first that differ.
+    Whether they are equal."""
+    balance, counts = balance_of(expected(), found())
     out.write(f"expected {counts[0]} rows, found {counts[1]}\n")
     if not balance:
         return True
     missing = sum(weight for weight in balance.values() if weight > 0)
     surplus = sum(-weight for weight in balance.values() if weight < 0)
     out.write(f"{missing} rows are missing, {surplus} are too many\n")
-    for sign, rows in (("-", expected()), ("+", output_rows(columns, path))):
+    for sign, rows in (("-", expected()), ("+", found())):
         wanted = {key: abs(weight) for key, weight in balance.items() if (weight > 0) == (sign == "-")}
         print_rows(columns, rows, wanted, sign, differences, out)
     return False
@@ -256,6 +226,7 @@ def arguments(description):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("query", choices=sorted(QUERIES))
     parser.add_argument("input", help="events, one JSON object a line")
+    parser.add_argument("--late", action="store_true", help="the late rows instead of the query's")
     parser.add_argument("--check", metavar="OUTPUT", help="compare these rows with the expected ones")
     parser.add_argument("--differences", type=int, default=10, help="how many of each kind to print (%(default)s)")
     return parser.parse_args()
@@ -265,18 +236,33 @@ def main():
     options = arguments("Expected results of Nexmark queries.")
     query, columns = QUERIES[options.query]
     events, late = Events(options.input), []
+    if options.late and options.query not in LATE:
+        print(f"{options.query} has no late rows", file=sys.stderr)
+        return 2
+    if options.late:
+        columns = LATE[options.query]
 
     def expected():
         late.clear()
-        return query(events, late)
+        if not options.late:
+            yield from query(events, late)
+            return
+        for _ in query(events, late):
+            pass
+        yield from (row_of(bid, at_ms, columns) for bid, at_ms in late)
+
+    def found():
+        if options.query == "q12":
+            return bids_per_bidder(options.check)
+        return output_rows(columns, options.check, bid_of if options.late else lambda record: record)
 
     if options.check:
-        same = check(columns, expected, options.check, options.differences, sys.stderr)
+        same = check(columns, expected, found, options.differences, sys.stderr)
     else:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         write_rows(columns, expected(), sys.stdout)
         same = True
-    if options.query == "qt":
+    if options.query in LATE:
         print(f"{len(late)} rows were late", file=sys.stderr)
     if events.bad:
         print(f"{events.bad} lines are no events", file=sys.stderr)

@@ -22,7 +22,7 @@ fn group() -> Schema {
 fn resolve(name: &str, arguments: &[Expr], _distinct: bool) -> Option<Result<(SqlType, bool), String>> {
     let types: Vec<SqlType> = arguments.iter().map(|argument| argument.data_type().clone()).collect();
     match (name, types.as_slice()) {
-        ("COUNT", _) => Some(Ok((SqlType::BigInt, false))),
+        ("COUNT" | "ARRAY_AGG" | "FIRST_VALUE", _) => Some(Ok((SqlType::BigInt, false))),
         ("SUM", [t]) if t.is_numeric() => Some(Ok((t.clone(), true))),
         ("SUM", _) => Some(Err("SUM takes a number".to_owned())),
         _ => None,
@@ -65,6 +65,37 @@ fn calls_are_found_shared_and_numbered() {
 }
 
 #[test]
+fn equal_calls_are_computed_once() {
+    let mut calls = Vec::new();
+    for (text, count) in [
+        ("SUM(amount) + sum( amount )", 1),
+        ("Sum(amount) FILTER (where ok)", 2),
+        ("SUM(DISTINCT amount)", 3),
+        ("FIRST_VALUE(amount) IGNORE NULLS", 4),
+        ("ARRAY_AGG(amount) RESPECT NULLS", 5),
+    ] {
+        compiled(text, &mut calls).expect(text);
+        assert_eq!(calls.len(), count, "{text}");
+    }
+}
+
+#[test]
+fn constants_have_a_text() {
+    for (text, expect) in [
+        ("0.95", Some("0.95")),
+        ("1 - 0.05", Some("0.95")),
+        ("'; '", Some("; ")),
+        ("5e-1", Some("0.5")),
+        ("1", Some("1")),
+        ("NULL", None),
+        ("amount", None),
+    ] {
+        let expression = compile(text, &input()).expect(text);
+        assert_eq!(expression.constant_text().as_deref(), expect, "{text}");
+    }
+}
+
+#[test]
 fn misplaced_columns_and_aggregates_are_told() {
     for (text, what, help) in [
         ("amount + 1", "many values", "put it into `by`"),
@@ -77,6 +108,9 @@ fn misplaced_columns_and_aggregates_are_told() {
         ("NOW()", "present time", "behind"),
         ("UPPER(user) FILTER (WHERE ok)", "no such clause", "aggregates"),
         ("SUM(*)", "takes values", "COUNT"),
+        ("ARRAY_AGG(amount ORDER BY user)", "no such clause", "order of arrival"),
+        ("FIRST_VALUE(amount) RESPECT NULLS", "skips NULL", "only ARRAY_AGG"),
+        ("ARRAY_AGG(amount) IGNORE NULLS", "keeps NULL", "FILTER (WHERE x IS NOT NULL)"),
     ] {
         let errors = compiled(text, &mut Vec::new()).expect_err(text);
         assert!(errors[0].what.contains(what), "{text}: {errors:?}");

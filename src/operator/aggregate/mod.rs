@@ -7,8 +7,8 @@
 
 mod changes;
 mod counted;
-mod late;
-mod options;
+pub(super) mod late;
+pub(super) mod options;
 mod resolve;
 mod retime;
 mod running;

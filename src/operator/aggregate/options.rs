@@ -6,7 +6,7 @@ use crate::yaml::{Fields, Key, Node};
 
 /// Over which rows of a key results are made.
 #[derive(Clone, Debug)]
-pub(super) enum Over {
+pub(in crate::operator) enum Over {
     /// Windows that lie fixed in time.
     Fixed(Windows),
     /// Rows with no gap of this length between them, milliseconds.
@@ -19,7 +19,7 @@ pub(super) enum Over {
 
 /// Which time a row counts at.
 #[derive(Clone, Debug)]
-pub(super) enum TimeOfRow {
+pub(in crate::operator) enum TimeOfRow {
     /// Its event time.
     Event,
     /// The time at which it is seen.
@@ -30,7 +30,7 @@ pub(super) enum TimeOfRow {
 
 /// `window`, as far as it is right.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub(in crate::operator) struct Window {
     pub over: Over,
     pub time: TimeOfRow,
     /// For people.
@@ -39,7 +39,7 @@ pub(super) struct Window {
 
 /// `late`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Late {
+pub(in crate::operator) struct Late {
     /// The name of the side stream of late rows.
     pub to: Option<(String, Place)>,
     pub allow_ms: i64,
@@ -51,7 +51,7 @@ const KINDS: [&str; 5] = ["tumbling", "sliding", "cumulative", "session", "rows"
 const ROWS_MAX: u64 = 1_000_000_000;
 
 /// Reads `window`. None is returned only after a problem.
-pub(super) fn window(key: &Key, node: &Node, problems: &mut Problems) -> Option<Window> {
+pub(in crate::operator) fn window(key: &Key, node: &Node, problems: &mut Problems) -> Option<Window> {
     let mut fields = Fields::under(key, node, "window", problems);
     let at = fields.at();
     let named: Vec<&Key> = node.map().unwrap_or_default().iter().map(|(key, _)| key).collect();
@@ -153,7 +153,12 @@ fn describe(node: &Node) -> String {
 }
 
 /// Reads `late`. None is returned only after a problem.
-pub(super) fn late(key: &Key, node: &Node, over: &Over, problems: &mut Problems) -> Option<Late> {
+pub(in crate::operator) fn late(
+    key: &Key,
+    node: &Node,
+    over: &Over,
+    problems: &mut Problems,
+) -> Option<Late> {
     let mut fields = Fields::under(key, node, "late", problems);
     let to = fields.entry("to").and_then(|(_, node)| match node.text() {
         Some(name) if is_name(name) => Some((name.to_owned(), node.at)),

@@ -6,7 +6,7 @@ use super::late::{Lateness, Side};
 use super::options::{Over, TimeOfRow};
 use super::tally::Aggregate;
 use super::{Declared, counted, retime, running, session, sliced};
-use crate::aggregate::{Argument, Call, function};
+use crate::aggregate::{self, Argument, Call, function};
 use crate::error::{Problem, Problems};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
 use crate::operator::by::Keys;
@@ -122,8 +122,10 @@ impl Declared {
     fn resolve_select(&self, input: &Flow, groups: &Schema, problems: &mut Problems) -> Option<Selected> {
         let (mut calls, mut columns, mut complete) = (Vec::new(), Vec::new(), true);
         let retracts = input.changelog.is_some();
-        let resolve =
-            |name: &str, arguments: &[Expr], distinct| resolve_function(name, arguments, distinct, retracts);
+        let resolve = |name: &str, arguments: &[Expr], distinct: bool| {
+            let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
+            aggregate::resolve(name, &arguments, distinct, retracts)
+        };
         for (key, node) in &self.select {
             let Some(text) = node.expression() else {
                 problems.error(node.at, format!("an SQL expression belongs here, not {}", node.kind()));
@@ -343,9 +345,11 @@ impl Prepared {
     /// Adds the arguments and the filter of a call.
     fn call(&mut self, index: usize, call: AggregateCall, input: &Flow) -> Aggregate {
         let known = call.arguments.iter().map(argument_of).collect();
-        let arguments = call.arguments.into_iter().enumerate();
+        // The accumulator knows constants such as a separator from the call.
+        let columns = call.arguments.into_iter().enumerate();
+        let columns = columns.filter(|(n, argument)| *n == 0 || argument.constant_text().is_none());
         let arguments =
-            arguments.map(|(n, argument)| self.expression(format!("${index}.{n}"), argument)).collect();
+            columns.map(|(n, argument)| self.expression(format!("${index}.{n}"), argument)).collect();
         let filter = call.filter.map(|filter| self.expression(format!("${index}.filter"), filter));
         let call = Call {
             function: function(&call.function).expect("resolved by the registry").name,
@@ -368,23 +372,6 @@ impl Prepared {
             .extend(columns.map(|(index, column)| (format!("late.{}", column.name), Output::Column(index))));
         (from..self.columns.len()).collect()
     }
-}
-
-fn resolve_function(
-    name: &str,
-    arguments: &[Expr],
-    distinct: bool,
-    retracts: bool,
-) -> Option<Result<(SqlType, bool), String>> {
-    let function = function(name)?;
-    if distinct && !function.distinct {
-        return Some(Err(format!("{name}(DISTINCT …) has no meaning")));
-    }
-    if retracts && !function.retracts {
-        return Some(Err(format!("{name} cannot take rows back, and the rows here correct earlier ones")));
-    }
-    let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
-    Some((function.resolve)(&arguments))
 }
 
 /// An argument as the registry of aggregates knows it.

@@ -196,8 +196,12 @@ impl Running {
         let (rows, weights, causes) = changes(schema, &old, &self.results(&there), &pairs);
         let at_ms: Vec<i64> = causes.iter().map(|cause| run.at_ms[*cause]).collect();
         self.queue.rows(number, &rows, Some(&weights), self.spec.timed.then_some(&at_ms));
-        there.iter().for_each(|group| set(&mut self.sent, *group, true));
-        run.touched.iter().for_each(|group| self.places[*group as usize] = 0);
+        for group in &there {
+            set(&mut self.sent, *group, true);
+        }
+        for group in &run.touched {
+            self.places[*group as usize] = 0;
+        }
         self.forget(&gone);
     }
 

@@ -208,7 +208,9 @@ impl Sessions {
 
     fn forget(&mut self, sessions: &[u32]) {
         self.tally.remove(sessions);
-        sessions.iter().for_each(|session| self.spans.clear(*session));
+        for session in sessions {
+            self.spans.clear(*session);
+        }
     }
 
     /// Sends sessions, or takes them back with a weight of −1.

@@ -277,7 +277,9 @@ impl Sliced {
             let (first, behind) = self.spec.windows.slices_of(end_ms);
             let runs = self.slices.cover(first, behind);
             let old = correction.old.get_or_insert_with(|| Tally::new(&self.spec.aggregates));
-            runs.iter().for_each(|run| old.merge_key(self.slices.tally(*run), hash, key));
+            for run in &runs {
+                old.merge_key(self.slices.tally(*run), hash, key);
+            }
         }
         found
     }
@@ -294,7 +296,9 @@ impl Sliced {
                 (KeyCodec::hash(key), key)
             });
             let pairs = keys.map(|(hash, key)| {
-                runs.iter().for_each(|run| new.merge_key(self.slices.tally(*run), hash, key));
+                for run in &runs {
+                    new.merge_key(self.slices.tally(*run), hash, key);
+                }
                 let place = |tally: &Tally| tally.groups.find(hash, key).map(|number| number as usize);
                 (place(&old), place(&new))
             });

@@ -15,7 +15,7 @@ pub(super) type Run = (u32, i64);
 /// The slices that have rows, and merged runs of them.
 pub(super) struct Slices {
     aggregates: Vec<Aggregate>,
-    slices: BTreeMap<i64, Tally>,
+    by_number: BTreeMap<i64, Tally>,
     runs: BTreeMap<Run, Merged>,
     level_max: u32,
 }
@@ -31,17 +31,17 @@ impl Slices {
     /// No slices yet, of windows of `slices` slices at most.
     pub fn new(aggregates: Vec<Aggregate>, slices: i64) -> Self {
         let level_max = slices.unsigned_abs().ilog2();
-        Self { aggregates, slices: BTreeMap::new(), runs: BTreeMap::new(), level_max }
+        Self { aggregates, by_number: BTreeMap::new(), runs: BTreeMap::new(), level_max }
     }
 
     /// The numbers of the slices, ascending.
     pub fn numbers(&self) -> impl Iterator<Item = i64> {
-        self.slices.keys().copied()
+        self.by_number.keys().copied()
     }
 
     /// The number of the first slice.
     pub fn first(&self) -> Option<i64> {
-        self.slices.keys().next().copied()
+        self.by_number.keys().next().copied()
     }
 
     /// Adds rows to a slice, each under its key.
@@ -62,7 +62,7 @@ impl Slices {
             tally.resize();
             tally.add(rows, &numbers, inputs);
         };
-        add(self.slices.entry(slice).or_insert_with(|| Tally::new(&self.aggregates)));
+        add(self.by_number.entry(slice).or_insert_with(|| Tally::new(&self.aggregates)));
         for level in 1..=self.level_max {
             // A row behind a window that has fired belongs into what was merged for it, too.
             if let Some(Merged::Tally(tally)) = self.runs.get_mut(&(level, slice >> level)) {
@@ -86,7 +86,7 @@ impl Slices {
 
     fn cover_run(&mut self, run: Run, runs: &mut Vec<Run>) {
         let (level, number) = run;
-        if self.slices.range(number << level..(number + 1) << level).next().is_none() {
+        if self.by_number.range(number << level..(number + 1) << level).next().is_none() {
             return;
         }
         if level == 0 || matches!(self.runs.get(&run), Some(Merged::Tally(_))) {
@@ -95,7 +95,9 @@ impl Slices {
         }
         let from = runs.len();
         let halves = [(level - 1, number * 2), (level - 1, number * 2 + 1)];
-        halves.iter().for_each(|half| self.cover_run(*half, runs));
+        for half in &halves {
+            self.cover_run(*half, runs);
+        }
         if runs.len() - from < 2 || self.runs.contains_key(&run) {
             return;
         }
@@ -123,7 +125,9 @@ impl Slices {
     /// What these runs come to.
     pub fn merge(&self, runs: &[Run]) -> Tally {
         let mut merged = Tally::new(&self.aggregates);
-        runs.iter().for_each(|run| merged.merge(self.tally(*run)));
+        for run in runs {
+            merged.merge(self.tally(*run));
+        }
         merged
     }
 
@@ -131,7 +135,7 @@ impl Slices {
     pub fn tally(&self, run: Run) -> &Tally {
         match (self.runs.get(&run), run) {
             (Some(Merged::Tally(tally)), _) => tally,
-            (_, (0, slice)) => &self.slices[&slice],
+            (_, (0, slice)) => &self.by_number[&slice],
             _ => unreachable!("a run is named once it is merged"),
         }
     }
@@ -141,7 +145,7 @@ impl Slices {
         for level in 1..=self.level_max {
             self.runs.remove(&(level, slice >> level));
         }
-        self.slices.remove(&slice)
+        self.by_number.remove(&slice)
     }
 
     /// How many groups there are, and the heap bytes they hold.
@@ -150,7 +154,7 @@ impl Slices {
             Merged::Tally(tally) => Some(tally),
             Merged::Apart => None,
         });
-        let entries = self.slices.values().map(|tally| tally.groups.len()).sum();
-        (entries, self.slices.values().chain(merged).map(Tally::bytes).sum())
+        let entries = self.by_number.values().map(|tally| tally.groups.len()).sum();
+        (entries, self.by_number.values().chain(merged).map(Tally::bytes).sum())
     }
 }

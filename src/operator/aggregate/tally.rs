@@ -102,7 +102,9 @@ impl Tally {
     /// Forgets groups.
     pub fn remove(&mut self, numbers: &[u32]) {
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear(numbers));
-        numbers.iter().for_each(|number| self.groups.remove(*number));
+        for number in numbers {
+            self.groups.remove(*number);
+        }
     }
 
     /// The key columns of these groups.

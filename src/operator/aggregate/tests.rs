@@ -235,3 +235,32 @@ fn a_window_may_go_by_another_time() {
         ],
     );
 }
+
+#[test]
+fn distinct_values_and_constant_arguments() {
+    check(
+        "aggregate: { name: s, window: { tumbling: 10s }, select: { \
+         channels: COUNT(DISTINCT channel), total: SUM(DISTINCT price) FILTER (WHERE price > 0), \
+         all: \"LISTAGG(channel, '; ')\", each: LISTAGG(DISTINCT channel), list: ARRAY_AGG(price), \
+         first: FIRST(channel), last: LAST_VALUE(channel), low: \"PERCENTILE(price, 0.25)\", spread: VAR_POP(price), \
+         about: APPROX_COUNT_DISTINCT(price) } }",
+        &[
+            r#"{"channel":"b","price":1,"at":"2026-01-01T00:00:01"}"#,
+            r#"{"channel":"a","price":null,"at":"2026-01-01T00:00:02"}"#,
+            r#"{"channel":null,"price":3,"at":"2026-01-01T00:00:02"}"#,
+            r#"{"channel":"b","price":1,"at":"2026-01-01T00:00:03"}"#,
+        ],
+        &[
+            r#"{"window_start":"2026-01-01T00:00:00","window_end":"2026-01-01T00:00:10","channels":2,"total":4,"all":"b; a; b","each":"b,a","list":[1,null,3,1],"first":"b","last":"b","low":1.0,"spread":0.8888888888888888,"about":2}"#,
+        ],
+    );
+}
+
+#[test]
+fn every_function_is_known_as_an_aggregate() {
+    for function in crate::aggregate::FUNCTIONS {
+        for name in function.aliases.iter().chain([&function.name]) {
+            assert!(crate::expr::AGGREGATES.contains(name), "{name}");
+        }
+    }
+}

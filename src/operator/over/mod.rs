@@ -1,0 +1,476 @@
+//! `over`: gives every row the aggregates of the rows of its key before it, as SQL's `OVER` does.
+//!
+//! The step becomes up to four parts: a projection in the stage before (keys, arguments, filters: so that an expression
+//! that fails still knows its record's raw bytes), the exchange by key, the keyed operator ([`operator`]),
+//! and a projection of the selected expressions over the row and the aggregates' results.
+
+mod frame;
+#[cfg(test)]
+mod model;
+mod operator;
+mod waiting;
+
+use std::sync::Arc;
+
+use crate::aggregate::{self, Argument, Call, function};
+use crate::error::{Place, Problem, Problems, Severity};
+use crate::expr::{AggregateCall, Expr, compile_aggregate, report, result_schema};
+use crate::operator::key::{By, Key, all_columns, position_of};
+use crate::operator::project::{self, Output};
+use crate::operator::select::named_expressions;
+use crate::operator::{Flow, Part, Resolved, SideStream, Step, Verb};
+use crate::record::{Paths, Schema, SqlType};
+use crate::yaml::{self, Fields, Node};
+use frame::Extent;
+use operator::Aggregate;
+use waiting::incomparable;
+
+/// The entry in the registry.
+pub(super) const VERB: Verb = Verb {
+    name: "over",
+    summary: "adds running aggregates to every row, over the rows of its key before it: `by`, `rows` or `range` (without them all rows), `select`, `late`",
+    example: "over: { name: running, by: user, range: 1h, select: { total: SUM(price), share: price / SUM(price) } }",
+    parse,
+};
+
+#[derive(Debug)]
+struct Declared {
+    at: Place,
+    name: String,
+    by: By,
+    extent: Extent,
+    extent_text: String,
+    select: Vec<(yaml::Key, Node)>,
+    /// The stream of late rows, and where it is named.
+    late: Option<(String, Place)>,
+}
+
+/// The selected columns: the calls, and the expressions over the row and the calls' results.
+struct Selected {
+    calls: Vec<AggregateCall>,
+    columns: Vec<(String, Expr)>,
+}
+
+fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step>> {
+    let before = problems.all().len();
+    let mut fields = Fields::of(node, "over", problems);
+    let name = fields.text("name", problems);
+    if name.is_none() && !fields.is_broken() {
+        problems.push(
+            Problem::warning(at, "this step keeps state and has no name")
+                .help("add `name: …`: the name is the state's identity when the file is edited"),
+        );
+    }
+    let by = By::take(&mut fields, problems);
+    let extent = parse_extent(&mut fields, problems);
+    let select =
+        fields.required("select", problems).and_then(|node| named_expressions(node, "select", problems));
+    let late = fields.entry("late").map(|(key, node)| {
+        let mut fields = Fields::under(key, node, "late", problems);
+        let to = fields.required("to", problems).map(|node| node.at);
+        let stream = fields.text("to", problems).map(str::to_owned);
+        fields.finish(problems);
+        stream.zip(to)
+    });
+    fields.finish(problems);
+    let (extent, extent_text) = extent?;
+    let (by, select) = (by?, select?);
+    let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
+    let (name, late) = (name.unwrap_or("over").to_owned(), late.flatten());
+    (!failed).then(|| Box::new(Declared { at, name, by, extent, extent_text, select, late }) as Box<dyn Step>)
+}
+
+/// `rows: n`, `range: d`, or neither; with a description.
+fn parse_extent(fields: &mut Fields, problems: &mut Problems) -> Option<(Extent, String)> {
+    let rows = fields.take("rows").map(|_| fields.whole("rows", 1, 1_000_000_000, problems));
+    let range = fields.entry("range").map(|(key, node)| (key.at, yaml::duration_ms(node, problems)));
+    match (rows, range) {
+        (Some(_), Some((at, _))) => {
+            problems.push(
+                Problem::error(at, "`over` takes `rows` or `range`, not both")
+                    .help("rows: 10 counts rows, range: 1h measures event time"),
+            );
+            None
+        }
+        (Some(rows), None) => {
+            let rows = usize::try_from(rows?).expect("within 64 bits");
+            let text = if rows == 1 { "the row itself".to_owned() } else { format!("the last {rows} rows") };
+            Some((Extent::Rows(rows), text))
+        }
+        (None, Some((_, range_ms))) => {
+            let range_ms = range_ms?;
+            Some((Extent::Range(range_ms), format!("the last {range_ms}ms")))
+        }
+        (None, None) => Some((Extent::All, "all rows so far".to_owned())),
+    }
+}
+
+impl Step for Declared {
+    fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
+        let timed = input.event_time.is_some();
+        if !timed {
+            problems.push(
+                Problem::error(
+                    self.at,
+                    "`over` takes rows in the order of their event time, and there is none",
+                )
+                .help("add event_time: { column: … } to the source"),
+            );
+        }
+        let stays = input.refuse_changelog("over", self.at, problems);
+        let key = self.by.resolve(&input.schema, problems);
+        let selected = self.resolve_select(&input.schema, problems);
+        let comparable = self.check_comparable(input, problems);
+        stays.and(comparable).filter(|()| timed)?;
+        Some(self.assemble(input, &key?, selected?))
+    }
+}
+
+impl Declared {
+    fn resolve_select(&self, input: &Schema, problems: &mut Problems) -> Option<Selected> {
+        let (mut calls, mut columns, mut complete) = (Vec::new(), Vec::new(), true);
+        let sliding = self.extent != Extent::All;
+        let resolve = |name: &str, arguments: &[Expr], distinct: bool| {
+            resolve_function(name, arguments, distinct, sliding)
+        };
+        for (key, node) in &self.select {
+            if input.column(&key.text).is_some() {
+                problems.push(
+                    Problem::error(key.at, format!("the row already has a column `{}`", key.text))
+                        .help("`over` keeps all columns of the row: take another name"),
+                );
+                complete = false;
+            }
+            let Some(text) = node.expression() else {
+                problems.error(node.at, format!("an SQL expression belongs here, not {}", node.kind()));
+                complete = false;
+                continue;
+            };
+            match compile_aggregate(text, input, input, &resolve, &mut calls) {
+                Ok(expression) => columns.push((key.text.clone(), expression)),
+                Err(errors) => {
+                    report(node, errors, problems);
+                    complete = false;
+                }
+            }
+        }
+        complete.then_some(Selected { calls, columns })
+    }
+
+    /// Where rows arrive in no defined order, their columns decide among rows of equal time.
+    fn check_comparable(&self, input: &Flow, problems: &mut Problems) -> Option<()> {
+        let found = incomparable(input.schema.arrow()).filter(|_| !input.ordered);
+        let Some(column) = found else { return Some(()) };
+        problems.push(
+            Problem::error(
+                self.at,
+                format!("rows of equal time have no order here, and `{}` cannot be compared", column.name()),
+            )
+            .help("leave the column out before this step"),
+        );
+        None
+    }
+
+    fn assemble(&self, input: &Flow, key: &Key, selected: Selected) -> Resolved {
+        let required = self.required(input, key, &selected);
+        let Selected { calls, columns: selected } = selected;
+        let results = result_schema(&input.schema, &calls);
+        let mut prepared = all_columns(&input.schema);
+        let keys = key.prepare(&input.schema, &mut prepared);
+        let mut read = Vec::new();
+        let aggregates = self.aggregates(calls, &input.schema, &mut prepared, &mut read);
+        let prepared_schema = project::schema_of(&prepared, &input.schema);
+        let mut outputs = all_columns(&input.schema);
+        outputs.extend(selected.into_iter().map(|(name, expression)| (name, Output::Expression(expression))));
+        let output_schema = project::schema_of(&outputs, &results);
+        let operator = operator::build(
+            operator::Spec {
+                extent: self.extent,
+                prepared: prepared_schema.clone(),
+                columns: input.schema.columns().len(),
+                keys: keys.clone(),
+                codec: key.codec.clone(),
+                read,
+                aggregates,
+                ordered: input.ordered,
+                late: self.late.as_ref().map(|(stream, _)| Arc::from(stream.as_str())),
+                output: results.clone(),
+            },
+            self.describe(),
+        );
+        let mut parts = Vec::new();
+        if prepared.len() > input.schema.columns().len() {
+            let what = format!("evaluate the key{} and the aggregates' arguments", self.by.describe());
+            parts.push(project::part("over", what, input.schema.clone(), prepared_schema, prepared));
+        }
+        parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
+        parts.push(Part::Operator(operator.keeping(&self.name)));
+        let what = format!("select *, {}", self.describe_select());
+        parts.push(project::part("over", what, results, output_schema.clone(), outputs));
+        let side = self.late.iter().map(|(name, at)| SideStream {
+            name: name.clone(),
+            at: *at,
+            schema: input.schema.clone(),
+        });
+        Resolved {
+            output: Flow { schema: output_schema, ordered: false, ..input.clone() },
+            side: side.collect(),
+            parts,
+            required,
+        }
+    }
+
+    /// The calls as the operator runs them. What they read is added to the prepared columns where it is none of the
+    /// row's, and its positions to `read`, each once.
+    fn aggregates(
+        &self,
+        calls: Vec<AggregateCall>,
+        schema: &Schema,
+        prepared: &mut Vec<(String, Output)>,
+        read: &mut Vec<usize>,
+    ) -> Vec<Aggregate> {
+        let mut place = |expression: &Expr, name: String| {
+            let position = position_of(expression, name, schema, prepared);
+            read.iter().position(|known| *known == position).unwrap_or_else(|| {
+                read.push(position);
+                read.len() - 1
+            })
+        };
+        let aggregates = calls.into_iter().enumerate().map(|(index, call)| {
+            let arguments = call.arguments.iter().enumerate();
+            let places = arguments.map(|(n, argument)| place(argument, format!("${index}.{n}"))).collect();
+            let filter = call.filter.as_ref().map(|filter| place(filter, format!("${index}.filter")));
+            let call = Call {
+                function: function(&call.function).expect("resolved by the registry").name,
+                arguments: call.arguments.iter().map(argument_of).collect(),
+                result: call.data_type,
+                // Rows are taken by time, and among equal times by arrival or by their columns.
+                ordered: true,
+                retracts: self.extent != Extent::All,
+                distinct: call.distinct,
+            };
+            Aggregate { call, arguments: places, filter }
+        });
+        aggregates.collect()
+    }
+
+    /// What passes through where it is used, and what the step reads itself; all columns where they go to a side stream
+    /// or decide the order.
+    fn required(&self, input: &Flow, key: &Key, selected: &Selected) -> Box<dyn Fn(&Paths) -> Paths> {
+        let mut own = Paths::default();
+        if self.late.is_some() || !input.ordered {
+            own = Paths::all(&input.schema);
+        }
+        key.add_paths(&mut own);
+        for call in &selected.calls {
+            for expression in call.arguments.iter().chain(&call.filter) {
+                own.extend(expression.paths());
+            }
+        }
+        for (_, expression) in &selected.columns {
+            let columns = expression.paths().iter().filter(|path| input.schema.column(&path[0]).is_some());
+            own.extend(columns);
+        }
+        let added: Vec<String> = selected.columns.iter().map(|(name, _)| name.clone()).collect();
+        Box::new(move |output| {
+            let is_added = |column: &str| added.iter().any(|name| name == column);
+            let mut needed = output.map_columns(|column| (!is_added(column)).then(|| column.to_owned()));
+            needed.extend(own.iter());
+            needed
+        })
+    }
+
+    fn describe(&self) -> String {
+        let key = self.by.describe();
+        let kept = match self.extent {
+            Extent::All => "keeps one set of accumulators for every key, for ever",
+            Extent::Rows(_) => "keeps the frame of every key, for ever",
+            Extent::Range(_) => "drops a key once its frame is empty",
+        };
+        format!("over {}{key}: {} ({kept})", self.extent_text, self.describe_select())
+    }
+
+    fn describe_select(&self) -> String {
+        let texts = self
+            .select
+            .iter()
+            .map(|(key, node)| format!("{} AS {}", node.expression().unwrap_or_default(), key.text));
+        texts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn resolve_function(
+    name: &str,
+    arguments: &[Expr],
+    distinct: bool,
+    sliding: bool,
+) -> Option<Result<(SqlType, bool), String>> {
+    if sliding && !function(name)?.retracts {
+        let what = format!("{name} cannot follow a frame that rows leave: use it without `rows` and `range`");
+        return Some(Err(what));
+    }
+    let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
+    aggregate::resolve(name, &arguments, distinct, sliding)
+}
+
+/// An argument as the registry of aggregates knows it.
+fn argument_of(argument: &Expr) -> Argument {
+    Argument {
+        data_type: argument.data_type().clone(),
+        nullable: argument.nullable(),
+        constant: argument.constant_text(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::verify::{check, example_schema, flow_of, resolve_step};
+    use crate::operator::{Changelog, verb};
+
+    /// A price at a second of the first minute of 2026, for a channel, and what the step adds to it.
+    fn row(channel: &str, price: i64, second: &str, added: &str) -> String {
+        format!(r#"{{"channel":"{channel}","price":{price},"at":"2026-01-01T00:00:{second}"{added}}}"#)
+    }
+
+    /// Rows as (channel, price, second), and as (index of a row, what is added) the output in its order.
+    fn check_rows(step: &str, rows: &[(&str, i64, &str)], expect: &[(usize, &str)], late: &[usize]) {
+        let text = |index: usize, added: &str| row(rows[index].0, rows[index].1, rows[index].2, added);
+        let input: Vec<String> = (0..rows.len()).map(|index| text(index, "")).collect();
+        let mut output: Vec<String> =
+            expect.iter().map(|(index, added)| text(*index, &format!(",{added}"))).collect();
+        if !late.is_empty() {
+            if step.contains("late:") {
+                output.extend(late.iter().map(|index| format!("tardy: {}", text(*index, ""))));
+            }
+            output.push(format!("late: {}", late.len()));
+        }
+        let borrow =
+            |lines: &[String]| lines.iter().map(|line| line.clone().leak() as &str).collect::<Vec<_>>();
+        check(step, &borrow(&input), &borrow(&output));
+    }
+
+    const ROWS: [(&str, i64, &str); 6] =
+        [("a", 1, "01"), ("a", 2, "02"), ("b", 10, "02"), ("a", 4, "02"), ("a", 8, "01.5"), ("a", 16, "05")];
+
+    #[test]
+    fn the_last_rows() {
+        check_rows(
+            "over: { name: o, by: channel, rows: 2, select: { s: SUM(price), n: COUNT(*) } }",
+            &ROWS,
+            &[
+                (0, r#""s":1,"n":1"#),
+                (4, r#""s":9,"n":2"#),
+                (1, r#""s":10,"n":2"#),
+                (2, r#""s":10,"n":1"#),
+                (3, r#""s":6,"n":2"#),
+                (5, r#""s":20,"n":2"#),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn the_last_stretch_of_time_with_peers() {
+        check_rows(
+            "over: { name: o, by: channel, range: 500ms, select: { s: SUM(price), low: MIN(price) } }",
+            &ROWS,
+            &[
+                (0, r#""s":1,"low":1"#),
+                (4, r#""s":9,"low":1"#),
+                (1, r#""s":14,"low":2"#),
+                (2, r#""s":10,"low":10"#),
+                (3, r#""s":14,"low":2"#),
+                (5, r#""s":16,"low":16"#),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn all_rows_so_far_with_peers() {
+        check_rows(
+            "over: { name: o, by: UPPER(channel), select: { share: 100 * price / SUM(price), n: COUNT(*) FILTER (WHERE price > 1) } }",
+            &ROWS,
+            &[
+                (0, r#""share":100,"n":0"#),
+                (4, r#""share":88,"n":1"#),
+                (1, r#""share":13,"n":3"#),
+                (2, r#""share":100,"n":1"#),
+                (3, r#""share":26,"n":3"#),
+                (5, r#""share":51,"n":4"#),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn late_rows_are_counted_or_sent_aside() {
+        // The harness allows one second of disorder.
+        let rows = [("a", 1, "05"), ("a", 2, "04"), ("a", 3, "04.001"), ("a", 4, "03")];
+        for (late, step) in [("", "over: { name: o"), (", late: { to: tardy }", "over: { name: o")] {
+            check_rows(
+                &format!("{step}, rows: 9, select: {{ s: SUM(price) }}{late} }}"),
+                &rows,
+                &[(2, r#""s":3"#), (0, r#""s":4"#)],
+                &[1, 3],
+            );
+        }
+    }
+
+    #[test]
+    fn an_expression_that_fails_sends_its_row_to_quarantine() {
+        check(
+            "over: { name: o, select: { part: SUM(price) / (price - 1), s: SUM(10 / id) } }",
+            &[
+                r#"{"price":0,"id":5,"at":"2026-01-01T00:00:01"}"#,
+                r#"{"price":1,"id":5,"at":"2026-01-01T00:00:02"}"#,
+                r#"{"price":7,"id":0,"at":"2026-01-01T00:00:03"}"#,
+                r#"{"price":3,"id":1,"at":"2026-01-01T00:00:04"}"#,
+            ],
+            &[
+                r#"{"price":0,"id":5,"at":"2026-01-01T00:00:01","part":0,"s":2}"#,
+                r#"{"price":3,"id":1,"at":"2026-01-01T00:00:04","part":2,"s":14}"#,
+                "rejected: division by zero",
+                "rejected: division by zero",
+            ],
+        );
+    }
+
+    #[test]
+    fn rows_that_may_be_taken_back_are_refused() {
+        let flow = flow_of(&example_schema());
+        let changelog = Flow { changelog: Some(Changelog { key: None }), ..flow.clone() };
+        for (verb_name, options) in
+            [("over", "{ name: o, select: { n: COUNT(*) } }"), ("throttle", "{ name: t, rate: 1 per 1s }")]
+        {
+            let mut problems = Problems::new();
+            let node = yaml::parse(0, options, &mut problems).unwrap();
+            let step = (verb(verb_name).unwrap().parse)(&node, node.at, &mut problems).unwrap();
+            assert!(step.resolve(&flow, &mut problems).is_some() && problems.all().is_empty());
+            assert!(step.resolve(&changelog, &mut problems).is_none() && problems.has_errors());
+        }
+    }
+
+    #[test]
+    fn only_what_is_used_is_read() {
+        let flow = flow_of(&example_schema());
+        let used: Paths = {
+            let mut used = Paths::default();
+            ["id", "total"].iter().for_each(|name| used.insert(vec![(*name).to_owned()]));
+            used
+        };
+        let names = |paths: &Paths| paths.iter().map(|path| path.join(".")).collect::<Vec<_>>();
+        let step = "over: { name: o, by: user, rows: 2, select: { total: SUM(price) FILTER (WHERE ok) } }";
+        let resolved = resolve_step(step, &flow);
+        assert_eq!(names(&(resolved.required)(&used)), ["id", "ok", "price", "user"]);
+        // Where all columns decide among rows of equal time, or go to a side stream, all are read.
+        let unordered = resolve_step(step, &Flow { ordered: false, ..flow.clone() });
+        let aside = resolve_step(&step.replace("rows: 2", "late: { to: tardy }"), &flow);
+        for resolved in [unordered, aside] {
+            let needed = (resolved.required)(&used);
+            assert!(example_schema().columns().iter().all(|column| needed.touches(&column.name)));
+            assert!(!needed.touches("total"));
+        }
+    }
+}

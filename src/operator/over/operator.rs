@@ -1,0 +1,268 @@
+//! The keyed operator behind `over`: rows wait for the watermark, then each gets the aggregates of its frame.
+//!
+//! Whether a row is late is decided for each row by the watermark that the rows before it in its split have made; rows
+//! that have come due are sent at the ends of blocks. So neither depends on how the input was cut into blocks or on how
+//! many shards read it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{concat, take};
+
+use super::frame::{Extent, Frames, Plan, Round};
+use super::waiting::{Due, Waiting};
+use crate::aggregate::{Accumulator, Call, accumulator};
+use crate::operator::keys::Keys;
+use crate::operator::queue::Queue;
+use crate::operator::{Build, Context, Operator, SideRows, StateSize};
+use crate::record::{Batch, BlockEnd, KeyCodec, Schema, Segment};
+use crate::state::{Groups, Timers};
+use crate::time::{SegmentClock, WATERMARK_MIN};
+
+/// One aggregate call.
+#[derive(Clone, Debug)]
+pub(super) struct Aggregate {
+    pub call: Call,
+    /// Places of the arguments in [`Spec::read`].
+    pub arguments: Vec<usize>,
+    /// The place of the filter in [`Spec::read`].
+    pub filter: Option<usize>,
+}
+
+/// What every shard builds its operator from.
+#[derive(Clone)]
+pub(super) struct Spec {
+    pub extent: Extent,
+    /// The rows with what the step has made of them: its input's columns, keys, arguments, filters.
+    pub prepared: Schema,
+    /// How many of the prepared columns are the input's.
+    pub columns: usize,
+    /// Positions of the key columns in the prepared rows.
+    pub keys: Vec<usize>,
+    pub codec: KeyCodec,
+    /// Positions of the columns that the aggregates read.
+    pub read: Vec<usize>,
+    pub aggregates: Vec<Aggregate>,
+    /// Whether the order of arrival is defined; else rows of equal time are put into the order of their columns.
+    pub ordered: bool,
+    /// Where late rows go.
+    pub late: Option<Arc<str>>,
+    /// The input's columns, then one column per aggregate.
+    pub output: Schema,
+}
+
+pub(super) fn build(spec: Spec, description: String) -> Build {
+    Build::new(description, move || Box::new(Over::new(spec.clone())))
+}
+
+struct Over {
+    spec: Spec,
+    waiting: Waiting,
+    groups: Groups,
+    frames: Frames,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    /// When to look whether a key's frame has become empty; none where frames never do.
+    expiry: Option<Timers>,
+    work: Option<Work>,
+    /// The end of a block that has made rows due.
+    firing: Option<(u64, BlockEnd)>,
+    queue: Queue,
+}
+
+/// A batch of input and how far it has been worked off.
+struct Work {
+    batch: Batch,
+    segment: usize,
+    row: usize,
+}
+
+impl Over {
+    fn new(spec: Spec) -> Self {
+        let fields = spec.prepared.arrow().fields();
+        let read: Vec<_> = spec.read.iter().map(|index| fields[*index].data_type().clone()).collect();
+        let expiry = match spec.extent {
+            Extent::Range(range_ms) => Some(Timers::new(range_ms)),
+            Extent::All | Extent::Rows(_) => None,
+        };
+        Self {
+            waiting: Waiting::new(spec.prepared.arrow().clone()),
+            groups: Groups::default(),
+            frames: Frames::new(spec.extent, &read),
+            accumulators: spec.aggregates.iter().map(|aggregate| accumulator(&aggregate.call)).collect(),
+            expiry,
+            work: None,
+            firing: None,
+            queue: Queue::new(&spec.output, true),
+            spec,
+        }
+    }
+
+    /// Works the batch off up to the end of the first block that makes rows due; false where there is none.
+    fn advance(&mut self, context: &mut Context) -> bool {
+        let Some(mut work) = self.work.take() else { return false };
+        while let Some(segment) = work.batch.segments.get(work.segment).copied() {
+            let clock = work.batch.clocks[work.segment];
+            let rows = work.row..work.row + segment.rows as usize;
+            self.wait(&work.batch, rows.clone(), &clock, context);
+            work.segment += 1;
+            work.row = rows.end;
+            let Some(end) = segment.end else { continue };
+            if self.queue.advance(&clock) {
+                self.firing = Some((segment.number, end));
+                self.work = Some(work);
+                return true;
+            }
+            self.queue.end(segment.number, &end);
+        }
+        false
+    }
+
+    /// Takes rows in, and sets those aside that are late.
+    fn wait(&mut self, batch: &Batch, rows: Range<usize>, clock: &SegmentClock, context: &mut Context) {
+        if rows.is_empty() {
+            return;
+        }
+        let times = batch.times.as_ref().expect("the step was resolved with event time");
+        let seen_ms = times.seen_ms.as_ref().map(|seen| seen.values().as_ref());
+        let base_ms = clock.watermark_ms(i64::MIN);
+        let is_late = |row: &u32| {
+            let row = *row as usize;
+            let met_ms = seen_ms.map_or(base_ms, |seen: &[i64]| clock.watermark_ms(seen[row]));
+            let watermark_ms = met_ms.max(self.queue.watermark_ms());
+            watermark_ms > WATERMARK_MIN && times.at_ms.value(row) <= watermark_ms
+        };
+        let number = |row| u32::try_from(row).expect("a batch is far below 4 G rows");
+        let (late, timely): (Vec<u32>, Vec<u32>) = rows.map(number).partition(is_late);
+        self.waiting.add(batch, &timely);
+        if late.is_empty() {
+            return;
+        }
+        context.late += late.len() as u64;
+        if let Some(stream) = &self.spec.late {
+            let own: Vec<usize> = (0..self.spec.columns).collect();
+            let rows = u32::try_from(late.len()).expect("not more than the batch has");
+            let segment = Segment { rows, number: 0, split: 0, end: None };
+            let late = batch.take(&UInt32Array::from(late), vec![segment]).rows;
+            let rows = late.project(&own).expect("the input's columns come first");
+            context.side.push(SideRows { stream: stream.clone(), rows });
+        }
+    }
+
+    /// Sends the next rows that have come due, or ends the block; false where no block is ending.
+    fn fire(&mut self) -> bool {
+        let Some((number, end)) = self.firing else { return false };
+        let watermark_ms = self.queue.watermark_ms();
+        if let Some(due) = self.waiting.take_due(watermark_ms) {
+            let due = if self.spec.ordered { due } else { due.break_ties(self.spec.columns) };
+            let rows = self.results(&due);
+            self.queue.rows(number, &rows, None, Some(&due.times));
+        } else {
+            self.expire(watermark_ms);
+            self.queue.end(number, &end);
+            self.firing = None;
+        }
+        true
+    }
+
+    /// The rows with the results of their aggregates.
+    fn results(&mut self, due: &Due) -> RecordBatch {
+        let groups = self.number(due);
+        let read: Vec<ArrayRef> =
+            self.spec.read.iter().map(|index| due.rows.column(*index).clone()).collect();
+        let plan = self.frames.pass(&read, &due.times, &groups, self.groups.capacity());
+        let places = UInt32Array::from(plan.results.clone());
+        let mut columns = due.rows.columns()[..self.spec.columns].to_vec();
+        for (accumulator, aggregate) in self.accumulators.iter_mut().zip(&self.spec.aggregates) {
+            accumulator.resize(self.groups.capacity());
+            let results = accumulate(accumulator.as_mut(), aggregate, &plan);
+            columns.push(take(&results, &places, None).expect("every row has a result"));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
+        RecordBatch::try_new_with_options(self.spec.output.arrow().clone(), columns, &options)
+            .expect("aggregates yield the types they were resolved to")
+    }
+
+    /// The groups of the rows' keys.
+    fn number(&mut self, due: &Due) -> Vec<u32> {
+        let keys = Keys::of(&Batch::of_rows(due.rows.clone(), 0), &self.spec.keys, &self.spec.codec);
+        let mut groups = Vec::with_capacity(due.times.len());
+        for (row, time_ms) in due.times.iter().enumerate() {
+            let before = self.groups.len();
+            let group = self.groups.number(due.hashes.value(row), keys.key(row));
+            if let (Some(expiry), Extent::Range(range_ms)) = (&mut self.expiry, self.spec.extent)
+                && self.groups.len() > before
+            {
+                expiry.set(time_ms.saturating_add(range_ms), group);
+            }
+            groups.push(group);
+        }
+        groups
+    }
+
+    /// Drops the keys whose rows are all too old for any row still to come.
+    fn expire(&mut self, watermark_ms: i64) {
+        let (Some(expiry), Extent::Range(range_ms)) = (&mut self.expiry, self.spec.extent) else { return };
+        let mut dropped = Vec::new();
+        for group in expiry.due(watermark_ms) {
+            // Every row to come is later than the watermark.
+            let last_ms = self.frames.newest_ms(group).saturating_add(range_ms);
+            if last_ms <= watermark_ms {
+                self.frames.clear(group);
+                self.groups.remove(group);
+                dropped.push(group);
+            } else {
+                expiry.set(last_ms, group);
+            }
+        }
+        if !dropped.is_empty() {
+            self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear(&dropped));
+        }
+    }
+}
+
+/// The results of all rounds, one behind the other.
+fn accumulate(accumulator: &mut dyn Accumulator, aggregate: &Aggregate, plan: &Plan) -> ArrayRef {
+    let arguments: Vec<ArrayRef> =
+        aggregate.arguments.iter().map(|place| plan.columns[*place].clone()).collect();
+    let filter: Option<BooleanArray> = aggregate.filter.map(|place| plan.columns[place].as_boolean().clone());
+    let results = plan.rounds.iter().map(|round: &Round| {
+        if !round.emptied.is_empty() {
+            accumulator.clear(&round.emptied);
+        }
+        if !round.leaving.is_empty() {
+            accumulator.retract(&round.leaving, &round.leaving_groups, &arguments, filter.as_ref());
+        }
+        accumulator.add(&round.entering, &round.entering_groups, &arguments, filter.as_ref());
+        accumulator.finish(&round.groups)
+    });
+    let results: Vec<ArrayRef> = results.collect();
+    let results: Vec<_> = results.iter().map(AsRef::as_ref).collect();
+    concat(&results).expect("results have one type and are not more than rows")
+}
+
+impl Operator for Over {
+    fn push(&mut self, batch: Batch, _: &mut Context) {
+        debug_assert!(self.work.is_none(), "the batch before is worked off");
+        debug_assert_eq!(batch.clocks.len(), batch.segments.len(), "an inbox has set the clocks");
+        self.work = Some(Work { batch, segment: 0, row: 0 });
+    }
+
+    fn pull(&mut self, context: &mut Context) -> Option<Batch> {
+        while self.queue.is_empty() && (self.fire() || self.advance(context)) {}
+        self.queue.pull()
+    }
+
+    fn state(&self) -> StateSize {
+        let accumulators: usize = self.accumulators.iter().map(|accumulator| accumulator.bytes()).sum();
+        StateSize {
+            entries: self.waiting.len() + self.groups.len(),
+            bytes: self.waiting.bytes()
+                + self.frames.bytes()
+                + self.groups.bytes()
+                + self.expiry.as_ref().map_or(0, Timers::bytes)
+                + accumulators,
+            next_close_ms: None,
+        }
+    }
+}

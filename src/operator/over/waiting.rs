@@ -1,0 +1,323 @@
+//! Rows that wait until the watermark passes their time, taken in the order of (time, arrival).
+//!
+//! Rows stay in the batches they came in, and a heap of (time, number of arrival) says which is next. Where few rows of
+//! many batches are left (a row far in the future holds a whole batch), the rest is gathered into batches anew, so that
+//! memory is never more than a few times what waits.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::compute::{interleave, take};
+use arrow::datatypes::SchemaRef;
+use arrow::row::{RowConverter, SortField};
+
+use crate::record::Batch;
+
+/// Fewer rows than this are never worth gathering.
+const GATHER_ROWS_MIN: usize = 16 * Batch::ROWS_MAX;
+
+/// How many rows are taken at once, apart from rows of equal time, which are never parted.
+const CHUNK_ROWS: usize = 8 * Batch::ROWS_MAX;
+
+/// What is picked at once has to stay below the 2 GiB that the offsets of a column of text reach.
+const PICKED_BYTES_MAX: usize = 1 << 30;
+
+/// The rows that wait on one shard.
+pub(super) struct Waiting {
+    schema: SchemaRef,
+    /// By the number of their first row.
+    pieces: BTreeMap<u64, Piece>,
+    /// (event time, number of arrival) of every row that waits.
+    order: BinaryHeap<Reverse<(i64, u64)>>,
+    /// The number that the next row gets.
+    next: u64,
+    /// Rows in the pieces, waiting or not.
+    held_rows: usize,
+    bytes: usize,
+}
+
+/// Rows that are numbered one after the other.
+struct Piece {
+    columns: Vec<ArrayRef>,
+    times: Int64Array,
+    hashes: UInt64Array,
+    /// How many of them still wait.
+    waiting: usize,
+    bytes: usize,
+}
+
+/// Rows that have come due, in their order.
+pub(super) struct Due {
+    pub rows: RecordBatch,
+    /// Their event times, milliseconds, ascending.
+    pub times: Vec<i64>,
+    /// The hashes of their keys.
+    pub hashes: UInt64Array,
+}
+
+impl Waiting {
+    /// No rows; those to come have this schema.
+    pub fn new(schema: SchemaRef) -> Self {
+        let (pieces, order) = (BTreeMap::new(), BinaryHeap::new());
+        Self { schema, pieces, order, next: 0, held_rows: 0, bytes: 0 }
+    }
+
+    /// Adds these rows of a batch, which has times and hashes.
+    pub fn add(&mut self, batch: &Batch, rows: &[u32]) {
+        let Some((first, last)) = rows.first().zip(rows.last()) else { return };
+        let times = batch.times.as_ref().expect("the step was resolved with event time");
+        let hashes = batch.hashes.as_ref().expect("an exchange has hashed the keys");
+        let stretch = (last - first) as usize + 1 == rows.len();
+        let positions = UInt32Array::from(rows.to_vec());
+        let pick = |array: &dyn Array| -> ArrayRef {
+            if stretch {
+                return array.slice(*first as usize, rows.len());
+            }
+            take(array, &positions, None).expect("the positions are inside the batch")
+        };
+        let columns = batch.rows.columns().iter().map(|column| pick(column.as_ref())).collect();
+        let times: Int64Array = pick(&times.at_ms).to_data().into();
+        self.hold(columns, times, pick(hashes).to_data().into());
+    }
+
+    fn hold(&mut self, columns: Vec<ArrayRef>, times: Int64Array, hashes: UInt64Array) {
+        let rows = times.len();
+        let numbers = self.next..;
+        self.order.extend(times.values().iter().zip(numbers).map(|(time, number)| Reverse((*time, number))));
+        let of_column = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
+        let bytes =
+            columns.iter().map(of_column).sum::<usize>() + rows * (size_of::<i64>() + size_of::<u64>());
+        self.pieces.insert(self.next, Piece { columns, times, hashes, waiting: rows, bytes });
+        self.next += rows as u64;
+        self.held_rows += rows;
+        self.bytes += bytes;
+    }
+
+    /// How many rows wait.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The heap bytes held, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.order.capacity() * size_of::<Reverse<(i64, u64)>>()
+    }
+
+    /// Takes the next rows whose time is at or below the watermark, some thousand; rows of equal time come together
+    /// (unless they are larger than any column may be). None once none is due.
+    pub fn take_due(&mut self, watermark_ms: i64) -> Option<Due> {
+        let Self { pieces, order, .. } = self;
+        let mut picked = Picked::of(pieces);
+        let (mut numbers, mut last_ms) = (Vec::new(), watermark_ms);
+        while let Some(Reverse((time, number))) = order.peek().copied() {
+            let full = numbers.len() >= CHUNK_ROWS && time > last_ms;
+            if time > watermark_ms || full || !picked.add(number) {
+                break;
+            }
+            order.pop();
+            numbers.push(number);
+            last_ms = time;
+        }
+        if numbers.is_empty() {
+            return None;
+        }
+        let (columns, times, hashes) = picked.gather(self.schema.fields().len());
+        self.release(&numbers);
+        let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .expect("rows keep their types");
+        Some(Due { rows, times: times.values().to_vec(), hashes })
+    }
+
+    /// Drops the pieces that none of whose rows waits any more.
+    fn release(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            let found = self.pieces.range_mut(..=*number).next_back();
+            let (first, piece) = found.expect("the row was just gathered");
+            piece.waiting -= 1;
+            if piece.waiting == 0 {
+                self.held_rows -= piece.times.len();
+                self.bytes -= piece.bytes;
+                let first = *first;
+                self.pieces.remove(&first);
+            }
+        }
+        if self.held_rows > GATHER_ROWS_MIN.max(4 * self.order.len()) {
+            self.gather_anew();
+        }
+    }
+
+    /// Moves the rows that wait into new pieces, in the order of their arrival, and numbers them from 0.
+    fn gather_anew(&mut self) {
+        let mut numbers: Vec<u64> = self.order.drain().map(|Reverse((_, number))| number).collect();
+        numbers.sort_unstable();
+        let mut anew = Self::new(self.schema.clone());
+        let mut rest = numbers.as_slice();
+        while !rest.is_empty() {
+            let mut picked = Picked::of(&self.pieces);
+            let most = rest.len().min(Batch::ROWS_MAX);
+            let count = rest[..most].iter().take_while(|number| picked.add(**number)).count();
+            let (columns, times, hashes) = picked.gather(self.schema.fields().len());
+            anew.hold(columns, times, hashes);
+            rest = &rest[count..];
+        }
+        *self = anew;
+    }
+}
+
+/// Rows picked out of pieces, in the order of picking.
+struct Picked<'a> {
+    pieces: &'a BTreeMap<u64, Piece>,
+    used: Vec<&'a Piece>,
+    /// By the number of a piece's first row, its place in `used`.
+    place_of: BTreeMap<u64, usize>,
+    /// For each row its piece and its place in that.
+    places: Vec<(usize, usize)>,
+    /// The piece of the row picked last: the numbers of its rows, and its place.
+    last: (Range<u64>, usize),
+    /// The bytes of all pieces used: never less than what is picked of them.
+    bytes: usize,
+}
+
+impl<'a> Picked<'a> {
+    fn of(pieces: &'a BTreeMap<u64, Piece>) -> Self {
+        let (used, place_of, places) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { pieces, used, place_of, places, last: (0..0, 0), bytes: 0 }
+    }
+
+    /// Picks a row; false where it would not fit into a column with the others any more.
+    fn add(&mut self, number: u64) -> bool {
+        if !self.last.0.contains(&number) {
+            let found = self.pieces.range(..=number).next_back();
+            let (first, piece) = found.expect("a row that waits is in a piece");
+            if !self.place_of.contains_key(first) {
+                if !self.used.is_empty() && self.bytes + piece.bytes > PICKED_BYTES_MAX {
+                    return false;
+                }
+                self.bytes += piece.bytes;
+                self.place_of.insert(*first, self.used.len());
+                self.used.push(piece);
+            }
+            self.last = (*first..first + piece.times.len() as u64, self.place_of[first]);
+        }
+        let row = usize::try_from(number - self.last.0.start).expect("a piece is far below 4 G rows");
+        self.places.push((self.last.1, row));
+        true
+    }
+
+    /// The rows: these many columns, their times, their hashes.
+    fn gather(self, columns: usize) -> (Vec<ArrayRef>, Int64Array, UInt64Array) {
+        let pick = |array: &dyn Fn(&'a Piece) -> &'a dyn Array| {
+            let arrays: Vec<&dyn Array> = self.used.iter().map(|piece| array(piece)).collect();
+            interleave(&arrays, &self.places).expect("what is picked is below the size of a column")
+        };
+        let column = |index: usize| pick(&move |piece| piece.columns[index].as_ref());
+        let columns = (0..columns).map(column).collect();
+        let (times, hashes) = (pick(&|piece| &piece.times), pick(&|piece| &piece.hashes));
+        (columns, times.to_data().into(), hashes.to_data().into())
+    }
+}
+
+impl Due {
+    /// Puts rows of equal time into the order of these columns, for input without an order of arrival.
+    pub fn break_ties(self, columns: usize) -> Self {
+        if columns == 0 || self.times.windows(2).all(|pair| pair[0] != pair[1]) {
+            return self;
+        }
+        let columns = &self.rows.columns()[..columns];
+        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+        let keys = RowConverter::new(fields).and_then(|converter| converter.convert_columns(columns));
+        let keys = keys.expect("the check has asked whether the columns can be compared");
+        let mut order: Vec<u32> = (0..).take(self.times.len()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (*a as usize, *b as usize);
+            self.times[a].cmp(&self.times[b]).then_with(|| keys.row(a).cmp(&keys.row(b)))
+        });
+        let positions = UInt32Array::from(order);
+        let pick = |array: &dyn Array| take(array, &positions, None).expect("a permutation of the rows");
+        let columns: Vec<ArrayRef> = self.rows.columns().iter().map(|column| pick(column.as_ref())).collect();
+        let rows = RecordBatch::try_new(self.rows.schema(), columns).expect("rows keep their types");
+        Self { rows, times: self.times, hashes: pick(&self.hashes).to_data().into() }
+    }
+}
+
+/// The first of these columns that rows cannot be compared by.
+pub(super) fn incomparable(schema: &SchemaRef) -> Option<&Arc<arrow::datatypes::Field>> {
+    let can = |field: &&Arc<arrow::datatypes::Field>| {
+        !RowConverter::supports_fields(&[SortField::new(field.data_type().clone())])
+    };
+    schema.fields().iter().find(can)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::record::{Column, EventTimes, Schema, SqlType};
+
+    fn schema() -> Schema {
+        Schema::new(vec![Column::new("id", SqlType::BigInt, true)])
+    }
+
+    fn batch(from: i64, times: &[i64]) -> Batch {
+        let ids: Int64Array = (from..).take(times.len()).collect::<Vec<_>>().into();
+        let rows = RecordBatch::try_new(schema().arrow().clone(), vec![Arc::new(ids)]).unwrap();
+        let mut batch = Batch::of_rows(rows, 0);
+        batch.times = Some(EventTimes { at_ms: times.to_vec().into(), seen_ms: None });
+        batch.hashes =
+            Some((0..).map(|n| n + from.unsigned_abs()).take(times.len()).collect::<Vec<_>>().into());
+        batch
+    }
+
+    /// Takes what is due and compares it, with the set of (time, id) of the rows that wait.
+    fn check_due(waiting: &mut Waiting, model: &mut BTreeSet<(i64, i64)>, watermark_ms: i64) {
+        let mut last_ms = i64::MIN;
+        while let Some(due) = waiting.take_due(watermark_ms) {
+            let ids = due.rows.column(0).as_primitive::<Int64Type>().values();
+            assert!(due.times[0] > last_ms, "rows of equal time come together");
+            last_ms = *due.times.last().unwrap();
+            for ((time, id), hash) in due.times.iter().zip(ids).zip(due.hashes.values()) {
+                assert_eq!(model.pop_first(), Some((*time, *id)));
+                assert_eq!(*hash, id.unsigned_abs());
+            }
+        }
+        assert!(model.first().is_none_or(|(time, _)| *time > watermark_ms));
+        assert_eq!(waiting.len(), model.len());
+        assert!(waiting.held_rows <= GATHER_ROWS_MIN.max(4 * model.len()) + Batch::ROWS_MAX);
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_time_and_arrival() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for far_of_256 in [0, 3, 200] {
+            let (mut waiting, mut model) = (Waiting::new(schema().arrow().clone()), BTreeSet::new());
+            let mut next = 0;
+            for round in 0..150 {
+                let count = random.usize(1..=Batch::ROWS_MAX);
+                let far = |random: &mut fastrand::Rng| random.u8(..) < far_of_256;
+                let times: Vec<i64> = (0..count)
+                    .map(|_| round * 10 + if far(&mut random) { 900 } else { random.i64(0..30) })
+                    .collect();
+                let taken: Vec<u32> = match round % 3 {
+                    0 => (0..).take(count).collect(),
+                    _ => (0..).take(count).filter(|_| random.u8(..) < 250).collect(),
+                };
+                waiting.add(&batch(next, &times), &taken);
+                model.extend(taken.iter().map(|row| (times[*row as usize], next + i64::from(*row))));
+                next += count.cast_signed() as i64;
+                if random.u8(..) < 128 {
+                    check_due(&mut waiting, &mut model, round * 10 - 5);
+                }
+            }
+            check_due(&mut waiting, &mut model, i64::MAX);
+            assert_eq!((waiting.held_rows, waiting.bytes, waiting.pieces.len()), (0, 0, 0));
+        }
+    }
+}

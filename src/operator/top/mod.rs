@@ -1,0 +1,500 @@
+//! `top`: the first n rows of each partition in an order; over windows once and for all, else as a changelog.
+//!
+//! The step becomes a projection (what the key and the order need besides columns), the exchange by key, and a keyed
+//! operator: [`windowed`] where rows belong to windows, [`running`] where they do not. Both keep rows as bytes that
+//! compare as the rows do ([`partition`]).
+
+mod format;
+#[cfg(test)]
+mod model;
+mod order;
+mod partition;
+mod running;
+mod windowed;
+
+use format::RowFormat;
+use order::Term;
+use partition::Limit;
+use running::Running;
+use windowed::{Assign, Windowed};
+
+use super::aggregate::late::{Lateness, Side};
+use super::aggregate::options::{self, Late, Over, TimeOfRow, Window};
+use super::by::{By, Keys};
+use super::prepared::{Prepared, key_columns, state_name};
+use super::{Build, Changelog, Flow, Part, Resolved, SideStream, Step, Verb, WindowColumns};
+use crate::error::{Place, Problem, Problems, Severity};
+use crate::record::{Column, Schema, SqlType};
+use crate::window::Windows;
+use crate::yaml::{Fields, Key, Node};
+
+/// The entry in the registry.
+pub(super) const VERB: Verb = Verb {
+    name: "top",
+    summary: "the first n rows in an order, of each partition: `n`, `order`, `per`, `window`, `ties: keep`, `rank`; over windows once and for all, else as a changelog",
+    example: "top: { name: dearest, n: 10, per: channel, order: \"price DESC, at\", rank: place }",
+    parse,
+};
+
+/// The most rows a partition may keep.
+const N_MAX: u64 = 1_000_000;
+
+const WINDOW_START: &str = "window_start";
+const WINDOW_END: &str = "window_end";
+
+/// A row may belong to this many windows at most: it may be kept in each.
+const WINDOWS_MAX: i64 = 1000;
+
+#[derive(Debug)]
+struct Declared {
+    at: Place,
+    name: String,
+    n: usize,
+    per: By,
+    order: Node,
+    window: Option<OwnWindow>,
+    ties: bool,
+    rank: Option<(String, Place)>,
+    late: Late,
+}
+
+/// Windows that the step makes itself.
+#[derive(Debug)]
+struct OwnWindow {
+    at: Place,
+    windows: Windows,
+    text: String,
+}
+
+fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step>> {
+    let before = problems.all().len();
+    let mut fields = Fields::of(node, "top", problems);
+    let name = state_name(&mut fields, "top", at, problems);
+    fields.required("n", problems);
+    let n = fields.whole("n", 1, N_MAX, problems);
+    let per = fields.take("per").map(|per| By::parse(per, problems)).unwrap_or_default();
+    let order = fields.required("order", problems).cloned();
+    let window = fields.entry("window").map(|(key, node)| own_window(key, node, problems));
+    let ties = fields.one_of("ties", &[("keep", true)], problems).unwrap_or(false);
+    let rank = fields.take("rank").and_then(|node| {
+        let wrong =
+            || Problem::error(node.at, format!("`rank` takes the name of a column, not {}", node.kind()));
+        node.read_as(problems, |text| Some((text.to_owned(), node.at)), wrong)
+    });
+    let late = fields.entry("late").and_then(|(key, node)| {
+        let over = match &window {
+            Some(Some(window)) => Over::Fixed(window.windows),
+            Some(None) => return None,
+            None => Over::Running(None),
+        };
+        let late = options::late(key, node, &over, problems)?;
+        if late.allow_ms > 0 {
+            let what = "`allow` in the `late` of a `top` is not in this version";
+            problems.push(Problem::error(key.at, what).help("name a stream for late rows: late: { to: … }"));
+        }
+        Some(late)
+    });
+    fields.finish(problems);
+    let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
+    if failed {
+        return None;
+    }
+    let (n, order, late) = (usize::try_from(n?).ok()?, order?, late.unwrap_or_default());
+    Some(Box::new(Declared { at, name, n, per, order, window: window.flatten(), ties, rank, late }))
+}
+
+/// Reads `window`. None is returned only after a problem.
+fn own_window(key: &Key, node: &Node, problems: &mut Problems) -> Option<OwnWindow> {
+    let Window { over, time, text } = options::window(key, node, problems)?;
+    let not_yet = |what: &str| {
+        Problem::error(key.at, format!("`top` over {what} is not in this version"))
+            .help("use one of { tumbling: 10s }, { sliding: 1m, every: 10s }, { cumulative: 1d, every: 1h }")
+    };
+    let Over::Fixed(windows) = over else {
+        problems.push(not_yet(if matches!(over, Over::Session(_)) {
+            "sessions"
+        } else {
+            "windows of so many rows"
+        }));
+        return None;
+    };
+    if !matches!(time, TimeOfRow::Event) {
+        problems.push(not_yet("windows over another time than the event time"));
+        return None;
+    }
+    let (first_ms, last_ms) = (windows.first_end_ms(0), windows.last_end_ms(0));
+    let step_ms = windows.next_end_ms(0, first_ms).map_or(1, |next_ms| next_ms - first_ms);
+    if (last_ms - first_ms) / step_ms >= WINDOWS_MAX {
+        let what = format!("every row would belong to more than {WINDOWS_MAX} windows");
+        problems.push(Problem::error(key.at, what).help("choose a longer `every`"));
+        return None;
+    }
+    Some(OwnWindow { at: key.at, windows, text })
+}
+
+/// How a `top` runs.
+enum Mode {
+    /// Over the windows that its input's rows belong to.
+    Given(usize),
+    /// Over windows of its own.
+    Own(Windows),
+    Running,
+}
+
+impl Step for Declared {
+    fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
+        let key = self.per.resolve(&input.schema, problems);
+        let order = order::resolve(&self.order, &input.schema, problems);
+        let mode = key.as_ref().and_then(|key| self.mode(input, key, problems));
+        let output = self.output_schema(input, problems);
+        Some(self.assemble(input, &key?, &order?, &mode?, output?))
+    }
+}
+
+impl Declared {
+    fn mode(&self, input: &Flow, key: &Keys, problems: &mut Problems) -> Option<Mode> {
+        if let Some(window) = &self.window {
+            input.refuse_changelog("top over a window of its own", window.at, problems)?;
+            if input.event_time.is_none() {
+                problems.push(
+                    Problem::error(self.at, "a window in event time needs the source to declare one")
+                        .help("add event_time: { column: … } to the source"),
+                );
+                return None;
+            }
+            return Some(Mode::Own(window.windows));
+        }
+        let end = input.window.as_ref().and_then(|window| window.end.as_deref());
+        let end = end.filter(|end| key.columns.iter().any(|(_, part)| part.as_column() == Some(end)));
+        let index = end.and_then(|end| input.schema.index_of(end)).filter(|index| {
+            let data_type = &input.schema.columns()[*index].data_type;
+            matches!(data_type, SqlType::Timestamp(0..=3) | SqlType::TimestampLtz(0..=3))
+        });
+        Some(index.map_or(Mode::Running, Mode::Given))
+    }
+
+    /// The input's columns, those of the step's own window, and the rank.
+    fn output_schema(&self, input: &Flow, problems: &mut Problems) -> Option<Schema> {
+        let mut columns = input.schema.columns().to_vec();
+        let mut complete = true;
+        let mut add = |column: Column, at: Place| {
+            if columns.iter().any(|other| other.name == column.name) {
+                problems.push(
+                    Problem::error(at, format!("the output already has a column `{}`", column.name))
+                        .help("`top` passes the columns of its input on; rename or drop that one before"),
+                );
+                complete = false;
+            }
+            columns.push(column);
+        };
+        if let Some(window) = &self.window {
+            let time = match &input.event_time {
+                Some(SqlType::TimestampLtz(_)) => SqlType::TimestampLtz(3),
+                _ => SqlType::Timestamp(3),
+            };
+            for name in [WINDOW_START, WINDOW_END] {
+                add(Column::new(name, time.clone(), false), window.at);
+            }
+        }
+        if let Some((name, at)) = &self.rank {
+            add(Column::new(name.clone(), SqlType::BigInt, false), *at);
+        }
+        complete.then(|| Schema::new(columns))
+    }
+
+    fn assemble(&self, input: &Flow, key: &Keys, order: &[Term], mode: &Mode, schema: Schema) -> Resolved {
+        let mut prepared = Prepared::new(&input.schema);
+        let keys: Vec<usize> = key.columns.iter().map(|(_, part)| prepared.column(part)).collect();
+        let terms: Vec<_> =
+            order.iter().map(|term| (prepared.column(&term.expression), term.options)).collect();
+        let format = RowFormat::new(&prepared.schema(), &terms);
+        let limit = Limit {
+            n: self.n,
+            ties: self.ties,
+            by_arrival: input.ordered && input.changelog.is_none(),
+            keeps_all: input.changelog.is_some(),
+        };
+        let operator = self.operator(input, key, keys.clone(), format, limit, mode, &schema);
+        let mut parts: Vec<Part> = prepared.part("top", "the key and the order").into_iter().collect();
+        parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
+        parts.push(Part::Operator(operator));
+        let side = self.late.to.iter().map(|(name, at)| SideStream {
+            name: name.clone(),
+            at: *at,
+            schema: input.schema.clone(),
+        });
+        Resolved {
+            output: self.output(input, key, mode, schema),
+            parts,
+            side: side.collect(),
+            required: prepared.required(self.late.to.is_some()),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what the operator is made of, put together in one place")]
+    fn operator(
+        &self,
+        input: &Flow,
+        key: &Keys,
+        keys: Vec<usize>,
+        format: RowFormat,
+        limit: Limit,
+        mode: &Mode,
+        schema: &Schema,
+    ) -> Build {
+        let (codec, ranked, output) = (key.codec.clone(), self.rank.is_some(), schema.clone());
+        let description = self.describe(mode);
+        let assign = match mode {
+            Mode::Given(column) => Assign::Column(*column),
+            Mode::Own(window) => Assign::Time(*window),
+            Mode::Running => {
+                let (every_change, timed) = (input.every_change, input.event_time.is_some());
+                let input = input.schema.clone();
+                let spec =
+                    running::Spec { format, keys, codec, limit, ranked, every_change, timed, input, output };
+                return Build::new(description, move || Box::new(Running::new(spec.clone())))
+                    .keeping(&self.name);
+            }
+        };
+        let input = input.schema.clone();
+        let side = self.late.to.as_ref().map(|(name, _)| Side {
+            stream: name.as_str().into(),
+            columns: (0..input.columns().len()).collect(),
+            schema: input.clone(),
+        });
+        let late = Lateness { allow_ms: 0, side };
+        let spec = windowed::Spec { format, keys, codec, limit, ranked, assign, late, input, output };
+        Build::new(description, move || Box::new(Windowed::new(spec.clone()))).keeping(&self.name)
+    }
+
+    fn output(&self, input: &Flow, key: &Keys, mode: &Mode, schema: Schema) -> Flow {
+        let output = Flow { schema, ordered: false, ..input.clone() };
+        match mode {
+            Mode::Given(_) => Flow { changelog: None, ..output },
+            Mode::Own(_) => {
+                let [start, end] = [WINDOW_START, WINDOW_END].map(|name| Some(name.to_owned()));
+                Flow { window: Some(WindowColumns { start, end }), ..output }
+            }
+            Mode::Running => {
+                // Where ties are kept, several rows have one rank.
+                let rank = self.rank.as_ref().filter(|_| !self.ties).map(|(name, _)| name.clone());
+                let key = rank.and_then(|rank| {
+                    let mut columns = key_columns(key)?;
+                    columns.push(rank);
+                    Some(columns)
+                });
+                Flow { changelog: Some(Changelog { key }), ..output }
+            }
+        }
+    }
+
+    fn describe(&self, mode: &Mode) -> String {
+        let terms = self.order.list().unwrap_or(std::slice::from_ref(&self.order));
+        let terms: Vec<&str> = terms.iter().filter_map(Node::expression).collect();
+        let window = match (mode, &self.window) {
+            (Mode::Given(_), _) => ", of each window".to_owned(),
+            (_, Some(window)) => format!(", over windows ({})", window.text),
+            _ => ", as a changelog".to_owned(),
+        };
+        let per = self.per.names().map(|name| name.text.as_str()).collect::<Vec<_>>().join(", ");
+        let per = if per.is_empty() { per } else { format!(" per {per}") };
+        let ties = if self.ties { " with ties" } else { "" };
+        format!("top {}{ties} by {}{per}{window}", self.n, terms.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operator::verify::check;
+
+    /// A row of these values, at so many seconds (`0` to `59`, with a fraction).
+    fn row(channel: &str, price: &str, id: u32, seconds: &str) -> String {
+        let channel = if channel == "null" { "null".to_owned() } else { format!("\"{channel}\"") };
+        format!(r#"{{"channel":{channel},"price":{price},"id":{id},"at":"2026-01-01T00:00:{seconds}"}}"#)
+    }
+
+    /// Checks rows written as `channel price id seconds`, a sign before them for changelogs and what is added to the
+    /// row behind a bar.
+    fn check_rows(step: &str, input: &[&str], expect: &[&str]) {
+        let line = |text: &&str| {
+            if text.starts_with("late: ") {
+                return (*text).to_owned();
+            }
+            let (stream, text) = text.split_once(": ").map_or(("", *text), |(stream, rest)| (stream, rest));
+            let (fields, added) = text.split_once(" | ").unwrap_or((text, ""));
+            let sign = &fields[..fields.len() - fields.trim_start_matches(['+', '-']).len()];
+            let parts: Vec<&str> = fields[sign.len()..].split(' ').collect();
+            let mut row = row(parts[0], parts[1], parts[2].parse().unwrap(), parts[3]);
+            if !added.is_empty() {
+                row = format!("{},{added}}}", row.trim_end_matches('}'));
+            }
+            let stream = if stream.is_empty() { String::new() } else { format!("{stream}: ") };
+            format!("{stream}{sign}{row}")
+        };
+        let (input, expect): (Vec<String>, Vec<String>) =
+            (input.iter().map(line).collect(), expect.iter().map(line).collect());
+        let input: Vec<&str> = input.iter().map(String::as_str).collect();
+        let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
+        check(step, &input, &expect);
+    }
+
+    #[test]
+    fn a_running_top_lets_go_of_the_last() {
+        check_rows(
+            "top: { name: t, n: 2, per: channel, order: price DESC }",
+            &["a 1 1 01", "a 3 2 02", "b 9 3 03", "a 2 4 04", "a 1 5 05", "a 3 6 06"],
+            &["+a 1 1 01", "+a 3 2 02", "+b 9 3 03", "-a 1 1 01", "+a 2 4 04", "-a 2 4 04", "+a 3 6 06"],
+        );
+    }
+
+    #[test]
+    fn ranks_move_down() {
+        check_rows(
+            "top: { name: t, n: 2, per: channel, order: price DESC, rank: r }",
+            &["a 1 1 01", "a 3 2 02", "a 3 3 03", "a 4 4 04"],
+            &[
+                "+a 1 1 01 | \"r\":1",
+                "-a 1 1 01 | \"r\":1",
+                "+a 3 2 02 | \"r\":1",
+                "+a 1 1 01 | \"r\":2",
+                "-a 1 1 01 | \"r\":2",
+                "+a 3 3 03 | \"r\":2",
+                "-a 3 2 02 | \"r\":1",
+                "+a 4 4 04 | \"r\":1",
+                "-a 3 3 03 | \"r\":2",
+                "+a 3 2 02 | \"r\":2",
+            ],
+        );
+    }
+
+    #[test]
+    fn ties_are_kept_and_share_their_rank() {
+        check_rows(
+            "top: { name: t, n: 2, order: price, rank: r, ties: keep }",
+            &["a 5 1 01", "a 5 2 02", "a 5 3 03", "a 6 4 04", "a 1 5 05", "a 1 6 06"],
+            &[
+                "+a 5 1 01 | \"r\":1",
+                "+a 5 2 02 | \"r\":1",
+                "+a 5 3 03 | \"r\":1",
+                "-a 5 1 01 | \"r\":1",
+                "-a 5 2 02 | \"r\":1",
+                "-a 5 3 03 | \"r\":1",
+                "+a 1 5 05 | \"r\":1",
+                "+a 5 1 01 | \"r\":2",
+                "+a 5 2 02 | \"r\":2",
+                "+a 5 3 03 | \"r\":2",
+                "+a 1 6 06 | \"r\":1",
+                "-a 5 1 01 | \"r\":2",
+                "-a 5 2 02 | \"r\":2",
+                "-a 5 3 03 | \"r\":2",
+            ],
+        );
+    }
+
+    #[test]
+    fn null_is_the_least_value_and_a_key() {
+        check_rows(
+            "top: { name: t, n: 1, per: channel, order: price DESC }",
+            &["null null 1 01", "null 1 2 02", "null null 3 03", "a null 4 04"],
+            &["+null null 1 01", "-null null 1 01", "+null 1 2 02", "+a null 4 04"],
+        );
+        check_rows(
+            "top: { name: t, n: 1, order: price }",
+            &["a 1 1 01", "a null 2 02"],
+            &["+a 1 1 01", "-a 1 1 01", "+a null 2 02"],
+        );
+    }
+
+    #[test]
+    fn zeros_are_equal_and_nan_is_above_all() {
+        check(
+            "top: { name: t, n: 2, order: ratio DESC }",
+            &[r#"{"ratio":0.0,"id":1}"#, r#"{"ratio":-0.0,"id":2}"#, r#"{"ratio":0.0,"id":3}"#],
+            &[r#"+{"ratio":0.0,"id":1}"#, r#"+{"ratio":-0.0,"id":2}"#],
+        );
+    }
+
+    #[test]
+    fn keys_and_orders_may_be_expressions() {
+        check_rows(
+            "top: { name: t, n: 1, per: { c: UPPER(channel) }, order: \"MOD(price, 10) DESC, id DESC\" }",
+            &["a 12 1 01", "A 21 2 02", "A 32 3 03"],
+            &["+a 12 1 01", "-a 12 1 01", "+A 32 3 03"],
+        );
+    }
+
+    #[test]
+    fn the_next_row_moves_up_when_one_is_taken_back() {
+        check_rows(
+            "top: { name: t, n: 1, per: channel, order: price DESC }",
+            &[
+                "+a 1 1 01",
+                "+a 3 2 02",
+                "+a 2 3 03",
+                "-a 3 2 02",
+                "-a 1 1 01",
+                "-a 2 3 03",
+                "+a 1 4 04",
+                "-a 9 9 09",
+            ],
+            &["+a 1 1 01", "-a 1 1 01", "+a 3 2 02", "-a 3 2 02", "+a 2 3 03", "-a 2 3 03", "+a 1 4 04"],
+        );
+    }
+
+    #[test]
+    fn ranks_move_up_when_a_row_is_taken_back() {
+        check_rows(
+            "top: { name: t, n: 2, per: channel, order: price DESC, rank: r }",
+            &["+a 1 1 01", "+a 1 1 01", "+a 3 2 02", "-a 1 1 01", "-a 3 2 02"],
+            &[
+                "+a 1 1 01 | \"r\":1",
+                "+a 1 1 01 | \"r\":2",
+                "-a 1 1 01 | \"r\":1",
+                "+a 3 2 02 | \"r\":1",
+                "-a 3 2 02 | \"r\":1",
+                "+a 1 1 01 | \"r\":1",
+                "-a 1 1 01 | \"r\":2",
+            ],
+        );
+    }
+
+    #[test]
+    fn windows_of_its_own() {
+        let window = |start: &str, end: &str| {
+            format!(r#""window_start":"2026-01-01T00:00:{start}","window_end":"2026-01-01T00:00:{end}""#)
+        };
+        let (first, second) = (window("00", "10"), window("10", "20"));
+        let lines =
+            [format!("b 5 3 03 | {first}"), format!("a 4 4 04 | {first}"), format!("a 7 6 11.5 | {second}")];
+        let mut expect: Vec<&str> = lines.iter().map(String::as_str).collect();
+        expect.extend(["behind: a 8 7 02", "late: 1"]);
+        check_rows(
+            "top: { name: t, n: 2, order: price DESC, window: { tumbling: 10s }, late: { to: behind } }",
+            &["a 1 1 01", "a 4 4 04", "b 5 3 03", "a 4 5 05", "a 7 6 11.5", "a 8 7 02"],
+            &expect,
+        );
+    }
+
+    #[test]
+    fn windows_of_the_step_before() {
+        let row =
+            |price: u32, end: &str| format!(r#"{{"price":{price},"window_end":"2026-01-01T00:00:{end}"}}"#);
+        let input = [row(1, "10"), row(4, "10"), row(4, "10"), row(2, "12"), row(9, "14")];
+        let input: Vec<&str> = input.iter().map(String::as_str).collect();
+        let ranked = |price: u32, end: &str, rank: u32| {
+            format!("{},\"r\":{rank}}}", row(price, end).trim_end_matches('}'))
+        };
+        let expect = [ranked(4, "10", 1), ranked(4, "10", 1), ranked(2, "12", 1), ranked(9, "14", 1)];
+        let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
+        check(
+            "top: { name: t, n: 1, per: window_end, order: price DESC, ties: keep, rank: r }",
+            &input,
+            &expect,
+        );
+        let expect = [row(1, "10"), row(4, "10"), row(4, "10"), row(9, "14")];
+        let signed = ["+", "-", "+", "-", "+"].iter().zip([0, 0, 1, 1, 3]);
+        let expect: Vec<String> = signed.map(|(sign, row)| format!("{sign}{}", expect[row])).collect();
+        let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
+        check("top: { name: t, n: 1, order: price DESC }", &input, &expect);
+    }
+}

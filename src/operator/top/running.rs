@@ -1,0 +1,287 @@
+//! The keyed operator behind a running `top`: every row that comes may change which rows are the first of its
+//! partition, and what changes is sent as a changelog.
+//!
+//! Rows that cannot become one of the first are found by comparing their order alone, before anything else of them is
+//! looked at.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::format::RowFormat;
+use super::partition::{Limit, Observer, Partition, Position, Ranked};
+use crate::operator::payload::{Changes, Payload};
+use crate::operator::queue::Queue;
+use crate::operator::work::Work;
+use crate::operator::{Context, Operator, StateSize};
+use crate::record::{Batch, KeyCodec, Schema};
+use crate::state::{Groups, Pages};
+
+/// What every shard builds its operator from.
+#[derive(Clone)]
+pub(super) struct Spec {
+    pub format: RowFormat,
+    /// Positions of the key columns in the input.
+    pub keys: Vec<usize>,
+    pub codec: KeyCodec,
+    pub limit: Limit,
+    pub ranked: bool,
+    pub every_change: bool,
+    pub timed: bool,
+    /// The columns of a row.
+    pub input: Schema,
+    pub output: Schema,
+}
+
+/// The running form.
+pub(super) struct Running {
+    spec: Spec,
+    payload: Payload,
+    groups: Groups,
+    partitions: Pages<Partition>,
+    /// By group the rows that are kept behind the first.
+    rests: Pages<BTreeSet<Ranked>>,
+    /// How many rows have come.
+    arrivals: u64,
+    kept: Kept,
+    changes: Changes,
+    /// The partitions whose ranks have to be told, and from where.
+    changed: Vec<Changed>,
+    /// Partitions that may have no rows left.
+    emptied: Vec<u32>,
+    /// The block that has not ended yet.
+    number: u64,
+    queue: Queue,
+    work: Option<Work>,
+}
+
+/// How much is kept.
+#[derive(Default)]
+struct Kept {
+    rows: usize,
+    bytes: usize,
+}
+
+struct Changed {
+    group: u32,
+    from: Position,
+    at_ms: i64,
+}
+
+/// What one row does to the first rows of its partition.
+struct Telling<'a> {
+    group: u32,
+    at_ms: i64,
+    ranked: bool,
+    /// Where the first change is.
+    from: Option<Position>,
+    kept: &'a mut Kept,
+    changes: &'a mut Changes,
+}
+
+impl Observer for Telling<'_> {
+    fn enter(&mut self, row: &Ranked) {
+        let position = Position::of(row);
+        self.from = Some(self.from.map_or(position, |from| from.min(position)));
+        if !self.ranked {
+            self.changes.push(self.group, 0, 1, row.payload(), self.at_ms);
+        }
+    }
+
+    fn leave(&mut self, row: &Ranked, sent: u32) {
+        let position = Position::of(row);
+        self.from = Some(self.from.map_or(position, |from| from.min(position)));
+        if !self.ranked || sent > 0 {
+            self.changes.push(self.group, sent, -1, row.payload(), self.at_ms);
+        }
+    }
+
+    fn forget(&mut self, row: Ranked) {
+        self.kept.rows -= 1;
+        self.kept.bytes -= row.heap_bytes();
+    }
+}
+
+impl Running {
+    /// A shard's operator.
+    pub fn new(spec: Spec) -> Self {
+        let queue = Queue::new(&spec.output, spec.timed);
+        Self {
+            payload: Payload::new(&spec.input),
+            groups: Groups::default(),
+            partitions: Pages::default(),
+            rests: Pages::default(),
+            arrivals: 0,
+            kept: Kept::default(),
+            changes: Changes::default(),
+            changed: Vec::new(),
+            emptied: Vec::new(),
+            number: 0,
+            queue,
+            work: None,
+            spec,
+        }
+    }
+
+    /// Works off one segment; whether there was one.
+    fn advance(&mut self) -> bool {
+        let Some(mut work) = self.work.take() else { return false };
+        let Some((segment, clock, rows)) = work.next() else { return false };
+        if segment.number != self.number {
+            self.flush();
+            self.number = segment.number;
+        }
+        self.apply(&work, rows);
+        if segment.end.is_some() || self.spec.every_change {
+            self.flush();
+        }
+        if let Some(end) = segment.end {
+            self.queue.advance(&clock);
+            self.queue.end(segment.number, &end);
+        }
+        self.work = Some(work);
+        true
+    }
+
+    /// The rows of a segment that may change anything, with their groups.
+    fn candidates(&mut self, work: &Work, rows: Range<usize>, orders: &arrow::row::Rows) -> Vec<(u32, u32)> {
+        let mut candidates = Vec::with_capacity(rows.len());
+        for (position, row) in rows.enumerate() {
+            let (hash, key) = work.key(row);
+            let group = self.groups.number(hash, key);
+            if self.partitions.len() < self.groups.capacity() {
+                self.partitions.resize(self.groups.capacity());
+                if self.spec.limit.keeps_all {
+                    self.rests.resize(self.groups.capacity());
+                }
+            }
+            let partition = &self.partitions[group as usize];
+            if self.spec.limit.keeps_all || partition.admits(orders.row(position).data(), &self.spec.limit) {
+                candidates.push((u32::try_from(row).expect("a batch is far below 4 G rows"), group));
+            }
+        }
+        candidates
+    }
+
+    fn apply(&mut self, work: &Work, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        let orders = self.spec.format.orders(&work.batch, rows.clone());
+        let candidates = self.candidates(work, rows.clone(), &orders);
+        let positions: Vec<u32> = candidates.iter().map(|(row, _)| *row).collect();
+        let payloads = self.payload.encode(&work.batch, &positions);
+        for (index, (row, group)) in candidates.into_iter().enumerate() {
+            let row = row as usize;
+            let at_ms = work.at_ms(row);
+            let taken_back = work.batch.weights.as_ref().is_some_and(|weights| weights.value(row) < 0);
+            let order = orders.row(row - rows.start);
+            self.change(order.data(), payloads.row(index), group, at_ms, taken_back);
+        }
+        self.release();
+    }
+
+    /// Inserts a row into its partition, or takes an equal one back.
+    fn change(&mut self, order: &[u8], payload: &[u8], group: u32, at_ms: i64, taken_back: bool) {
+        let Self { spec, partitions, rests, kept, changes, .. } = self;
+        let limit = &spec.limit;
+        let before = changes.len();
+        let partition = &mut partitions[group as usize];
+        let rest = limit.keeps_all.then(|| &mut rests[group as usize]);
+        let mut telling = Telling { group, at_ms, ranked: spec.ranked, from: None, kept, changes };
+        if taken_back {
+            let row = Ranked::new(order, payload, u64::MAX, limit.by_arrival);
+            let rest = rest.expect("rows are taken back only of a changelog, all of which is kept");
+            partition.remove(&row, limit, rest, &mut telling);
+        } else {
+            let row = Ranked::new(order, payload, self.arrivals, limit.by_arrival);
+            self.arrivals += 1;
+            telling.kept.rows += 1;
+            telling.kept.bytes += row.heap_bytes();
+            partition.insert(row, limit, rest, &mut telling);
+        }
+        if let Some(from) = telling.from {
+            match (spec.ranked, spec.every_change) {
+                (true, false) => self.note(group, from, at_ms),
+                (true, true) => self.rank(group, from, at_ms),
+                (false, _) => {}
+            }
+            if self.spec.every_change {
+                self.changes.net(before);
+            }
+        }
+        if self.partitions[group as usize].is_empty() {
+            self.emptied.push(group);
+        }
+    }
+
+    /// Remembers that ranks have changed.
+    fn note(&mut self, group: u32, from: Position, at_ms: i64) {
+        let changed = &mut self.partitions[group as usize].changed;
+        if *changed == 0 {
+            self.changed.push(Changed { group, from, at_ms });
+            *changed = u32::try_from(self.changed.len()).expect("a block is far below 4 G rows");
+            return;
+        }
+        let known = &mut self.changed[*changed as usize - 1];
+        known.from = known.from.min(from);
+        known.at_ms = known.at_ms.max(at_ms);
+    }
+
+    /// Tells the rows of a partition whose rank has changed.
+    fn rank(&mut self, group: u32, from: Position, at_ms: i64) {
+        let changes = &mut self.changes;
+        self.partitions[group as usize].rank(&from, &self.spec.limit, |row, sent, rank| {
+            if sent > 0 {
+                changes.push(group, sent, -1, row.payload(), at_ms);
+            }
+            changes.push(group, rank, 1, row.payload(), at_ms);
+        });
+    }
+
+    /// Forgets the partitions that have no rows left; only when no row at hand has been given a group.
+    fn release(&mut self) {
+        self.emptied.sort_unstable();
+        self.emptied.dedup();
+        for group in std::mem::take(&mut self.emptied) {
+            let partition = &self.partitions[group as usize];
+            if partition.is_empty() && partition.changed == 0 {
+                self.groups.remove(group);
+            } else if partition.is_empty() {
+                // Looked at again once its changes have been told.
+                self.emptied.push(group);
+            }
+        }
+    }
+
+    /// Sends what the present block has changed so far.
+    fn flush(&mut self) {
+        if !self.spec.every_change {
+            for Changed { group, from, at_ms } in std::mem::take(&mut self.changed) {
+                self.rank(group, from, at_ms);
+                self.partitions[group as usize].changed = 0;
+            }
+            self.changes.net(0);
+            self.release();
+        }
+        let Spec { output, ranked, timed, .. } = &self.spec;
+        self.changes.send(&self.payload, output, *ranked, *timed, self.number, &mut self.queue);
+    }
+}
+
+impl Operator for Running {
+    fn push(&mut self, batch: Batch, _: &mut Context) {
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
+    }
+
+    fn pull(&mut self, _: &mut Context) -> Option<Batch> {
+        while self.queue.is_empty() && self.advance() {}
+        self.queue.pull()
+    }
+
+    fn state(&self) -> StateSize {
+        let entry = size_of::<(Ranked, u32)>() * 4 / 3;
+        let partitions = self.partitions.bytes() + self.rests.bytes();
+        let bytes = self.groups.bytes() + partitions + self.kept.rows * entry + self.kept.bytes;
+        StateSize { entries: self.kept.rows, bytes: bytes + self.changes.bytes(), next_close_ms: None }
+    }
+}

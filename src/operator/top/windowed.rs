@@ -1,0 +1,355 @@
+//! The keyed operator behind a `top` over windows: rows are kept by window, and the first of each partition come out
+//! once the watermark has passed the window's end. What is sent is final.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMillisecondArray};
+use arrow::datatypes::TimestampMillisecondType;
+use arrow::row::Rows;
+
+use super::format::RowFormat;
+use super::partition::{Limit, Observer, Partition, Ranked};
+use crate::operator::aggregate::late::Lateness;
+use crate::operator::payload::{Payload, batch_of};
+use crate::operator::queue::Queue;
+use crate::operator::work::Work;
+use crate::operator::{Context, Operator, StateSize};
+use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
+use crate::state::{Groups, Pages};
+use crate::time::SegmentClock;
+use crate::window::Windows;
+
+/// Which windows a row belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Assign {
+    /// That whose end is in the column at this position.
+    Column(usize),
+    /// Those that hold its event time.
+    Time(Windows),
+}
+
+/// What every shard builds its operator from.
+#[derive(Clone)]
+pub(super) struct Spec {
+    pub format: RowFormat,
+    /// Positions of the key columns in the input.
+    pub keys: Vec<usize>,
+    pub codec: KeyCodec,
+    pub limit: Limit,
+    pub ranked: bool,
+    pub assign: Assign,
+    /// What happens to late rows.
+    pub late: Lateness,
+    /// The columns of a row.
+    pub input: Schema,
+    pub output: Schema,
+}
+
+/// The running form.
+pub(super) struct Windowed {
+    spec: Spec,
+    payload: Payload,
+    /// Open windows by their end.
+    windows: BTreeMap<i64, Window>,
+    arrivals: u64,
+    kept: Kept,
+    queue: Queue,
+    work: Option<Work>,
+    firing: Option<Firing>,
+}
+
+/// The partitions of a window.
+#[derive(Default)]
+struct Window {
+    groups: Groups,
+    partitions: Pages<Partition>,
+    /// By group the rows that are kept behind the first.
+    rests: Pages<BTreeSet<Ranked>>,
+}
+
+/// Windows that have fired at the end of a block, and how far they have been sent out.
+struct Firing {
+    number: u64,
+    end: BlockEnd,
+    /// By their end, the first one last.
+    due: Vec<(i64, Window)>,
+    partition: usize,
+    /// How many rows of the partition have been sent, and the order and rank of the last.
+    sent: u32,
+    last: Option<(Vec<u8>, u32)>,
+}
+
+/// A row that may be one of the first of its partition in a window.
+struct Candidate {
+    row: usize,
+    /// Its place among the rows of the batch that are candidates.
+    index: usize,
+    /// The end of the window.
+    window: i64,
+    group: u32,
+}
+
+#[derive(Default)]
+struct Kept {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Observer for Kept {
+    fn enter(&mut self, _: &Ranked) {}
+
+    fn leave(&mut self, _: &Ranked, _: u32) {}
+
+    fn forget(&mut self, row: Ranked) {
+        self.rows -= 1;
+        self.bytes -= row.heap_bytes();
+    }
+}
+
+impl Assign {
+    /// The ends of the windows of a row that have not fired at this watermark, ascending.
+    fn open_windows(&self, work: &Work, row: usize, watermark_ms: i64, ends: &mut Vec<i64>) {
+        ends.clear();
+        match self {
+            Self::Column(column) => {
+                let column = work.batch.rows.column(*column).as_primitive::<TimestampMillisecondType>();
+                let end_ms = column.is_valid(row).then(|| column.value(row));
+                ends.extend(end_ms.filter(|end_ms| !has_fired(*end_ms, watermark_ms)));
+            }
+            Self::Time(windows) => {
+                let Some(slice) = windows.slice_of(work.at_ms(row)) else { return };
+                // A window has fired where its end is not above this.
+                let fired_ms = watermark_ms.saturating_add(1);
+                let next = |end_ms: &i64| windows.next_end_ms(slice, *end_ms);
+                ends.extend(std::iter::successors(windows.next_end_ms(slice, fired_ms), next));
+            }
+        }
+    }
+}
+
+/// Whether the window that ends at `end_ms` has fired at this watermark.
+fn has_fired(end_ms: i64, watermark_ms: i64) -> bool {
+    end_ms.saturating_sub(1) <= watermark_ms
+}
+
+impl Windowed {
+    /// A shard's operator.
+    pub fn new(spec: Spec) -> Self {
+        Self {
+            payload: Payload::new(&spec.input),
+            windows: BTreeMap::new(),
+            arrivals: 0,
+            kept: Kept::default(),
+            queue: Queue::new(&spec.output, true),
+            work: None,
+            firing: None,
+            spec,
+        }
+    }
+
+    /// Works off one segment, or sends out some rows of windows that have fired; whether there was anything to do.
+    fn advance(&mut self, context: &mut Context) -> bool {
+        if self.firing.is_some() {
+            self.fire();
+            return true;
+        }
+        let Some(mut work) = self.work.take() else { return false };
+        let Some((segment, clock, rows)) = work.next() else { return false };
+        self.apply(&work, &clock, rows, context);
+        if let Some(end) = segment.end {
+            self.queue.advance(&clock);
+            let (number, due) = (segment.number, self.take_due());
+            self.firing = Some(Firing { number, end, due, partition: 0, sent: 0, last: None });
+        }
+        self.work = Some(work);
+        true
+    }
+
+    fn apply(&mut self, work: &Work, clock: &SegmentClock, rows: Range<usize>, context: &mut Context) {
+        if rows.is_empty() {
+            return;
+        }
+        let orders = self.spec.format.orders(&work.batch, rows.clone());
+        let mut late = Vec::new();
+        let candidates = self.candidates(work, clock, rows.clone(), &orders, &mut late);
+        self.spec.late.tell(&work.batch, late, context);
+        let mut positions: Vec<u32> = Vec::with_capacity(candidates.len());
+        for candidate in &candidates {
+            if candidate.index == positions.len() {
+                positions.push(position_of(candidate.row));
+            }
+        }
+        let payloads = self.payload.encode(&work.batch, &positions);
+        for Candidate { row, index, window, group } in candidates {
+            let taken_back = work.batch.weights.as_ref().is_some_and(|weights| weights.value(row) < 0);
+            let arrival = if taken_back { u64::MAX } else { self.arrivals };
+            let order = orders.row(row - rows.start);
+            let limit = &self.spec.limit;
+            let ranked = Ranked::new(order.data(), payloads.row(index), arrival, limit.by_arrival);
+            let window = self.windows.get_mut(&window).expect("opened for the candidate");
+            let partition = &mut window.partitions[group as usize];
+            let rest = limit.keeps_all.then(|| &mut window.rests[group as usize]);
+            if taken_back {
+                let rest = rest.expect("rows are taken back only of a changelog, all of which is kept");
+                partition.remove(&ranked, limit, rest, &mut self.kept);
+                continue;
+            }
+            self.arrivals += 1;
+            self.kept.rows += 1;
+            self.kept.bytes += ranked.heap_bytes();
+            partition.insert(ranked, limit, rest, &mut self.kept);
+        }
+    }
+
+    /// Sorts the rows of a segment into windows and partitions, without those that cannot be among the first and
+    /// without the late ones.
+    fn candidates(
+        &mut self,
+        work: &Work,
+        clock: &SegmentClock,
+        rows: Range<usize>,
+        orders: &Rows,
+        late: &mut Vec<u32>,
+    ) -> Vec<Candidate> {
+        let limit = &self.spec.limit;
+        let (mut candidates, mut ends, mut index) = (Vec::with_capacity(rows.len()), Vec::new(), 0);
+        for (position, row) in rows.enumerate() {
+            self.spec.assign.open_windows(work, row, work.watermark_ms(row, clock), &mut ends);
+            if ends.is_empty() {
+                late.push(position_of(row));
+                continue;
+            }
+            let (hash, key) = work.key(row);
+            let order = orders.row(position);
+            let before = candidates.len();
+            for end_ms in &ends {
+                let window = self.windows.entry(*end_ms).or_default();
+                let group = window.group(hash, key, limit);
+                if limit.keeps_all || window.partitions[group as usize].admits(order.data(), limit) {
+                    candidates.push(Candidate { row, index, window: *end_ms, group });
+                }
+            }
+            index += usize::from(candidates.len() > before);
+        }
+        candidates
+    }
+
+    /// Removes the windows that the watermark has passed, the first one last.
+    fn take_due(&mut self) -> Vec<(i64, Window)> {
+        let mut due = Vec::new();
+        while let Some(entry) = self.windows.first_entry() {
+            if !has_fired(*entry.key(), self.queue.watermark_ms()) {
+                break;
+            }
+            due.push(entry.remove_entry());
+        }
+        due.reverse();
+        due
+    }
+
+    /// Sends the next rows of the windows that have fired; once all are out, the end of the block.
+    fn fire(&mut self) {
+        let Some(firing) = &mut self.firing else { return };
+        let Some((end_ms, window)) = firing.due.last_mut() else {
+            self.queue.end(firing.number, &firing.end);
+            self.firing = None;
+            return;
+        };
+        let (end_ms, number) = (*end_ms, firing.number);
+        let (mut rows, mut ranks): (Vec<Ranked>, Vec<i64>) = (Vec::new(), Vec::new());
+        while rows.len() < Batch::ROWS_MAX && firing.partition < window.partitions.len() {
+            let Some(row) = window.partitions[firing.partition].pop_first() else {
+                if let Some(rest) = self.spec.limit.keeps_all.then(|| &mut window.rests[firing.partition]) {
+                    for row in std::mem::take(rest) {
+                        self.kept.forget(row);
+                    }
+                }
+                (firing.partition, firing.sent, firing.last) = (firing.partition + 1, 0, None);
+                continue;
+            };
+            firing.sent += 1;
+            let rank = match &firing.last {
+                Some((order, rank)) if self.spec.limit.ties && *order == row.order() => *rank,
+                _ => firing.sent,
+            };
+            if self.spec.limit.ties {
+                firing.last = Some((row.order().to_vec(), rank));
+            }
+            ranks.push(i64::from(rank));
+            rows.push(row);
+        }
+        if firing.partition == window.partitions.len() {
+            firing.due.pop();
+            firing.partition = 0;
+        }
+        self.send(number, end_ms, rows, ranks);
+    }
+
+    fn send(&mut self, number: u64, end_ms: i64, rows: Vec<Ranked>, ranks: Vec<i64>) {
+        let count = rows.len();
+        if count == 0 {
+            return;
+        }
+        let mut columns = self.payload.decode(rows.iter().map(Ranked::payload));
+        if let Assign::Time(windows) = self.spec.assign {
+            for time_ms in [windows.start_ms(end_ms), end_ms] {
+                let data_type = self.spec.output.arrow().field(columns.len()).data_type().clone();
+                let times = TimestampMillisecondArray::from(vec![time_ms; count]).with_data_type(data_type);
+                columns.push(Arc::new(times) as ArrayRef);
+            }
+        }
+        if self.spec.ranked {
+            columns.push(Arc::new(Int64Array::from(ranks)));
+        }
+        let batch = batch_of(&self.spec.output, columns, count);
+        self.queue.rows(number, &batch, None, Some(&vec![end_ms.saturating_sub(1); count]));
+        for row in rows {
+            self.kept.forget(row);
+        }
+    }
+}
+
+fn position_of(row: usize) -> u32 {
+    u32::try_from(row).expect("a batch is far below 4 G rows")
+}
+
+impl Window {
+    /// The number of a partition.
+    fn group(&mut self, hash: u64, key: &[u8], limit: &Limit) -> u32 {
+        let group = self.groups.number(hash, key);
+        if self.partitions.len() < self.groups.capacity() {
+            self.partitions.resize(self.groups.capacity());
+            if limit.keeps_all {
+                self.rests.resize(self.groups.capacity());
+            }
+        }
+        group
+    }
+
+    fn bytes(&self) -> usize {
+        self.groups.bytes() + self.partitions.bytes() + self.rests.bytes()
+    }
+}
+
+impl Operator for Windowed {
+    fn push(&mut self, batch: Batch, _: &mut Context) {
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
+    }
+
+    fn pull(&mut self, context: &mut Context) -> Option<Batch> {
+        while self.queue.is_empty() && self.advance(context) {}
+        self.queue.pull()
+    }
+
+    fn state(&self) -> StateSize {
+        let windows: usize = self.windows.values().map(Window::bytes).sum();
+        let entry = size_of::<(Ranked, u32)>() * 4 / 3;
+        StateSize {
+            entries: self.kept.rows,
+            bytes: windows + self.kept.rows * entry + self.kept.bytes,
+            next_close_ms: self.windows.first_key_value().map(|(end_ms, _)| *end_ms),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Nexmark's queries run by Flink SQL itself: the reference of the reference.
+
+    flink.py FOLDER NAME=EVENTS … [--queries q5,q7]
+
+runs every query of flink.sql on every file of nested events, in one embedded Flink with one task, and writes what comes
+out to FOLDER/NAME/<query>.ndjson: rows in bytewise order, those of a changelog folded to the final ones. It needs Java
+and the Python module `apache-flink`; scripts/flink-golden installs it and calls this.
+
+A watermark follows each row that moves it (`pipeline.auto-watermark-interval` is 0), so that which rows are late is
+decided by their order in the file alone.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import nexmark
+
+# One task, no checkpoints: a file that ends is read once.
+SETTINGS = {
+    "parallelism.default": "1",
+    "pipeline.auto-watermark-interval": "0ms",
+    "table.local-time-zone": "UTC",
+    "table.exec.state.ttl": "0 ms",
+    "taskmanager.memory.managed.size": "256m",
+    "taskmanager.memory.network.min": "64m",
+    "taskmanager.memory.network.max": "64m",
+}
+# The JSON of both kinds of output; `debezium-json` says of each row of a changelog whether it comes or goes.
+JSON = """'{format}.timestamp-format.standard' = 'ISO-8601',
+  '{format}.encode.decimal-as-plain-number' = 'true'"""
+
+
+class Query:
+    """A query of flink.sql: `-- name: q5 (auction BIGINT, num BIGINT)`, and `changelog` behind it where rows are taken
+    back."""
+
+    HEAD = re.compile(r"^-- name: (\w+) \((.*)\)( changelog)?\n", re.MULTILINE)
+
+    def __init__(self, head, text):
+        self.name, self.declared = head[1], head[2]
+        self.columns = tuple(part.split()[0].strip("`") for part in self.declared.split(", "))
+        self.format = "debezium-json" if head[3] else "json"
+        self.text = text.strip().rstrip(";")
+
+    @classmethod
+    def all_of(cls, text):
+        heads = list(cls.HEAD.finditer(text))
+        ends = [head.start() for head in heads[1:]] + [len(text)]
+        return [cls(head, text[head.end() : end]) for head, end in zip(heads, ends)]
+
+
+class Flink:
+    """An embedded Flink. It starts once for all that is asked of it, for that alone takes seconds."""
+
+    def __init__(self, only=None):
+        # There are no functions in Python, so nothing of what would run them is started, or need be installed.
+        os.environ["_python_worker_execution_mode"] = "process"
+        os.environ.setdefault("JVM_ARGS", "-Xmx3g -XX:+UseSerialGC")
+        from pyflink.common import Configuration
+        from pyflink.table import EnvironmentSettings, TableEnvironment
+
+        folder = Path(__file__).parent
+        self.source = (folder / "flink-source.sql").read_text(encoding="utf-8")
+        queries = Query.all_of((folder / "flink.sql").read_text(encoding="utf-8"))
+        self.queries = [query for query in queries if not only or query.name in only]
+        configuration = Configuration()
+        for name, value in SETTINGS.items():
+            configuration.set_string(name, value)
+        settings = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
+        self.tables = TableEnvironment.create(settings.build())
+
+    def run(self, path, scratch):
+        """Runs the queries on a file of events, with scratch files in a folder; yields the name of each and its rows."""
+        for kind, name in (("VIEW", "bid"), ("TABLE", "events")):
+            self.tables.execute_sql(f"DROP TEMPORARY {kind} IF EXISTS {name}")
+        for statement in self.source.split(";"):
+            if statement.strip():
+                self.tables.execute_sql(statement.replace("${INPUT}", str(path.resolve())))
+        for query in self.queries:
+            began = time.monotonic()
+            rows = self.rows(query, scratch / f"{query.name}.parts")
+            seconds = time.monotonic() - began
+            print(f"{path.name} {query.name}: {len(rows)} rows, {seconds:.1f} s", file=sys.stderr, flush=True)
+            yield query.name, rows
+
+    def rows(self, query, folder):
+        """The rows of a query as texts."""
+        shutil.rmtree(folder, ignore_errors=True)
+        self.tables.execute_sql(
+            f"""CREATE TEMPORARY TABLE sink_of_{query.name} ({query.declared}) WITH (
+  'connector' = 'filesystem', 'path' = '{folder.resolve()}', 'format' = '{query.format}',
+  {JSON.format(format=query.format)})"""
+        )
+        self.tables.execute_sql(f"INSERT INTO sink_of_{query.name} {query.text}").wait()
+        self.tables.execute_sql(f"DROP TEMPORARY TABLE sink_of_{query.name}")
+        lines = []
+        for part in sorted(folder.iterdir()):
+            lines += part.read_text(encoding="utf-8").splitlines()
+        shutil.rmtree(folder)
+        return final(query, lines) if query.format == "debezium-json" else appended(query, lines)
+
+
+def row_of(query, record):
+    if tuple(record) != query.columns:
+        raise ValueError(f"{query.name}: {record} has not the columns {query.columns}")
+    return nexmark.row_text(query.columns, tuple(record.values()))
+
+
+def appended(query, lines):
+    """The rows themselves. They are as Flink writes them: the reference writes the same bytes."""
+    for line in lines:
+        text = row_of(query, json.loads(line, parse_float=Decimal))
+        if text != line:
+            raise ValueError(f"{query.name}: Flink writes {line}, the reference {text}")
+    return lines
+
+
+def final(query, lines):
+    """What is left of a changelog when all has been taken back that was."""
+    weights = Counter()
+    for line in lines:
+        change = json.loads(line, parse_float=Decimal)
+        if change["op"] == "c":
+            weights[row_of(query, change["after"])] += 1
+        elif change["op"] == "d":
+            weights[row_of(query, change["before"])] -= 1
+        else:
+            raise ValueError(f"{query.name}: {line}")
+    if min(weights.values(), default=0) < 0:
+        raise ValueError(f"{query.name}: a row was taken back that had not come")
+    return list(weights.elements())
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="Results of Nexmark queries by Flink.")
+    parser.add_argument("folder", type=Path, help="where the rows go")
+    parser.add_argument("inputs", nargs="+", metavar="NAME=EVENTS", help="a file of events, and what to call it")
+    parser.add_argument("--queries", help="only these, by their names in flink.sql with commas between")
+    options = parser.parse_args()
+    options.inputs = [(name, Path(path)) for name, _, path in (text.partition("=") for text in options.inputs)]
+    for name, path in options.inputs:
+        if not path.is_file():
+            parser.error(f"{name}: there is no file {path}")
+    return options
+
+
+def main():
+    options = arguments()
+    engine = Flink(options.queries and options.queries.split(","))
+    for name, path in options.inputs:
+        folder = options.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for query, rows in engine.run(path, folder):
+            lines = sorted(row.encode("utf-8") + b"\n" for row in rows)
+            (folder / f"{query}.ndjson").write_bytes(b"".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+-- Nexmark's queries as Flink SQL. The head of each names it and its columns; `changelog` says that rows are taken back.
+-- Those that are named as a query of ours have to yield its rows. The others show more: q5_top and q7_top are the form
+-- with ROW_NUMBER, q7_upstream is shaped as the benchmark's own, q11_table is the newer form of a session; q5_counts is
+-- what the top of a window is taken of; *_kept tell which bids were not late, by their `extra`, which no two share.
+
+-- name: qt (auction BIGINT, num BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3))
+SELECT auction, COUNT(*), window_start, window_end
+FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+GROUP BY auction, window_start, window_end;
+
+-- name: q5_counts (auction BIGINT, num BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3))
+SELECT auction, COUNT(*), window_start, window_end
+FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
+GROUP BY auction, window_start, window_end;
+
+-- Counts joined with the highest count of their window: the top 1 with ties, and the benchmark's own form.
+-- name: q5 (auction BIGINT, num BIGINT)
+WITH counts AS (
+  SELECT auction, COUNT(*) AS num, window_start, window_end
+  FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
+  GROUP BY auction, window_start, window_end
+), highest AS (
+  SELECT MAX(num) AS num, window_start, window_end FROM counts GROUP BY window_start, window_end
+)
+SELECT counts.auction, counts.num
+FROM counts JOIN highest
+  ON counts.window_start = highest.window_start AND counts.window_end = highest.window_end AND counts.num >= highest.num;
+
+-- The window's top 1 proper, of which Flink has no form that keeps ties: one row a window, the first to arrive.
+-- name: q5_top (auction BIGINT, num BIGINT)
+SELECT auction, num FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY num DESC) AS place FROM (
+    SELECT auction, COUNT(*) AS num, window_start, window_end
+    FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
+    GROUP BY auction, window_start, window_end))
+WHERE place <= 1;
+
+-- The bids that count, each in a group of its own (no two share an `extra`), joined with the highest price of their
+-- window: the top 1 with ties. Both inputs are rows of fired windows, so that no row of one can be late for the other.
+-- A window without any price has no row here; in the top 1 proper, where no price is the lowest, it has all its bids.
+-- name: q7 (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
+WITH kept AS (
+  SELECT auction, bidder, price, `dateTime`, extra, window_start, window_end
+  FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+  GROUP BY auction, bidder, price, `dateTime`, extra, window_start, window_end
+), highest AS (
+  SELECT MAX(price) AS price, window_start, window_end FROM kept GROUP BY window_start, window_end
+)
+SELECT kept.auction, kept.bidder, kept.price, kept.`dateTime`, kept.extra
+FROM kept JOIN highest
+  ON kept.window_start = highest.window_start AND kept.window_end = highest.window_end AND kept.price = highest.price;
+
+-- name: q7_join (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
+SELECT bids.auction, bids.bidder, bids.price, bids.`dateTime`, bids.extra
+FROM (SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))) AS bids
+JOIN (
+  SELECT MAX(price) AS price, window_start, window_end
+  FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+  GROUP BY window_start, window_end) AS highest
+  ON bids.window_start = highest.window_start AND bids.window_end = highest.window_end AND bids.price = highest.price;
+
+-- name: q7_top (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
+SELECT auction, bidder, price, `dateTime`, extra FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY price DESC) AS place
+  FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND)))
+WHERE place <= 1;
+
+-- name: q7_upstream (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
+SELECT bids.auction, bids.bidder, bids.price, bids.`dateTime`, bids.extra
+FROM bid AS bids
+JOIN (
+  SELECT MAX(price) AS price, window_end
+  FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+  GROUP BY window_start, window_end) AS highest
+  ON bids.price = highest.price
+WHERE bids.`dateTime` BETWEEN highest.window_end - INTERVAL '10' SECOND AND highest.window_end;
+
+-- name: q11 (bidder BIGINT, bid_count BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3))
+SELECT bidder, COUNT(*), SESSION_START(`dateTime`, INTERVAL '10' SECOND), SESSION_END(`dateTime`, INTERVAL '10' SECOND)
+FROM bid
+GROUP BY bidder, SESSION(`dateTime`, INTERVAL '10' SECOND);
+
+-- name: q11_table (bidder BIGINT, bid_count BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3))
+SELECT bidder, COUNT(*), window_start, window_end
+FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+GROUP BY bidder, window_start, window_end;
+
+-- name: q15 (`day` STRING, total_bids BIGINT, rank1_bids BIGINT, rank2_bids BIGINT, rank3_bids BIGINT, total_bidders BIGINT, rank1_bidders BIGINT, rank2_bidders BIGINT, rank3_bidders BIGINT, total_auctions BIGINT, rank1_auctions BIGINT, rank2_auctions BIGINT, rank3_auctions BIGINT) changelog
+SELECT DATE_FORMAT(`dateTime`, 'yyyy-MM-dd'),
+  COUNT(*),
+  COUNT(*) FILTER (WHERE price < 10000),
+  COUNT(*) FILTER (WHERE price >= 10000 AND price < 1000000),
+  COUNT(*) FILTER (WHERE price >= 1000000),
+  COUNT(DISTINCT bidder),
+  COUNT(DISTINCT bidder) FILTER (WHERE price < 10000),
+  COUNT(DISTINCT bidder) FILTER (WHERE price >= 10000 AND price < 1000000),
+  COUNT(DISTINCT bidder) FILTER (WHERE price >= 1000000),
+  COUNT(DISTINCT auction),
+  COUNT(DISTINCT auction) FILTER (WHERE price < 10000),
+  COUNT(DISTINCT auction) FILTER (WHERE price >= 10000 AND price < 1000000),
+  COUNT(DISTINCT auction) FILTER (WHERE price >= 1000000)
+FROM bid
+GROUP BY DATE_FORMAT(`dateTime`, 'yyyy-MM-dd');
+
+-- name: q16 (channel STRING, `day` STRING, `minute` STRING, total_bids BIGINT, rank1_bids BIGINT, rank2_bids BIGINT, rank3_bids BIGINT, total_bidders BIGINT, rank1_bidders BIGINT, rank2_bidders BIGINT, rank3_bidders BIGINT, total_auctions BIGINT, rank1_auctions BIGINT, rank2_auctions BIGINT, rank3_auctions BIGINT) changelog
+SELECT channel, DATE_FORMAT(`dateTime`, 'yyyy-MM-dd'), MAX(DATE_FORMAT(`dateTime`, 'HH:mm')),
+  COUNT(*),
+  COUNT(*) FILTER (WHERE price < 10000),
+  COUNT(*) FILTER (WHERE price >= 10000 AND price < 1000000),
+  COUNT(*) FILTER (WHERE price >= 1000000),
+  COUNT(DISTINCT bidder),
+  COUNT(DISTINCT bidder) FILTER (WHERE price < 10000),
+  COUNT(DISTINCT bidder) FILTER (WHERE price >= 10000 AND price < 1000000),
+  COUNT(DISTINCT bidder) FILTER (WHERE price >= 1000000),
+  COUNT(DISTINCT auction),
+  COUNT(DISTINCT auction) FILTER (WHERE price < 10000),
+  COUNT(DISTINCT auction) FILTER (WHERE price >= 10000 AND price < 1000000),
+  COUNT(DISTINCT auction) FILTER (WHERE price >= 1000000)
+FROM bid
+GROUP BY channel, DATE_FORMAT(`dateTime`, 'yyyy-MM-dd');
+
+-- name: q17 (auction BIGINT, `day` STRING, total_bids BIGINT, rank1_bids BIGINT, rank2_bids BIGINT, rank3_bids BIGINT, min_price BIGINT, max_price BIGINT, avg_price BIGINT, sum_price BIGINT) changelog
+SELECT auction, DATE_FORMAT(`dateTime`, 'yyyy-MM-dd'),
+  COUNT(*),
+  COUNT(*) FILTER (WHERE price < 10000),
+  COUNT(*) FILTER (WHERE price >= 10000 AND price < 1000000),
+  COUNT(*) FILTER (WHERE price >= 1000000),
+  MIN(price), MAX(price), AVG(price), SUM(price)
+FROM bid
+GROUP BY auction, DATE_FORMAT(`dateTime`, 'yyyy-MM-dd');
+
+-- name: q18 (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING) changelog
+SELECT auction, bidder, price, channel, url, `dateTime`, extra FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY `dateTime` DESC) AS place FROM bid)
+WHERE place <= 1;
+
+-- name: q19 (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING, rank_number BIGINT) changelog
+SELECT auction, bidder, price, channel, url, `dateTime`, extra, place FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS place FROM bid)
+WHERE place <= 10;
+
+-- name: qt_kept (extra STRING)
+SELECT extra FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+GROUP BY extra, window_start, window_end;
+
+-- name: q5_kept (extra STRING)
+SELECT extra FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
+GROUP BY extra, window_start, window_end;
+
+-- name: q11_kept (extra STRING)
+SELECT LISTAGG(extra, ',') FROM bid GROUP BY bidder, SESSION(`dateTime`, INTERVAL '10' SECOND);
