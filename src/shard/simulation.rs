@@ -56,6 +56,15 @@ sink:
   format: json
 ";
 
+/// Rows of a key once, ranked while they come: the rows that are there in the end.
+const TOP: &str = "
+  - dedupe: { name: once, by: [key, n], within: 2s }
+  - top: { name: best, per: { group: SUBSTRING(key FROM 2 FOR 1) }, n: 3, order: n DESC, rank: place }
+sink:
+  file: { path: OUTPUT, changelog: final }
+  format: json
+";
+
 /// Every change of a key, sent in the middle of blocks.
 const DEBEZIUM: &str = "
   - aggregate: { name: running, by: key, select: { rows: COUNT(*), most: MAX(n) } }
@@ -195,4 +204,5 @@ fn no_order_of_steps_changes_what_a_changelog_comes_to() {
     check(FINAL, 10, true, 10);
     check(UPSERT, 0, false, 10);
     check(DEBEZIUM, 0, false, 10);
+    check(TOP, 0, false, 10);
 }
