@@ -165,7 +165,10 @@ fn each_shard_has_a_cpu_and_a_ring_of_its_own() {
             let scene = Scene::new();
             let mut running = start(&scene, &["--cores", &count.to_string(), "--io", io]);
             ping(&mut running, 1);
-            let found = shards(running.id());
+            // A line may be through before the last of the threads has begun.
+            let id = running.id();
+            running.until("its threads", || shards(id).len() == count);
+            let found = shards(id);
             let names: Vec<String> = (0..count).map(|number| format!("shard-{number}")).collect();
             assert!(found.iter().map(|(name, _)| name).eq(&names), "{found:?}");
             let mut own: Vec<usize> = found
