@@ -260,8 +260,8 @@ impl Operator for Running {
             let Some(end) = segment.end else { continue };
             self.apply(&inputs);
             self.send(segment.number);
-            if self.queue.advance(clock)
-                && let Some(ttl_ms) = self.spec.ttl_ms
+            self.queue.advance(clock);
+            if let Some(ttl_ms) = self.spec.ttl_ms
                 && self.queue.watermark_ms() != WATERMARK_MAX
             {
                 self.expire(ttl_ms);

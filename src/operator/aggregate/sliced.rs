@@ -157,12 +157,7 @@ impl Sliced {
                 match self.fate(&work.batch, work.row, &clock, &mut place) {
                     Fate::Slice(slice) => {
                         let corrects = self.spec.lateness.allow_ms > 0
-                            && self.capture(
-                                slice,
-                                row,
-                                &work,
-                                time_and_watermark_ms(&work.batch, work.row, &clock).1,
-                            );
+                            && self.prepare_correction(slice, &work, &mut pending, &clock);
                         pending.push(slice, row);
                         if corrects && self.spec.every_change {
                             self.apply(&work, &mut pending);
@@ -257,11 +252,23 @@ impl Sliced {
         }
     }
 
-    /// Notes what was sent of the key of a row for the windows that have fired and that the row will change. Returns
-    /// whether there are any.
-    fn capture(&mut self, slice: i64, row: u32, work: &Work, watermark_ms: i64) -> bool {
-        let (hash, key) = work.key(row);
+    /// Notes what was sent of the key of the next row for the windows that have fired and that the row will change.
+    /// Returns whether there are any.
+    fn prepare_correction(
+        &mut self,
+        slice: i64,
+        work: &Work,
+        pending: &mut Pending,
+        clock: &SegmentClock,
+    ) -> bool {
+        let watermark_ms = time_and_watermark_ms(&work.batch, work.row, clock).1;
         let mut closed_ms = watermark_ms.saturating_sub(self.spec.lateness.allow_ms).saturating_add(1);
+        if self.corrections.first_key_value().is_some_and(|(end_ms, _)| *end_ms <= closed_ms) {
+            // Earlier rows of the block came in time to correct a window, and this one does not.
+            self.apply(work, pending);
+            self.correct(work.batch.segments[work.segment].number);
+        }
+        let (hash, key) = work.key(u32::try_from(work.row).expect("a batch is far below 4 G rows"));
         let mut found = false;
         while let Some(end_ms) = self.spec.windows.next_end_ms(slice, closed_ms) {
             if end_ms > self.fired_ms {

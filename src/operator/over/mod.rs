@@ -287,7 +287,11 @@ impl Declared {
             Extent::Rows(_) => "keeps the frame of every key, for ever",
             Extent::Range(_) => "drops a key once its frame is empty",
         };
-        format!("over {}{key}: {} ({kept})", self.extent_text, self.describe_select())
+        let late = match &self.late {
+            Some((stream, _)) => format!("late rows go to `{stream}`"),
+            None => "late rows are counted and dropped".to_owned(),
+        };
+        format!("over {}{key}: {} ({kept}; {late})", self.extent_text, self.describe_select())
     }
 
     fn describe_select(&self) -> String {
@@ -457,7 +461,9 @@ mod tests {
         let flow = flow_of(&example_schema());
         let used: Paths = {
             let mut used = Paths::default();
-            ["id", "total"].iter().for_each(|name| used.insert(vec![(*name).to_owned()]));
+            for name in ["id", "total"] {
+                used.insert(vec![name.to_owned()]);
+            }
             used
         };
         let names = |paths: &Paths| paths.iter().map(|path| path.join(".")).collect::<Vec<_>>();

@@ -257,10 +257,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use arrow::array::AsArray;
+    use arrow::compute::take_record_batch;
     use arrow::datatypes::Int64Type;
 
     use super::*;
-    use crate::record::{Column, EventTimes, Schema, SqlType};
+    use crate::codec::Decode;
+    use crate::codec::framing::frame_lines;
+    use crate::codec::json::JsonDecoder;
+    use crate::record::{Column, EventTimes, Schema, SqlType, parse_type};
 
     fn schema() -> Schema {
         Schema::new(vec![Column::new("id", SqlType::BigInt, true)])
@@ -319,5 +323,41 @@ mod tests {
             check_due(&mut waiting, &mut model, i64::MAX);
             assert_eq!((waiting.held_rows, waiting.bytes, waiting.pieces.len()), (0, 0, 0));
         }
+    }
+
+    #[test]
+    fn columns_of_every_type_wait_and_break_ties() {
+        let types =
+            "ROW<m MAP<STRING, ARRAY<DECIMAL(5, 2)>>, d DATE, b BOOLEAN, f DOUBLE, z TIMESTAMP_LTZ(6)>";
+        let (data_type, nullable) = parse_type(types).unwrap();
+        let schema = Schema::new(vec![
+            Column::new("nested", data_type, nullable),
+            Column::new("bytes", SqlType::Bytes, true),
+            Column::new("tags", SqlType::Array(Box::new(SqlType::String), true), true),
+        ]);
+        assert_eq!(incomparable(schema.arrow()), None);
+        let lines = [
+            r#"{"nested":{"m":{"b":[2.5,null]},"d":"2026-01-02","b":true,"f":0.5,"z":"2026-01-01T00:00:00Z"},"tags":["x"]}"#,
+            r#"{"nested":{"m":{"a":[1]},"d":"2026-01-02"},"tags":["y",null]}"#,
+            r#"{"nested":{"m":{"a":[1]},"d":"2026-01-02"},"tags":["x"]}"#,
+            r#"{"nested":null,"tags":null}"#,
+        ];
+        let (text, mut spans) = (lines.join("\n"), Vec::new());
+        frame_lines(text.as_bytes(), &mut spans);
+        let rows = JsonDecoder::new(&schema).decode(text.as_bytes(), &spans, &mut Vec::new());
+        assert_eq!(rows.num_rows(), 4);
+        let sorted = |order: &[u32]| {
+            let mut waiting = Waiting::new(schema.arrow().clone());
+            for row in order {
+                let mut batch = Batch::of_rows(rows.clone(), 0);
+                batch.times = Some(EventTimes { at_ms: vec![7; 4].into(), seen_ms: None });
+                batch.hashes = Some(vec![0; 4].into());
+                waiting.add(&batch, &[*row]);
+            }
+            waiting.take_due(7).unwrap().break_ties(3).rows
+        };
+        assert_eq!(sorted(&[0, 1, 2, 3]), sorted(&[3, 1, 0, 2]));
+        let expect = take_record_batch(&rows, &UInt32Array::from(vec![3, 2, 1, 0])).unwrap();
+        assert_eq!(sorted(&[0, 1, 2, 3]), expect);
     }
 }

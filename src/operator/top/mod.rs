@@ -164,6 +164,10 @@ impl Declared {
             }
             return Some(Mode::Own(window.windows));
         }
+        if input.changelog.is_some() {
+            // A correction may come after its window has ended: nothing is final.
+            return Some(Mode::Running);
+        }
         let end = input.window.as_ref().and_then(|window| window.end.as_deref());
         let end = end.filter(|end| key.columns.iter().any(|(_, part)| part.as_column() == Some(end)));
         let index = end.and_then(|end| input.schema.index_of(end)).filter(|index| {
@@ -270,7 +274,7 @@ impl Declared {
     fn output(&self, input: &Flow, key: &Keys, mode: &Mode, schema: Schema) -> Flow {
         let output = Flow { schema, ordered: false, ..input.clone() };
         match mode {
-            Mode::Given(_) => Flow { changelog: None, ..output },
+            Mode::Given(_) => output,
             Mode::Own(_) => {
                 let [start, end] = [WINDOW_START, WINDOW_END].map(|name| Some(name.to_owned()));
                 Flow { window: Some(WindowColumns { start, end }), ..output }
@@ -496,5 +500,18 @@ mod tests {
         let expect: Vec<String> = signed.map(|(sign, row)| format!("{sign}{}", expect[row])).collect();
         let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
         check("top: { name: t, n: 1, order: price DESC }", &input, &expect);
+        // A changelog may correct a window that has ended.
+        let input = input.iter().map(|row| format!("+{row}")).chain([format!("-{}", row(4, "10"))]);
+        let input: Vec<String> = input.collect();
+        let input: Vec<&str> = input.iter().map(String::as_str).collect();
+        let expect = [
+            format!("+{}", row(1, "10")),
+            format!("-{}", row(1, "10")),
+            format!("+{}", row(4, "10")),
+            format!("+{}", row(2, "12")),
+            format!("+{}", row(9, "14")),
+        ];
+        let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
+        check("top: { name: t, n: 1, per: window_end, order: price DESC }", &input, &expect);
     }
 }

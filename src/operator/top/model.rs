@@ -8,8 +8,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 
-use crate::operator::Changelog;
+use crate::exchange::{Partition, Watermarks};
 use crate::operator::verify::{Output, block, flow_of, resolve_step, run};
+use crate::operator::{Changelog, Context, Operator, Part, StateSize};
 use crate::operator::{Flow, Resolved};
 use crate::record::{Batch, Column, Schema, SqlType};
 use crate::time::WATERMARK_MAX;
@@ -417,4 +418,64 @@ fn dedupe_keeps_what_its_definition_says() {
             assert_eq!(fold(&output, what), expect, "{what}");
         });
     }
+}
+
+/// What the step's operator keeps after each of these blocks, on one shard.
+fn kept(resolved: &Resolved, blocks: Vec<Batch>) -> Vec<StateSize> {
+    let mut exchange = None;
+    let mut operators: Vec<Box<dyn Operator>> = Vec::new();
+    for part in &resolved.parts {
+        match part {
+            Part::Exchange { columns, codec } => {
+                exchange = Some(Partition::new(codec.clone(), columns.clone()));
+            }
+            Part::Operator(build) => operators.push((build.build)()),
+        }
+    }
+    let (mut exchange, mut watermarks) = (exchange.unwrap(), Watermarks::new(1, OUT_OF_ORDER_MS));
+    let (mut operator, mut context) = (operators.pop().unwrap(), Context::default());
+    let sizes = blocks.into_iter().map(|block| {
+        let mut batch = exchange.split(block, 1).remove(0);
+        watermarks.stamp(&mut batch);
+        operator.push(batch, &mut context);
+        while operator.pull(&mut context).is_some() {}
+        operator.state()
+    });
+    sizes.collect()
+}
+
+#[test]
+fn what_is_no_longer_needed_is_forgotten() {
+    let mut random = fastrand::Rng::with_seed(15);
+    for step in [
+        "top: { name: t, n: 2, per: user, order: price, window: { sliding: 3s, every: 1s } }",
+        "dedupe: { name: d, by: id, within: 2s }",
+        "dedupe: { name: d, by: id, within: 2s, keep: last }",
+    ] {
+        let rows: Vec<(Row, i8)> =
+            (0..50).flat_map(|_| random_rows(&mut random, true)).map(|row| (row, 1)).collect();
+        let sizes = kept(&resolve_step(step, &flow_of(&schema())), blocks(&rows, 5, false));
+        assert!(sizes[0].entries > 0 && sizes[0].bytes > 0, "{step}");
+        assert_eq!(sizes.last().map(|size| (size.entries, size.next_close_ms)), Some((0, None)), "{step}");
+    }
+    let mut rows: Vec<(Row, i8)> = random_rows(&mut random, true).into_iter().map(|row| (row, 1)).collect();
+    rows.extend(rows.clone().into_iter().map(|(row, _)| (row, -1)));
+    let flow = Flow { changelog: Some(Changelog { key: None }), ..flow_of(&schema()) };
+    let step = "top: { name: t, n: 2, per: id, order: price, rank: r }";
+    let sizes = kept(&resolve_step(step, &flow), blocks(&rows, rows.len() / 2, true));
+    assert_eq!(sizes.iter().map(|size| size.entries).collect::<Vec<_>>(), [rows.len() / 2, 0]);
+}
+
+#[test]
+fn a_row_of_many_small_partitions_costs_little_more_than_its_bytes() {
+    let row =
+        |number: i64| Row { key: None, price: Some(number * 7 % 1000), id: number % 5000, at_ms: number };
+    let rows: Vec<(Row, i8)> = (0..50_000).map(|number| (row(number), 1)).collect();
+    let step = "top: { name: t, n: 10, per: id, order: price DESC, rank: r }";
+    let sizes = kept(&resolve_step(step, &flow_of(&schema())), blocks(&rows, 1000, false));
+    let last = sizes.last().unwrap();
+    assert_eq!(last.entries, 50_000);
+    // The order is 9 bytes, its place in the order of arrival 8, the columns 28.
+    let per_row = last.bytes / last.entries;
+    assert!((45 + 40..45 + 90).contains(&per_row), "{per_row}");
 }

@@ -275,6 +275,14 @@ impl Partition {
     }
 }
 
+/// The heap bytes of the trees of so many partitions with so many rows, about, without the rows' own bytes.
+pub(super) fn tree_bytes(partitions: usize, rows: usize) -> usize {
+    // The standard library's B-tree keeps up to 11 entries in a leaf, the only node of a small tree; larger trees are
+    // filled to about two thirds.
+    let leaves = partitions + rows.saturating_sub(partitions * 11) / 8;
+    leaves * (11 * (size_of::<Ranked>() + size_of::<u32>()) + 16)
+}
+
 /// A place in the order of a partition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position(Head);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::format::RowFormat;
-use super::partition::{Limit, Observer, Partition, Position, Ranked};
+use super::partition::{Limit, Observer, Partition, Position, Ranked, tree_bytes};
 use crate::operator::payload::{Changes, Payload};
 use crate::operator::queue::Queue;
 use crate::operator::work::Work;
@@ -279,9 +279,11 @@ impl Operator for Running {
     }
 
     fn state(&self) -> StateSize {
-        let entry = size_of::<(Ranked, u32)>() * 4 / 3;
         let partitions = self.partitions.bytes() + self.rests.bytes();
-        let bytes = self.groups.bytes() + partitions + self.kept.rows * entry + self.kept.bytes;
+        let bytes = self.groups.bytes()
+            + partitions
+            + tree_bytes(self.groups.len(), self.kept.rows)
+            + self.kept.bytes;
         StateSize { entries: self.kept.rows, bytes: bytes + self.changes.bytes(), next_close_ms: None }
     }
 }

@@ -1,7 +1,7 @@
 //! The keyed operator behind a `top` over windows: rows are kept by window, and the first of each partition come out
-//! once the watermark has passed the window's end. What is sent is final.
+//! once the watermark has passed the window's end. What is sent is final, and so is what comes: no row is taken back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use arrow::datatypes::TimestampMillisecondType;
 use arrow::row::Rows;
 
 use super::format::RowFormat;
-use super::partition::{Limit, Observer, Partition, Ranked};
+use super::partition::{Limit, Observer, Partition, Ranked, tree_bytes};
 use crate::operator::aggregate::late::Lateness;
 use crate::operator::payload::{Payload, batch_of};
 use crate::operator::queue::Queue;
@@ -65,8 +65,6 @@ pub(super) struct Windowed {
 struct Window {
     groups: Groups,
     partitions: Pages<Partition>,
-    /// By group the rows that are kept behind the first.
-    rests: Pages<BTreeSet<Ranked>>,
 }
 
 /// Windows that have fired at the end of a block, and how far they have been sent out.
@@ -183,23 +181,15 @@ impl Windowed {
         }
         let payloads = self.payload.encode(&work.batch, &positions);
         for Candidate { row, index, window, group } in candidates {
-            let taken_back = work.batch.weights.as_ref().is_some_and(|weights| weights.value(row) < 0);
-            let arrival = if taken_back { u64::MAX } else { self.arrivals };
             let order = orders.row(row - rows.start);
             let limit = &self.spec.limit;
-            let ranked = Ranked::new(order.data(), payloads.row(index), arrival, limit.by_arrival);
+            let ranked = Ranked::new(order.data(), payloads.row(index), self.arrivals, limit.by_arrival);
             let window = self.windows.get_mut(&window).expect("opened for the candidate");
             let partition = &mut window.partitions[group as usize];
-            let rest = limit.keeps_all.then(|| &mut window.rests[group as usize]);
-            if taken_back {
-                let rest = rest.expect("rows are taken back only of a changelog, all of which is kept");
-                partition.remove(&ranked, limit, rest, &mut self.kept);
-                continue;
-            }
             self.arrivals += 1;
             self.kept.rows += 1;
             self.kept.bytes += ranked.heap_bytes();
-            partition.insert(ranked, limit, rest, &mut self.kept);
+            partition.insert(ranked, limit, None, &mut self.kept);
         }
     }
 
@@ -226,8 +216,8 @@ impl Windowed {
             let before = candidates.len();
             for end_ms in &ends {
                 let window = self.windows.entry(*end_ms).or_default();
-                let group = window.group(hash, key, limit);
-                if limit.keeps_all || window.partitions[group as usize].admits(order.data(), limit) {
+                let group = window.group(hash, key);
+                if window.partitions[group as usize].admits(order.data(), limit) {
                     candidates.push(Candidate { row, index, window: *end_ms, group });
                 }
             }
@@ -261,11 +251,6 @@ impl Windowed {
         let (mut rows, mut ranks): (Vec<Ranked>, Vec<i64>) = (Vec::new(), Vec::new());
         while rows.len() < Batch::ROWS_MAX && firing.partition < window.partitions.len() {
             let Some(row) = window.partitions[firing.partition].pop_first() else {
-                if let Some(rest) = self.spec.limit.keeps_all.then(|| &mut window.rests[firing.partition]) {
-                    for row in std::mem::take(rest) {
-                        self.kept.forget(row);
-                    }
-                }
                 (firing.partition, firing.sent, firing.last) = (firing.partition + 1, 0, None);
                 continue;
             };
@@ -317,19 +302,16 @@ fn position_of(row: usize) -> u32 {
 
 impl Window {
     /// The number of a partition.
-    fn group(&mut self, hash: u64, key: &[u8], limit: &Limit) -> u32 {
+    fn group(&mut self, hash: u64, key: &[u8]) -> u32 {
         let group = self.groups.number(hash, key);
         if self.partitions.len() < self.groups.capacity() {
             self.partitions.resize(self.groups.capacity());
-            if limit.keeps_all {
-                self.rests.resize(self.groups.capacity());
-            }
         }
         group
     }
 
     fn bytes(&self) -> usize {
-        self.groups.bytes() + self.partitions.bytes() + self.rests.bytes()
+        self.groups.bytes() + self.partitions.bytes()
     }
 }
 
@@ -345,10 +327,10 @@ impl Operator for Windowed {
 
     fn state(&self) -> StateSize {
         let windows: usize = self.windows.values().map(Window::bytes).sum();
-        let entry = size_of::<(Ranked, u32)>() * 4 / 3;
+        let partitions: usize = self.windows.values().map(|window| window.groups.len()).sum();
         StateSize {
             entries: self.kept.rows,
-            bytes: windows + self.kept.rows * entry + self.kept.bytes,
+            bytes: windows + tree_bytes(partitions, self.kept.rows) + self.kept.bytes,
             next_close_ms: self.windows.first_key_value().map(|(end_ms, _)| *end_ms),
         }
     }
