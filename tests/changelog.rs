@@ -197,3 +197,26 @@ fn state_that_outgrows_its_limit_stops_the_run() {
     assert_eq!(scene.read("out.ndjson"), "old\n");
     assert!(!scene.exists(".out.ndjson.tmp"), "litter");
 }
+
+#[test]
+fn of_windows_that_close_together_the_latest_is_the_newest() {
+    let scene = Scene::new();
+    let at = |second: u32, n: u32| {
+        format!("{{\"key\":\"a\",\"n\":{n},\"at\":\"2026-01-01T00:00:{second:02}\"}}\n")
+    };
+    scene.write("in.ndjson", at(1, 90) + &at(11, 10) + &at(5, 3) + &at(21, 50) + &at(29, 1));
+    let text = pipeline(
+        "steps:\n  - aggregate: { name: w, by: key, window: { tumbling: 10s }, select: { total: SUM(n) } }\n  - select: { total: total, key: key }",
+        "changelog: upsert, upsert_by: key",
+    );
+    let text = text.replace(
+        "n: BIGINT }",
+        "n: BIGINT, at: TIMESTAMP(3) }\n  event_time: { column: at, out_of_order: 1h }",
+    );
+    for shards in ["1", "3"] {
+        assert_eq!(
+            scene.output(&text, &["--cores", shards]),
+            "{\"key\":{\"key\":\"a\"},\"value\":{\"total\":51,\"key\":\"a\"}}\n"
+        );
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! What a key has come to is sent at the end of each block in which it changed. Where the key is not the changelog's own,
 //! several rows of a key may be there at a time; the newest is the one of the latest block, and among those of one block
-//! the one whose bytes are the greatest, so that it does not depend on which shard's rows came first.
+//! the one whose bytes are the greatest, so that it does not depend on which shard's rows came first. Of rows that stay,
+//! such as those of windows, the one of the latest event time comes before that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -80,8 +81,8 @@ struct Upsert {
 struct Kept {
     bytes: Box<[u8]>,
     weight: i64,
-    /// The block that brought it, or the place of its arrival.
-    since: u64,
+    /// The block that brought it, or the place of its arrival; then its event time, of rows that stay.
+    since: (u64, i64),
 }
 
 /// What a key has come to: its newest row, or the row that is gone.
@@ -108,8 +109,8 @@ impl Upsert {
         }
     }
 
-    /// Notes one row of block `block`.
-    fn add(&mut self, key: &[u8], row: &[u8], weight: i64, block: u64) {
+    /// Notes one row of block `block`, of event time `at_ms`.
+    fn add(&mut self, key: &[u8], row: &[u8], weight: i64, (block, at_ms): (u64, i64)) {
         let number = self.keys.number(KeyCodec::hash(key), key);
         if self.kept.len() < self.keys.capacity() {
             self.kept.resize(self.keys.capacity());
@@ -120,12 +121,16 @@ impl Upsert {
             self.touched.push(number);
         }
         self.arrivals += 1;
-        let since = if self.spec.rows_stay && self.spec.ordered { self.arrivals } else { block };
+        let since = match self.spec.rows_stay {
+            true if self.spec.ordered => (self.arrivals, 0),
+            true => (block, at_ms),
+            false => (block, 0),
+        };
         match kept.iter_mut().find(|kept| *kept.bytes == *row) {
             Some(kept) => {
                 kept.weight += weight;
                 if self.spec.rows_stay {
-                    kept.since = since;
+                    kept.since = kept.since.max(since);
                 }
             }
             None => {
@@ -206,7 +211,8 @@ impl Operator for Upsert {
         for segment in &batch.segments {
             for _ in 0..segment.rows {
                 let weight = batch.weights.as_ref().map_or(1, |weights| i64::from(weights.value(row)));
-                self.add(keys.key(row), rows.row(row).as_ref(), weight, segment.number);
+                let at_ms = batch.times.as_ref().map_or(i64::MIN, |times| times.at_ms.value(row));
+                self.add(keys.key(row), rows.row(row).as_ref(), weight, (segment.number, at_ms));
                 row += 1;
             }
             if segment.end.is_some() {

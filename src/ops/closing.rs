@@ -118,13 +118,28 @@ impl Closing {
                 let newest = self.time(report.newest_ms);
                 let disorder = duration_text(self.out_of_order_ms);
                 let who = if one { "behind" } else { "held back by" };
-                format!("{at}, {who} {} (newest record {newest}, out_of_order {disorder})", name(split))
+                let others = self.others(report);
+                format!(
+                    "{at}, {who} {} (newest record {newest}, out_of_order {disorder}{others})",
+                    name(split)
+                )
             }
             None => {
                 let idle_after = duration_text(self.idle_after_ms);
                 let what = if one { "the input has" } else { "all inputs have ended or" };
                 format!("{at} until the next record: {what} been silent for {idle_after} (idle_after)")
             }
+        }
+    }
+
+    /// How many inputs do not take part, where some do not.
+    fn others(&self, report: &WatermarkReport) -> String {
+        let all = self.splits.len();
+        match (report.finished, report.idle) {
+            (0, 0) => String::new(),
+            (ended, 0) => format!("; of {all} inputs {ended} have ended"),
+            (0, idle) => format!("; of {all} inputs {idle} are silent"),
+            (ended, idle) => format!("; of {all} inputs {ended} have ended and {idle} are silent"),
         }
     }
 
@@ -188,6 +203,11 @@ mod tests {
             &["a", "b"],
             REPORT,
             "the watermark stands at 1970-01-01T00:00:07Z, held back by b (newest record 1970-01-01T00:00:12Z, out_of_order 5s)",
+        );
+        check(
+            &["a", "b", "c", "d"],
+            WatermarkReport { finished: 2, idle: 1, ..REPORT },
+            "the watermark stands at 1970-01-01T00:00:07Z, held back by b (newest record 1970-01-01T00:00:12Z, out_of_order 5s; of 4 inputs 2 have ended and 1 are silent)",
         );
         check(
             &["stdin"],

@@ -14,8 +14,8 @@ use crate::plan::{Plan, plan};
 use crate::time::Now;
 use crate::yaml::NoEnvironment;
 
-/// Two exchanges, a filter that rejects rows, bad records, rows out of order, and output of every stage's size.
-const PIPELINE: &str = "
+/// What the pipelines have in common.
+const SOURCE: &str = "
 millstream: 1
 name: simulated
 source:
@@ -25,11 +25,51 @@ source:
   event_time: { column: at, out_of_order: 200ms }
 steps:
   - filter: 10 / n >= 0
+";
+
+/// Two exchanges, a filter that rejects rows, bad records, rows out of order, and output of every stage's size.
+const WINDOWS: &str = "
   - aggregate: { name: per_key, by: key, window: { tumbling: 1s }, select: { total: SUM(amount), rows: COUNT(*) } }
   - set: { group: SUBSTRING(key FROM 2 FOR 1) }
   - aggregate: { name: per_group, by: group, window: { tumbling: 2s }, select: { total: SUM(total), keys: COUNT(*), rows: SUM(rows) } }
 sink:
   file: { path: OUTPUT }
+  format: json
+";
+
+/// Rows that are taken back through two exchanges, netted at the end, and a side stream of late rows.
+const FINAL: &str = "
+  - aggregate: { name: per_key, by: key, window: { tumbling: 1s }, late: { to: too_late }, select: { rows: COUNT(*) } }
+  - aggregate: { name: running, by: { group: SUBSTRING(key FROM 2 FOR 1) }, select: { windows: COUNT(*), rows: SUM(rows) } }
+sink:
+  file: { path: OUTPUT, changelog: final }
+  format: json
+sinks:
+  late: { from: too_late, file: { path: SIDE }, format: json }
+";
+
+/// Rows that are taken back in the middle of blocks, exchanged once more and netted at the blocks' ends.
+const UPSERT: &str = "
+  - aggregate: { name: running, by: key, select: { rows: COUNT(*), most: MAX(n) } }
+sink:
+  file: { path: OUTPUT, changelog: upsert, upsert_by: rows }
+  format: json
+";
+
+/// Rows of a key once, ranked while they come: the rows that are there in the end.
+const TOP: &str = "
+  - dedupe: { name: once, by: [key, n], within: 2s }
+  - top: { name: best, per: { group: SUBSTRING(key FROM 2 FOR 1) }, n: 3, order: n DESC, rank: place }
+sink:
+  file: { path: OUTPUT, changelog: final }
+  format: json
+";
+
+/// Every change of a key, sent in the middle of blocks.
+const DEBEZIUM: &str = "
+  - aggregate: { name: running, by: key, select: { rows: COUNT(*), most: MAX(n) } }
+sink:
+  file: { path: OUTPUT, changelog: debezium }
   format: json
 ";
 
@@ -57,9 +97,10 @@ fn write_input(path: &Path) {
     std::fs::write(path, text).unwrap();
 }
 
-fn planned(folder: &Path) -> Plan {
-    let text = PIPELINE
+fn planned(folder: &Path, steps: &str) -> Plan {
+    let text = (SOURCE.trim_end().to_owned() + steps)
         .replace("INPUT", &folder.join("in.ndjson").display().to_string())
+        .replace("SIDE", &folder.join("side.ndjson").display().to_string())
         .replace("OUTPUT", &folder.join("out.ndjson").display().to_string());
     let read = config::read("simulated.yaml", text.as_bytes(), &[], &NoEnvironment);
     let mut problems = read.problems;
@@ -67,10 +108,27 @@ fn planned(folder: &Path) -> Plan {
     planned.unwrap_or_else(|| panic!("{:?}", problems.all()))
 }
 
-/// Runs the pipeline on `shards` shards, stepped in an order drawn from `seed`; sorted output, bad records, late rows.
-fn run(folder: &Path, shards: usize, slots: usize, seed: u64) -> (Vec<String>, u64, u64) {
+/// The sorted output, the sorted side stream, how many records were bad and how many rows late.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    lines: Vec<String>,
+    side: Vec<String>,
+    rejected: u64,
+    late: u64,
+}
+
+/// The lines of a file, sorted; none where there is none.
+fn lines(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Runs the pipeline on `shards` shards, stepped in an order drawn from `seed`.
+fn run(folder: &Path, steps: &str, shards: usize, slots: usize, seed: u64) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
-    let plan = planned(folder);
+    let plan = planned(folder, steps);
     let settings = Settings {
         shards,
         cpus: Vec::new(),
@@ -100,10 +158,9 @@ fn run(folder: &Path, shards: usize, slots: usize, seed: u64) -> (Vec<String>, u
                     outcome.expect("not abandoned").expect("the output is written");
                     let late = machine.metrics.iter().map(|shard| shard.late.get()).sum();
                     let rejected = machine.metrics.iter().map(|shard| shard.rejected.get()).sum();
-                    let text = std::fs::read_to_string(folder.join("out.ndjson")).unwrap();
-                    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-                    lines.sort();
-                    return (lines, rejected, late);
+                    let (lines, side) =
+                        (lines(&folder.join("out.ndjson")), lines(&folder.join("side.ndjson")));
+                    return Outcome { lines, side, rejected, late };
                 }
                 other => panic!("{other:?}"),
             }
@@ -125,14 +182,27 @@ fn pick(weights: &[u32], random: &mut fastrand::Rng) -> usize {
         .expect("drawn below the sum")
 }
 
-#[test]
-fn no_order_of_steps_changes_the_output_or_stops_the_machine() {
+fn check(steps: &str, late: u64, has_side: bool, seeds: u64) {
     let folder = tempfile::tempdir().unwrap();
     write_input(&folder.path().join("in.ndjson"));
-    let expect = run(folder.path(), 1, 16, 0);
-    assert!(expect.0.len() > 10 && expect.1 > 100 && expect.2 > 10, "{expect:?}");
-    for seed in 1..=24 {
+    let expect = run(folder.path(), steps, 1, 16, 0);
+    assert!(expect.lines.len() > 5 && expect.rejected > 100 && expect.late >= late, "{expect:?}");
+    assert_eq!(expect.side.len() as u64, if has_side { expect.late } else { 0 });
+    for seed in 1..=seeds {
         let shards = [1, 2, 3, 5, 8][usize::try_from(seed % 5).unwrap()];
-        assert_eq!(run(folder.path(), shards, 1, seed), expect, "seed {seed}, {shards} shards");
+        assert!(run(folder.path(), steps, shards, 1, seed) == expect, "seed {seed}, {shards} shards");
     }
+}
+
+#[test]
+fn no_order_of_steps_changes_the_output_or_stops_the_machine() {
+    check(WINDOWS, 10, false, 24);
+}
+
+#[test]
+fn no_order_of_steps_changes_what_a_changelog_comes_to() {
+    check(FINAL, 10, true, 10);
+    check(UPSERT, 0, false, 10);
+    check(DEBEZIUM, 0, false, 10);
+    check(TOP, 0, false, 10);
 }
