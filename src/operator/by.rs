@@ -44,7 +44,7 @@ impl By {
                 let (_, node) = &self.entries[wrong.unwrap_or(0)];
                 problems.push(
                     Problem::error(node.at, format!("{nested} cannot be a key"))
-                        .help("group by its fields or elements"),
+                        .help("group by its keys, for instance m['key'], or by its elements"),
                 );
                 None
             }

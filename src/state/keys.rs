@@ -1,7 +1,7 @@
 //! The bytes of many keys, by number, in pages: growth never moves more than a page.
 
-/// How many keys a page has room for.
-const PAGE_KEYS: usize = 1024;
+/// How many keys a page has room for: few enough that a key in the middle is replaced by another of any length at once.
+const PAGE_KEYS: usize = 256;
 
 /// Key bytes by number.
 #[derive(Default)]
@@ -10,18 +10,26 @@ pub(super) struct Keys {
     heap_bytes: usize,
 }
 
-/// The keys of a run of numbers. While all of them have one length they stand one behind the other and cost nothing
-/// else; from the first of another length on, each has a place.
+/// The keys of a run of numbers, one behind the other.
 #[derive(Default)]
 struct Page {
     bytes: Vec<u8>,
-    /// The length of every key while `places` is empty.
-    stride: usize,
     count: usize,
-    /// Where each key begins: its length (one byte, or 255 and four more), then its bytes.
-    places: Vec<u32>,
-    /// Bytes of keys that have been replaced.
-    garbage: usize,
+    /// The length of every key while all have one; then the ends of the keys are not kept.
+    stride: usize,
+    ends: Ends,
+}
+
+/// Where keys end.
+#[derive(Default)]
+enum Ends {
+    /// At the multiples of the stride.
+    #[default]
+    Regular,
+    /// On a page of less than 64 KiB.
+    Short(Vec<u16>),
+    /// On any page.
+    Long(Vec<u32>),
 }
 
 impl Keys {
@@ -45,7 +53,7 @@ impl Keys {
     pub fn push(&mut self, key: &[u8]) -> u32 {
         let number = u32::try_from(self.len()).expect("one shard holds fewer than 4 G keys");
         if (number as usize).is_multiple_of(PAGE_KEYS) {
-            // The first page grows as it fills, so that a few keys cost little; the others are made whole.
+            // The first page grows as it fills, so that a few keys cost little.
             let expected = self.pages.last().map_or(0, |page| page.bytes.len());
             let page = Page { bytes: Vec::with_capacity(expected), stride: key.len(), ..Page::default() };
             self.heap_bytes += page.heap_bytes();
@@ -71,93 +79,83 @@ impl Keys {
 
 impl Page {
     fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.places.capacity() * size_of::<u32>()
+        let ends = match &self.ends {
+            Ends::Regular => 0,
+            Ends::Short(ends) => ends.capacity() * size_of::<u16>(),
+            Ends::Long(ends) => ends.capacity() * size_of::<u32>(),
+        };
+        self.bytes.capacity() + ends
+    }
+
+    /// Where the key before `index` ends.
+    fn start(&self, index: usize) -> usize {
+        match (index.checked_sub(1), &self.ends) {
+            (None, _) => 0,
+            (Some(_), Ends::Regular) => index * self.stride,
+            (Some(before), Ends::Short(ends)) => usize::from(ends[before]),
+            (Some(before), Ends::Long(ends)) => ends[before] as usize,
+        }
     }
 
     fn get(&self, index: usize) -> &[u8] {
-        match self.places.get(index) {
-            None => &self.bytes[index * self.stride..][..self.stride],
-            Some(place) => {
-                let (start, length) = self.at(*place as usize);
-                &self.bytes[start..][..length]
-            }
-        }
-    }
-
-    /// Where the key at `place` begins behind its length, and its length.
-    fn at(&self, place: usize) -> (usize, usize) {
-        match self.bytes[place] {
-            u8::MAX => {
-                let length = self.bytes[place + 1..place + 5].try_into().expect("four bytes");
-                (place + 5, u32::from_le_bytes(length) as usize)
-            }
-            length => (place + 1, usize::from(length)),
-        }
+        &self.bytes[self.start(index)..self.start(index + 1)]
     }
 
     fn push(&mut self, key: &[u8]) {
-        if self.places.is_empty() && key.len() == self.stride {
-            self.bytes.extend_from_slice(key);
-        } else {
-            self.spread();
-            let place = self.append(key);
-            self.places.push(place);
+        // A little more than is needed: a page is filled once, and what it has too much it has for ever.
+        if self.bytes.capacity() - self.bytes.len() < key.len() {
+            self.bytes.reserve_exact(key.len().max(self.bytes.len() / 8).max(64));
         }
+        self.bytes.extend_from_slice(key);
         self.count += 1;
+        let end = self.bytes.len();
+        match &mut self.ends {
+            Ends::Regular if key.len() == self.stride => {}
+            Ends::Short(ends) if end <= usize::from(u16::MAX) => ends.push(short(end)),
+            Ends::Long(ends) => ends.push(long(end)),
+            Ends::Regular | Ends::Short(_) => {
+                let mut ends: Vec<usize> = (1..self.count).map(|index| self.start(index)).collect();
+                ends.push(end);
+                self.keep_ends(&ends);
+            }
+        }
     }
 
     fn set(&mut self, index: usize, key: &[u8]) {
-        if self.places.is_empty() && key.len() == self.stride {
-            self.bytes[index * self.stride..][..self.stride].copy_from_slice(key);
+        let (start, end) = (self.start(index), self.start(index + 1));
+        if key.len() == end - start {
+            self.bytes[start..end].copy_from_slice(key);
             return;
         }
-        self.spread();
-        self.garbage += self.get(index).len() + 1;
-        if self.garbage > self.bytes.len() / 2 {
-            self.places[index] = self.append(key);
-            self.compact();
+        let ends = (1..=self.count).map(|behind| {
+            let before = self.start(behind);
+            if behind > index { before + key.len() - (end - start) } else { before }
+        });
+        let ends: Vec<usize> = ends.collect();
+        self.bytes.splice(start..end, key.iter().copied());
+        self.keep_ends(&ends);
+    }
+
+    /// Keeps where the keys end, in as little room as they need.
+    fn keep_ends(&mut self, ends: &[usize]) {
+        self.ends = if self.bytes.len() <= usize::from(u16::MAX) {
+            let mut short_ends = Vec::with_capacity(PAGE_KEYS);
+            short_ends.extend(ends.iter().map(|end| short(*end)));
+            Ends::Short(short_ends)
         } else {
-            self.places[index] = self.append(key);
-        }
+            let mut long_ends = Vec::with_capacity(PAGE_KEYS);
+            long_ends.extend(ends.iter().map(|end| long(*end)));
+            Ends::Long(long_ends)
+        };
     }
+}
 
-    /// Gives every key its place.
-    fn spread(&mut self) {
-        if !self.places.is_empty() || self.count == 0 {
-            return;
-        }
-        let bytes = std::mem::take(&mut self.bytes);
-        self.bytes.reserve(bytes.len() + bytes.len() / 4 + self.count);
-        self.places.reserve_exact(PAGE_KEYS);
-        for index in 0..self.count {
-            let place = self.append(&bytes[index * self.stride..][..self.stride]);
-            self.places.push(place);
-        }
-    }
+fn short(end: usize) -> u16 {
+    u16::try_from(end).expect("asked before")
+}
 
-    fn append(&mut self, key: &[u8]) -> u32 {
-        let place = u32::try_from(self.bytes.len()).expect("a page of keys is below 4 GiB");
-        match u8::try_from(key.len()) {
-            Ok(length) if length < u8::MAX => self.bytes.push(length),
-            _ => {
-                let length = u32::try_from(key.len()).expect("a key is below 4 GiB");
-                self.bytes.push(u8::MAX);
-                self.bytes.extend_from_slice(&length.to_le_bytes());
-            }
-        }
-        self.bytes.extend_from_slice(key);
-        place
-    }
-
-    /// Leaves out the bytes of keys that have been replaced.
-    fn compact(&mut self) {
-        let old = Self { bytes: std::mem::take(&mut self.bytes), ..Self::default() };
-        for index in 0..self.places.len() {
-            let (start, length) = old.at(self.places[index] as usize);
-            self.places[index] = self.append(&old.bytes[start..][..length]);
-        }
-        self.garbage = 0;
-    }
+fn long(end: usize) -> u32 {
+    u32::try_from(end).expect("a page of keys is below 4 GiB")
 }
 
 #[cfg(test)]
@@ -175,7 +173,7 @@ mod tests {
         };
         for round in 0..20_000 {
             // One length at first, then all of them.
-            let lengths: &[usize] = if round < 3000 { &[9] } else { &[0, 1, 9, 254, 255, 300] };
+            let lengths: &[usize] = if round < 3000 { &[9] } else { &[0, 1, 9, 254, 255, 300, 900] };
             let key = key(&mut random, lengths);
             if random.bool() || model.is_empty() {
                 assert_eq!(keys.push(&key) as usize, model.len());
@@ -190,16 +188,20 @@ mod tests {
         for (number, key) in (0..).zip(&model) {
             assert_eq!(keys.get(number), key, "{number}");
         }
-        let live: usize = model.iter().map(Vec::len).sum();
-        assert!(keys.bytes() < 3 * live, "{} bytes for {live}", keys.bytes());
+        let walked: usize = keys.pages.iter().map(Page::heap_bytes).sum();
+        assert_eq!(keys.heap_bytes, walked);
     }
 
     #[test]
-    fn keys_of_one_length_cost_nothing_else() {
-        let mut keys = Keys::default();
+    fn keys_cost_little_more_than_their_bytes() {
+        let (mut regular, mut varying, mut live) = (Keys::default(), Keys::default(), 0);
         for number in 0_u32..100_000 {
-            keys.push(&u64::from(number).to_le_bytes());
+            regular.push(&u64::from(number).to_le_bytes());
+            let text = format!("user-{number}");
+            varying.push(text.as_bytes());
+            live += text.len();
         }
-        assert!(keys.bytes() < 8 * 102_000, "{}", keys.bytes());
+        assert!(regular.bytes() < 100_000 * 85 / 10, "{}", regular.bytes());
+        assert!(varying.bytes() < live + 100_000 * 35 / 10, "{} for {live}", varying.bytes());
     }
 }

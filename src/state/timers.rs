@@ -27,18 +27,24 @@ impl Timers {
 
     /// Takes all numbers that may be due at `watermark_ms`, ascending, each once.
     pub fn due(&mut self, watermark_ms: i64) -> Vec<u32> {
-        let last = watermark_ms.div_euclid(self.row_ms);
-        let mut due = Vec::new();
-        while let Some(entry) = self.rows.first_entry() {
-            if *entry.key() > last {
-                break;
-            }
-            due.append(&mut entry.remove());
-        }
-        self.count -= due.len();
+        let mut due = self.due_rows(watermark_ms).concat();
         // A number that went and came back has several timers; set again, they meet and become one.
         due.sort_unstable();
         due.dedup();
+        due
+    }
+
+    /// The same in rows of time, without a copy: a number may be in several rows.
+    pub fn due_rows(&mut self, watermark_ms: i64) -> Vec<Vec<u32>> {
+        let last = watermark_ms.div_euclid(self.row_ms);
+        let mut due = Vec::new();
+        while let Some(entry) = self.rows.first_entry().filter(|entry| *entry.key() <= last) {
+            let mut row = entry.remove();
+            self.count -= row.len();
+            row.sort_unstable();
+            row.dedup();
+            due.push(row);
+        }
         due
     }
 
@@ -62,14 +68,15 @@ mod tests {
     #[test]
     fn a_number_is_due_in_its_row_of_time() {
         let mut timers = Timers::new(2560);
-        timers.set(25, 1);
-        timers.set(31, 2);
-        timers.set(-5, 3);
+        for (at_ms, number) in [(25, 1), (31, 2), (-5, 3), (25, 1)] {
+            timers.set(at_ms, number);
+        }
         assert_eq!(timers.due(-11), [] as [u32; 0]);
-        timers.set(25, 1);
-        assert_eq!(timers.due(24), [1, 3]);
+        assert_eq!(timers.due_rows(24), [vec![3], vec![1]]);
         assert_eq!(timers.due(29), [] as [u32; 0]);
-        assert_eq!(timers.due(i64::MAX), [2]);
+        timers.set(100, 1);
+        timers.set(200, 1);
+        assert_eq!(timers.due(i64::MAX), [1, 2]);
         assert_eq!(timers.bytes(), 0);
     }
 }

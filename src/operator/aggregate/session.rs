@@ -67,6 +67,10 @@ struct Work {
 struct Firing {
     number: u64,
     end: BlockEnd,
+    watermark_ms: i64,
+    /// Sessions to look at.
+    rows: std::vec::IntoIter<Vec<u32>>,
+    /// Those that are sent now, and how many of them have been.
     due: Vec<u32>,
     sent: usize,
 }
@@ -102,12 +106,13 @@ impl Sessions {
             let Some(end) = segment.end else { continue };
             let watermark_ms = self.watermark_ms(&clock);
             self.apply(&work);
-            let due = self.due(watermark_ms);
-            if due.is_empty() {
+            let rows = self.timers.due_rows(watermark_ms);
+            if rows.is_empty() {
                 self.queue.end(segment.number, &end);
                 continue;
             }
-            self.firing = Some(Firing { number: segment.number, end, due, sent: 0 });
+            let (number, rows) = (segment.number, rows.into_iter());
+            self.firing = Some(Firing { number, end, watermark_ms, rows, due: Vec::new(), sent: 0 });
             self.work = Some(work);
             return true;
         }
@@ -230,31 +235,39 @@ impl Sessions {
         }
     }
 
-    /// The sessions that have to be sent at this watermark, the earliest first; those that no row can change any more
-    /// and that have been sent are dropped.
-    fn due(&mut self, watermark_ms: i64) -> Vec<u32> {
-        let mut due = Vec::new();
-        for session in self.timers.due(watermark_ms) {
-            if !self.spans.is_there(session) {
-                continue;
+    /// Which of these sessions have to be sent at this watermark, the earliest first; those that have been sent and that
+    /// no row can change any more are dropped.
+    fn due(&mut self, mut sessions: Vec<u32>, watermark_ms: i64) -> Vec<u32> {
+        sessions.retain(|session| {
+            if !self.spans.is_there(*session) {
+                return false;
             }
-            let last_ms = self.spans.get(session).1 - 1;
-            let is_sent = self.spans.is_sent(session);
+            let last_ms = self.spans.get(*session).1 - 1;
+            let is_sent = self.spans.is_sent(*session);
             let look_ms = if is_sent { last_ms.saturating_add(self.spec.lateness.allow_ms) } else { last_ms };
-            match (look_ms <= watermark_ms, is_sent) {
-                (false, _) => self.timers.set(look_ms, session),
-                (true, true) => self.forget(&[session]),
-                (true, false) => due.push((last_ms, session)),
+            if look_ms > watermark_ms {
+                self.timers.set(look_ms, *session);
+            } else if is_sent {
+                self.tally.remove(&[*session]);
+                self.spans.clear(*session);
             }
-        }
-        due.sort_unstable();
-        due.dedup();
-        due.into_iter().map(|(_, session)| session).collect()
+            look_ms <= watermark_ms && !is_sent
+        });
+        sessions.sort_by_key(|session| self.spans.get(*session).1);
+        sessions
     }
 
     /// The next rows of the sessions that are due; false once none is.
     fn fire(&mut self) -> bool {
         let Some(mut firing) = self.firing.take() else { return false };
+        if firing.sent == firing.due.len() {
+            let Some(sessions) = firing.rows.next() else {
+                self.queue.end(firing.number, &firing.end);
+                return true;
+            };
+            firing.due = self.due(sessions, firing.watermark_ms);
+            firing.sent = 0;
+        }
         let until = firing.due.len().min(firing.sent + Batch::ROWS_MAX);
         let sessions = firing.due[firing.sent..until].to_vec();
         self.send(firing.number, &sessions, 1);
@@ -262,11 +275,7 @@ impl Sessions {
             self.forget(&sessions);
         }
         firing.sent = until;
-        if until < firing.due.len() {
-            self.firing = Some(firing);
-        } else {
-            self.queue.end(firing.number, &firing.end);
-        }
+        self.firing = Some(firing);
         true
     }
 
