@@ -6,6 +6,7 @@
 
 use hashbrown::HashTable;
 
+use super::Pages;
 use super::keys::Keys;
 use crate::record::{KeyCodec, SLOTS, slot_of_hash};
 
@@ -22,8 +23,18 @@ pub struct Groups {
     directory: Vec<u16>,
     depth: u32,
     keys: Keys,
-    free: Vec<u32>,
+    free: Free,
     table_bytes: usize,
+}
+
+/// Numbers of groups that have gone, bit by bit: when all windows close at once, a list of them would be as large as
+/// what they leave.
+#[derive(Default)]
+struct Free {
+    bits: Pages<u64>,
+    count: usize,
+    /// No word before this has a bit.
+    first: usize,
 }
 
 #[derive(Default)]
@@ -40,9 +51,40 @@ impl Default for Groups {
             directory: vec![0],
             depth: 0,
             keys: Keys::default(),
-            free: Vec::new(),
+            free: Free::default(),
             table_bytes: 0,
         }
+    }
+}
+
+impl Free {
+    fn give(&mut self, number: u32) {
+        let word = number as usize / 64;
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1);
+        }
+        self.bits[word] |= 1 << (number % 64);
+        self.count += 1;
+        self.first = self.first.min(word);
+    }
+
+    /// The lowest of them.
+    fn take(&mut self) -> Option<u32> {
+        if self.count == 0 {
+            return None;
+        }
+        while self.bits[self.first] == 0 {
+            self.first += 1;
+        }
+        let word = &mut self.bits[self.first];
+        let bit = word.trailing_zeros();
+        *word &= *word - 1;
+        self.count -= 1;
+        Some(u32::try_from(self.first).expect("numbers are 32 bits") * 64 + bit)
+    }
+
+    fn has(&self, number: u32) -> bool {
+        self.bits.get(number as usize / 64).is_some_and(|bits| bits >> (number % 64) & 1 == 1)
     }
 }
 
@@ -68,7 +110,7 @@ impl Groups {
     /// A new group of `key`, whether or not there is one.
     pub fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
         debug_assert_eq!(hash, KeyCodec::hash(key), "groups are found by the hash of their keys");
-        let number = match self.free.pop() {
+        let number = match self.free.take() {
             Some(number) => {
                 self.keys.set(number, key);
                 number
@@ -98,7 +140,7 @@ impl Groups {
         let index = self.table_of(hash);
         let entry = self.tables[index].numbers.find_entry(hash, |other| *other == number);
         entry.expect("a group is removed once").remove();
-        self.free.push(number);
+        self.free.give(number);
     }
 
     /// The key of a group.
@@ -110,7 +152,7 @@ impl Groups {
     /// How many groups there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.keys.len() - self.free.len()
+        self.keys.len() - self.free.count
     }
 
     /// Whether there are none.
@@ -129,12 +171,10 @@ impl Groups {
     #[must_use]
     pub fn numbers(&self) -> Vec<u32> {
         let all = 0..u32::try_from(self.keys.len()).expect("one shard holds fewer than 4 G keys");
-        if self.free.is_empty() {
+        if self.free.count == 0 {
             return all.collect();
         }
-        let mut is_free = vec![false; self.keys.len()];
-        self.free.iter().for_each(|number| is_free[*number as usize] = true);
-        all.filter(|number| !is_free[*number as usize]).collect()
+        all.filter(|number| !self.free.has(*number)).collect()
     }
 
     /// The heap bytes held.
@@ -142,7 +182,7 @@ impl Groups {
     pub fn bytes(&self) -> usize {
         self.table_bytes
             + self.keys.bytes()
-            + self.free.capacity() * size_of::<u32>()
+            + self.free.bits.bytes()
             + self.directory.capacity() * size_of::<u16>()
             + self.tables.capacity() * size_of::<Table>()
     }
