@@ -308,7 +308,7 @@ impl<'a> Watch<'a> {
         if self.draining {
             say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
         }
-        let held = totals.iter().find(|total| self.plan.only_final && *total.name == *Plan::SINK_STATE);
+        let held = totals.iter().find(|total| self.plan.held_in.as_deref() == Some(&*total.name));
         if let Some(held) = held.filter(|held| held.entries > 0) {
             say(format_args!(
                 "note: the sink writes final rows, and the input was not read to its end: {} rows that could still have been taken back were not written",

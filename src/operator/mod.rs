@@ -16,6 +16,7 @@ mod expression;
 #[cfg(test)]
 mod feed;
 mod filter;
+mod finale;
 mod key;
 mod keys;
 #[cfg(test)]
@@ -96,9 +97,19 @@ pub struct Flow {
     pub window: Option<WindowColumns>,
     /// Set where rows may take earlier rows back.
     pub changelog: Option<Changelog>,
-    /// Whether whoever reads the output sees every change of a changelog. Where not, a step may send only what has
-    /// changed between two block ends.
-    pub every_change: bool,
+    /// What a running step sends.
+    pub sends: Sends,
+}
+
+/// What a running step sends of its changes, which depends on who takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sends {
+    /// The change that each row makes.
+    EachChange,
+    /// What has changed between two block ends.
+    BlockChanges,
+    /// Only the rows that are there when the input is complete, which stay.
+    FinalRows,
 }
 
 /// The names of the columns that hold the window a row belongs to.
@@ -128,7 +139,7 @@ impl Flow {
             pruned: false,
             window: None,
             changelog: None,
-            every_change: true,
+            sends: Sends::EachChange,
         }
     }
 

@@ -5,7 +5,7 @@ use arrow::compute::take;
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::queue::Queue;
-use crate::record::{Batch, Schema};
+use crate::record::{Batch, Schema, Segment};
 
 /// Writes rows of one schema as bytes, and reads them.
 pub(super) struct Payload {
@@ -112,7 +112,8 @@ impl Changes {
         entries.append(&mut kept);
     }
 
-    /// Hands all of them over as rows that block `number` has caused: the row's columns, then its rank if `ranked`.
+    /// Hands all of them over as changelog rows that block `number` has caused: the row's columns, then its rank if
+    /// `ranked`.
     pub fn send(
         &mut self,
         payload: &Payload,
@@ -120,6 +121,33 @@ impl Changes {
         ranked: bool,
         timed: bool,
         number: u64,
+        queue: &mut Queue,
+    ) {
+        let weights = Int8Array::from_iter_values(self.entries.iter().map(|change| change.weight));
+        self.hand_over(payload, output, ranked, timed, number, Some(&weights), queue);
+    }
+
+    /// Hands all of them over as rows that stay, behind the last block.
+    pub fn send_settled(
+        &mut self,
+        payload: &Payload,
+        output: &Schema,
+        ranked: bool,
+        timed: bool,
+        queue: &mut Queue,
+    ) {
+        self.hand_over(payload, output, ranked, timed, Segment::LAST, None, queue);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what two ways of sending have in common")]
+    fn hand_over(
+        &mut self,
+        payload: &Payload,
+        output: &Schema,
+        ranked: bool,
+        timed: bool,
+        number: u64,
+        weights: Option<&Int8Array>,
         queue: &mut Queue,
     ) {
         if self.entries.is_empty() {
@@ -132,11 +160,18 @@ impl Changes {
             columns.push(std::sync::Arc::new(arrow::array::Int64Array::from_iter_values(ranks)));
         }
         let rows = batch_of(output, columns, self.entries.len());
-        let weights = Int8Array::from_iter_values(self.entries.iter().map(|change| change.weight));
         let at_ms: Option<Vec<i64>> = timed.then(|| self.entries.iter().map(|change| change.at_ms).collect());
-        queue.rows(number, &rows, Some(&weights), at_ms.as_deref());
+        queue.rows(number, &rows, weights, at_ms.as_deref());
         self.entries.clear();
         self.bytes.clear();
+    }
+
+    /// Forgets those added behind the first `count`.
+    pub fn truncate(&mut self, count: usize) {
+        if let Some(first) = self.entries.get(count) {
+            self.bytes.truncate(first.start);
+            self.entries.truncate(count);
+        }
     }
 
     /// The heap bytes held.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::TimestampMillisecondType;
 
-use super::{Build, Chain, Changelog, Flow, Part, Resolved, SideRows, WindowColumns, verb};
+use super::{Build, Chain, Changelog, Flow, Part, Resolved, Sends, SideRows, WindowColumns, verb};
 use crate::codec::framing::frame_lines;
 use crate::codec::json::{JsonDecoder, JsonEncoder};
 use crate::codec::{Decode, Encode};
@@ -80,7 +80,7 @@ pub fn flow_of(schema: &Schema) -> Flow {
 /// `+` or `-` before them where they are changelog rows), then `stream: {…}` for each row of a side stream,
 /// `rejected: reason` for each rejected row and `late: n`. On one shard the order counts, on several it does not.
 /// Records that begin with `+` or `-` make the input a changelog. Where the output is a changelog, what it comes to has
-/// to be the same when only the changes between block ends are sent.
+/// to be the same when only the changes between block ends are sent, or only the rows that are there in the end.
 ///
 /// # Panics
 ///
@@ -98,7 +98,8 @@ pub fn check(step: &str, input: &[&str], expect: &[&str]) {
     let changelog = weights.as_ref().map(|_| Changelog { key: None });
     let flow = Flow { changelog, ..flow_of(&schema) };
     let resolved = resolve_step(step, &flow);
-    let netted = resolve_step(step, &Flow { every_change: false, ..flow });
+    let netted = resolve_step(step, &Flow { sends: Sends::BlockChanges, ..flow.clone() });
+    let settled = resolve_step(step, &Flow { sends: Sends::FinalRows, ..flow });
     for rows_per_block in [usize::MAX, 1, 3] {
         for shards in 1..=3 {
             let blocks = || blocks(&schema, &records, weights.as_deref(), rows_per_block);
@@ -108,6 +109,8 @@ pub fn check(step: &str, input: &[&str], expect: &[&str]) {
             if resolved.output.changelog.is_some() {
                 let netted = lines(&netted, Machine::new(&netted, shards).run(blocks()));
                 assert_eq!(fold(&netted), fold(&expect), "{what}, changes between block ends");
+                let settled = lines(&settled, Machine::new(&settled, shards).run(blocks()));
+                assert_eq!(fold(&settled), fold(&expect), "{what}, rows in the end");
             }
             if shards > 1 || rows_per_block == 1 {
                 output.sort();

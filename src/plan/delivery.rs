@@ -1,7 +1,7 @@
 //! What stands between the last step and the sink: the operators that make a changelog into what the sink writes.
 
 use crate::error::{Place, Problem, Problems};
-use crate::operator::{Flow, Part, UpsertSpec, debezium, debezium_schema, settle};
+use crate::operator::{Flow, Part, Sends, UpsertSpec, debezium, debezium_schema, settle};
 use crate::record::{KeyCodec, Schema, SqlType};
 use crate::sink::{ChangeForm, Changes, Sink};
 use crate::source::Source;
@@ -17,10 +17,18 @@ pub(super) struct Delivery {
     pub schema: Schema,
 }
 
-/// Whether a sink sees every change of a changelog: the steps send no others where it does not.
-pub(super) fn sees_every_change(sink: Option<&dyn Sink>) -> bool {
+/// What running steps send for a sink.
+pub(super) fn sends(sink: Option<&dyn Sink>) -> Sends {
     let form = sink.and_then(Sink::changes).map(|changes| changes.form);
-    !matches!(form, Some(ChangeForm::Upsert | ChangeForm::Final))
+    match form {
+        Some(ChangeForm::Upsert | ChangeForm::Final) => Sends::BlockChanges,
+        _ => Sends::EachChange,
+    }
+}
+
+/// Whether a sink takes only the rows that are there when the input is complete.
+pub(super) fn wants_only_final_rows(sink: &dyn Sink) -> bool {
+    sink.changes().is_some_and(|changes| changes.form == ChangeForm::Final)
 }
 
 /// Resolves the sink, which stands at `at`, against the rows it gets.

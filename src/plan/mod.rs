@@ -18,7 +18,7 @@ use crate::config::{BadRecord, Pipeline};
 use crate::error::Problems;
 use crate::operator::{Build, Flow, SideStream};
 use crate::record::{KeyCodec, Paths, Schema, SqlType};
-use crate::sink::{ChangeForm, Sink};
+use crate::sink::Sink;
 use crate::source::{Source, TimeOf};
 
 /// Everything that a run is built from.
@@ -39,8 +39,8 @@ pub struct Plan {
     pub sink: Box<dyn Sink>,
     /// The rows it writes.
     pub output: Schema,
-    /// Whether it writes rows only once none can be taken back any more.
-    pub only_final: bool,
+    /// The name of the state that keeps rows until none can be taken back any more; none where there is no such state.
+    pub held_in: Option<Arc<str>>,
     /// What takes the rows that leave at a step.
     pub sides: Vec<SideOutput>,
     /// What happens to bad records.
@@ -59,9 +59,6 @@ impl Plan {
     pub fn needs_heartbeat(&self) -> bool {
         self.stages.iter().flat_map(|stage| &stage.operators).any(|operator| operator.by_wall_clock)
     }
-
-    /// The name of the state that operators of the sink keep.
-    pub const SINK_STATE: &str = delivery::STATE;
 
     /// The names of the steps that keep state, in the order of the data: one for each operator that keeps some.
     pub fn states(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -107,9 +104,9 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         // Nor does an event time that is wrong: windows are checked as if it were right.
         Err(()) => Some(SqlType::Timestamp(3)),
     };
-    let every_change = delivery::sees_every_change(sink.as_deref());
-    let flow = Flow { every_change, ..Flow::of_source(columns.clone(), event_time) };
-    let resolved = steps::resolve(&declared, flow.clone(), problems)?;
+    let sends = delivery::sends(sink.as_deref());
+    let flow = Flow { sends, ..Flow::of_source(columns.clone(), event_time) };
+    let resolved = steps::resolve(&declared, flow.clone(), None, problems)?;
     let declared = declared.complete()?;
     let streams: Vec<&SideStream> = resolved.side_streams().collect();
     let consumed = sides::check(&pipeline.sinks, &streams, problems);
@@ -129,11 +126,18 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let columns = used.prune(&columns);
     let time = event_time::resolve(&pipeline.source, Some(source.as_ref()), &columns, problems).ok()?;
     let flow = Flow { schema: columns.clone(), pruned: true, ..flow };
-    let resolved = steps::resolve_all(declared, flow, problems)?;
+    let settled = resolved.last_changing().filter(|_| delivery::wants_only_final_rows(sink.as_ref()));
+    let resolved = steps::resolve_all(declared, flow, settled, problems)?;
     let rows = &resolved.output;
     let delivery = delivery::resolve(sink.as_ref(), sink_at, Some(source.as_ref()), rows, problems)?;
     let streams: Vec<&SideStream> = resolved.side_streams().collect();
     let sides = sides::outputs(side_sinks, &streams);
+    let holds =
+        settled.is_some() || delivery::wants_only_final_rows(sink.as_ref()) && !delivery.parts.is_empty();
+    let stages = resolved.stages(delivery.parts);
+    let mut states =
+        stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone());
+    let held_in = states.next_back().filter(|_| holds);
     Some(Plan {
         name: pipeline.name.value.clone(),
         decodes: source.schema().is_none(),
@@ -141,9 +145,9 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         columns,
         time,
         output: delivery.schema,
-        stages: resolved.stages(delivery.parts),
+        held_in,
+        stages,
         sides,
-        only_final: sink.changes().is_some_and(|changes| changes.form == ChangeForm::Final),
         sink,
         bad_record: pipeline.source.bad_record.clone(),
         cores: pipeline.run.cores,

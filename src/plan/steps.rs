@@ -3,7 +3,7 @@
 use super::{Exchange, Stage};
 use crate::config;
 use crate::error::{Problem, Problems};
-use crate::operator::{Flow, Part, Resolved, SideStream, Step, VERBS, verb};
+use crate::operator::{Flow, Part, Resolved, Sends, SideStream, Step, VERBS, verb};
 use crate::record::{Paths, Schema};
 
 /// The steps of a file, as far as they could be read.
@@ -44,10 +44,18 @@ pub(super) struct ResolvedSteps {
     pub output: Flow,
 }
 
-/// Resolves the steps in order, up to the first that cannot be: what follows it would only repeat its problem.
-pub(super) fn resolve(declared: &Declared, input: Flow, problems: &mut Problems) -> Option<ResolvedSteps> {
+/// Resolves the steps in order, up to the first that cannot be: what follows it would only repeat its problem. Only the
+/// rows that are there in the end are wanted of the step at `settled`.
+pub(super) fn resolve(
+    declared: &Declared,
+    input: Flow,
+    settled: Option<usize>,
+    problems: &mut Problems,
+) -> Option<ResolvedSteps> {
+    let sends = input.sends;
     let mut resolved = ResolvedSteps { steps: Vec::new(), inputs: Vec::new(), output: input };
-    for step in &declared.steps {
+    for (index, step) in declared.steps.iter().enumerate() {
+        resolved.output.sends = if settled == Some(index) { Sends::FinalRows } else { sends };
         let step = step.as_ref()?.resolve(&resolved.output, problems)?;
         let output = std::mem::replace(&mut resolved.output, step.output.clone());
         resolved.inputs.push(output.schema);
@@ -60,9 +68,10 @@ pub(super) fn resolve(declared: &Declared, input: Flow, problems: &mut Problems)
 pub(super) fn resolve_all(
     declared: &Declared,
     input: Flow,
+    settled: Option<usize>,
     problems: &mut Problems,
 ) -> Option<ResolvedSteps> {
-    let resolved = resolve(declared, input, problems);
+    let resolved = resolve(declared, input, settled, problems);
     debug_assert!(resolved.is_some(), "leaving out unused columns breaks no step: {:?}", problems.all());
     resolved
 }
@@ -81,6 +90,14 @@ impl ResolvedSteps {
             before
         };
         self.steps.iter().zip(&self.inputs).rev().fold(output, behind)
+    }
+
+    /// The last step that keeps state by key, if it sends a changelog: behind it rows are only passed on one by one, so
+    /// that it may as well send them when they are final.
+    pub(super) fn last_changing(&self) -> Option<usize> {
+        let is_keyed = |step: &Resolved| step.parts.iter().any(|part| matches!(part, Part::Exchange { .. }));
+        let last = self.steps.iter().rposition(is_keyed)?;
+        self.steps[last].output.changelog.is_some().then_some(last)
     }
 
     /// The streams that leave at a step, in the order of the data.

@@ -3,6 +3,9 @@
 /// How many keys a page has room for: few enough that a key in the middle is replaced by another of any length at once.
 const PAGE_KEYS: usize = 256;
 
+/// On a page of fewer bytes two bytes say where a key ends.
+const SHORT: usize = 1 << 16;
+
 /// Key bytes by number.
 #[derive(Default)]
 pub(super) struct Keys {
@@ -111,7 +114,7 @@ impl Page {
         let end = self.bytes.len();
         match &mut self.ends {
             Ends::Regular if key.len() == self.stride => {}
-            Ends::Short(ends) if end <= usize::from(u16::MAX) => ends.push(short(end)),
+            Ends::Short(ends) if end < SHORT => ends.push(short(end)),
             Ends::Long(ends) => ends.push(long(end)),
             Ends::Regular | Ends::Short(_) => {
                 let mut ends: Vec<usize> = (1..self.count).map(|index| self.start(index)).collect();
@@ -138,7 +141,7 @@ impl Page {
 
     /// Keeps where the keys end, in as little room as they need.
     fn keep_ends(&mut self, ends: &[usize]) {
-        self.ends = if self.bytes.len() <= usize::from(u16::MAX) {
+        self.ends = if self.bytes.len() < SHORT {
             let mut short_ends = Vec::with_capacity(PAGE_KEYS);
             short_ends.extend(ends.iter().map(|end| short(*end)));
             Ends::Short(short_ends)

@@ -11,7 +11,7 @@ use crate::error::{Problem, Problems};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
 use crate::operator::by::Keys;
 use crate::operator::project::{self, Output};
-use crate::operator::{Build, Changelog, Flow, Part, Resolved, SideStream, Step, WindowColumns};
+use crate::operator::{Build, Changelog, Flow, Part, Resolved, Sends, SideStream, Step, WindowColumns};
 use crate::record::{Column, Paths, Schema, SqlType};
 
 /// The columns that every window in time adds to its groups.
@@ -225,7 +225,8 @@ impl Declared {
         if self.is_in_time() {
             key.extend([WINDOW_START, WINDOW_END].map(str::to_owned));
         }
-        let corrects = matches!(self.window.over, Over::Running(_)) || self.late.allow_ms > 0;
+        let running = matches!(self.window.over, Over::Running(_));
+        let corrects = running && input.sends != Sends::FinalRows || self.late.allow_ms > 0;
         let event_time = match &input.event_time {
             None if self.is_in_time() => Some(SqlType::TimestampLtz(3)),
             known => known.clone(),
@@ -254,7 +255,8 @@ impl Declared {
         let positions: Vec<usize> = (0..keys.columns.len()).collect();
         let (codec, output) = (keys.codec.clone(), results.clone());
         let state = self.name.as_deref().unwrap_or("aggregate");
-        let (by_wall_clock, every_change) = (self.by_wall_clock(), input.every_change);
+        let by_wall_clock = self.by_wall_clock();
+        let every_change = input.sends == Sends::EachChange;
         let timed = self.is_timed(input);
         let description = self.describe();
         match self.window.over {
@@ -291,7 +293,7 @@ impl Declared {
                     ttl_ms,
                     retracts: input.changelog.is_some(),
                     timed,
-                    every_change,
+                    sends: input.sends,
                 },
                 description,
                 state,

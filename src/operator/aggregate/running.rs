@@ -10,10 +10,11 @@ use arrow::compute::concat_batches;
 
 use super::changes::{changes, rows_of};
 use super::tally::{Aggregate, Inputs, Tally};
+use crate::operator::finale::Finale;
 use crate::operator::keys::Keys;
 use crate::operator::queue::Queue;
-use crate::operator::{Build, Context, Operator, StateSize};
-use crate::record::{Batch, KeyCodec, Schema};
+use crate::operator::{Build, Context, Operator, Sends, StateSize};
+use crate::record::{Batch, KeyCodec, Schema, Segment};
 use crate::state::{Pages, Timers};
 use crate::time::WATERMARK_MAX;
 
@@ -32,8 +33,7 @@ pub(super) struct Spec {
     pub retracts: bool,
     /// Whether rows have event times.
     pub timed: bool,
-    /// Whether the change of each row is sent, or only what has changed between two block ends.
-    pub every_change: bool,
+    pub sends: Sends,
 }
 
 pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
@@ -53,6 +53,7 @@ struct Running {
     latest_ms: Pages<i64>,
     timers: Timers,
     run: Run,
+    finale: Option<Finale>,
     queue: Queue,
 }
 
@@ -83,6 +84,7 @@ impl Running {
             latest_ms: Pages::default(),
             timers: Timers::new(spec.ttl_ms.unwrap_or(0)),
             run: Run::default(),
+            finale: None,
             queue: Queue::new(&spec.output, spec.timed),
             spec,
         }
@@ -93,7 +95,7 @@ impl Running {
         let hashes = batch.hashes.as_ref().expect("an exchange has hashed the keys");
         for row in rows {
             let mut group = self.group(hashes.value(row), keys.key(row));
-            if self.spec.every_change && self.places[group as usize] != 0 {
+            if self.spec.sends == Sends::EachChange && self.places[group as usize] != 0 {
                 self.apply(inputs);
                 self.send(number);
                 // The group may just have been deleted.
@@ -158,7 +160,7 @@ impl Running {
     /// Applies the rows of the run, behind a look at what the groups were that it touches.
     fn apply(&mut self, inputs: &Inputs) {
         let new = &self.run.touched[self.run.looked_at..];
-        if !new.is_empty() {
+        if !new.is_empty() && self.spec.sends != Sends::FinalRows {
             self.run.was_sent.extend(new.iter().map(|group| is_set(&self.sent, *group)));
             self.run.old.push(self.results(new));
             self.run.looked_at = self.run.touched.len();
@@ -181,6 +183,9 @@ impl Running {
         let run = std::mem::take(&mut self.run);
         if run.touched.is_empty() {
             return;
+        }
+        if self.spec.sends == Sends::FinalRows {
+            return self.settle(&run.touched);
         }
         let is_there = |group: &u32| !self.spec.retracts || self.counts[*group as usize] > 0;
         let there: Vec<u32> = run.touched.iter().copied().filter(|group| is_there(group)).collect();
@@ -205,6 +210,37 @@ impl Running {
         self.forget(&gone);
     }
 
+    /// Forgets those of the groups touched that have no rows left; the others are sent in the end.
+    fn settle(&mut self, touched: &[u32]) {
+        let is_gone = |group: &u32| self.spec.retracts && self.counts[*group as usize] == 0;
+        let gone: Vec<u32> = touched.iter().copied().filter(is_gone).collect();
+        for group in touched {
+            self.places[*group as usize] = 0;
+        }
+        self.forget(&gone);
+    }
+
+    /// Sends rows that stay.
+    fn send_settled(&mut self, number: u64, groups: &[u32]) {
+        let rows = self.results(groups);
+        let at_ms = vec![self.queue.watermark_ms(); groups.len()];
+        self.queue.rows(number, &rows, None, self.spec.timed.then_some(&at_ms));
+    }
+
+    /// Sends the next of the rows that are there in the end; whether there was anything to do.
+    fn finish(&mut self) -> bool {
+        let Some(mut finale) = self.finale.take() else { return false };
+        let Some(groups) = finale.next() else {
+            self.tally = Tally::new(&self.spec.aggregates);
+            self.queue.end(Segment::LAST, finale.end());
+            return true;
+        };
+        let groups = groups.to_vec();
+        self.send_settled(Segment::LAST, &groups);
+        self.finale = Some(finale);
+        true
+    }
+
     /// Forgets groups that nothing is sent of any more.
     fn forget(&mut self, groups: &[u32]) {
         self.tally.remove(groups);
@@ -220,11 +256,15 @@ impl Running {
     }
 
     /// Forgets the groups that have had no row for as long as they are kept.
-    fn expire(&mut self, ttl_ms: i64) {
+    fn expire(&mut self, ttl_ms: i64, number: u64) {
         let watermark_ms = self.queue.watermark_ms();
         for group in self.timers.due(watermark_ms) {
             let expiry_ms = self.latest_ms[group as usize].saturating_add(ttl_ms);
             if expiry_ms <= watermark_ms {
+                if self.spec.sends == Sends::FinalRows {
+                    // Nothing will take its row back.
+                    self.send_settled(number, &[group]);
+                }
                 self.forget(&[group]);
             } else if expiry_ms != i64::MAX {
                 self.timers.set(expiry_ms, group);
@@ -264,14 +304,20 @@ impl Operator for Running {
             if let Some(ttl_ms) = self.spec.ttl_ms
                 && self.queue.watermark_ms() != WATERMARK_MAX
             {
-                self.expire(ttl_ms);
+                self.expire(ttl_ms, segment.number);
             }
-            self.queue.end(segment.number, &end);
+            if self.spec.sends == Sends::FinalRows {
+                self.finale = Finale::begin(segment, &self.queue, || self.tally.groups.numbers());
+            }
+            if self.finale.is_none() {
+                self.queue.end(segment.number, &end);
+            }
         }
         self.apply(&inputs);
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {
+        while self.queue.is_empty() && self.finish() {}
         self.queue.pull()
     }
 

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use crate::operator::payload::{Changes, Payload};
+use crate::operator::finale::Finale;
+use crate::operator::payload::{Changes, Payload, batch_of};
 use crate::operator::queue::Queue;
 use crate::operator::work::Work;
-use crate::operator::{Context, Operator, StateSize};
-use crate::record::{Batch, KeyCodec, Schema};
+use crate::operator::{Context, Operator, Sends, StateSize};
+use crate::record::{Batch, KeyCodec, Schema, Segment};
 use crate::state::{Groups, Pages};
 
 /// What every shard builds its operator from.
@@ -18,7 +19,7 @@ pub(super) struct Spec {
     pub timed: bool,
     /// Whether the later of two rows of one time is the last; else that with the greater columns.
     pub by_arrival: bool,
-    pub every_change: bool,
+    pub sends: Sends,
     /// The columns of a row.
     pub input: Schema,
 }
@@ -35,6 +36,7 @@ pub(super) struct Last {
     changed: Vec<Changed>,
     /// The block that has not ended yet.
     number: u64,
+    finale: Option<Finale>,
     queue: Queue,
     work: Option<Work>,
 }
@@ -65,6 +67,7 @@ impl Last {
             changes: Changes::default(),
             changed: Vec::new(),
             number: 0,
+            finale: None,
             queue: Queue::new(&spec.input, spec.timed),
             work: None,
             spec,
@@ -80,12 +83,17 @@ impl Last {
             self.number = segment.number;
         }
         self.apply(&work, rows);
-        if segment.end.is_some() || self.spec.every_change {
+        if segment.end.is_some() || self.spec.sends == Sends::EachChange {
             self.flush();
         }
         if let Some(end) = segment.end {
             self.queue.advance(&clock);
-            self.queue.end(segment.number, &end);
+            if self.spec.sends == Sends::FinalRows {
+                self.finale = Finale::begin(&segment, &self.queue, || self.groups.numbers());
+            }
+            if self.finale.is_none() {
+                self.queue.end(segment.number, &end);
+            }
         }
         self.work = Some(work);
         true
@@ -127,7 +135,10 @@ impl Last {
         self.row_bytes += bytes.len();
         let before = row.bytes.replace(bytes.into());
         self.row_bytes -= before.as_ref().map_or(0, |before| before.len());
-        if self.spec.every_change {
+        if self.spec.sends == Sends::FinalRows {
+            return;
+        }
+        if self.spec.sends == Sends::EachChange {
             if let Some(before) = before {
                 self.changes.push(group, 0, -1, &before, at_ms);
             }
@@ -135,6 +146,23 @@ impl Last {
         } else if !std::mem::replace(&mut row.changed, true) {
             self.changed.push(Changed { group, sent: before });
         }
+    }
+
+    /// Sends the next of the rows that are there in the end; whether there was anything to do.
+    fn finish(&mut self) -> bool {
+        let Some(mut finale) = self.finale.take() else { return false };
+        let Some(groups) = finale.next() else {
+            (self.groups, self.rows, self.row_bytes) = (Groups::default(), Pages::default(), 0);
+            self.queue.end(Segment::LAST, finale.end());
+            return true;
+        };
+        let rows = groups.iter().map(|group| &self.rows[*group as usize]);
+        let at_ms: Vec<i64> = rows.clone().map(|row| row.at_ms).collect();
+        let bytes = rows.map(|row| row.bytes.as_deref().expect("a key has a row"));
+        let rows = batch_of(&self.spec.input, self.payload.decode(bytes), groups.len());
+        self.queue.rows(Segment::LAST, &rows, None, self.spec.timed.then_some(&at_ms));
+        self.finale = Some(finale);
+        true
     }
 
     /// Sends what the present block has changed so far.
@@ -168,7 +196,7 @@ impl Operator for Last {
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {
-        while self.queue.is_empty() && self.advance() {}
+        while self.queue.is_empty() && (self.finish() || self.advance()) {}
         self.queue.pull()
     }
 

@@ -13,7 +13,7 @@ use period::LastWithin;
 
 use super::by::{By, Keys};
 use super::prepared::{Prepared, key_columns, state_name, warn_of_order};
-use super::{Build, Changelog, Flow, Part, Resolved, Step, Verb};
+use super::{Build, Changelog, Flow, Part, Resolved, Sends, Step, Verb};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::yaml::{Fields, Node};
 
@@ -99,8 +99,8 @@ impl Declared {
         let mut parts: Vec<Part> = prepared.part("dedupe", "the key").into_iter().collect();
         parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
         parts.push(Part::Operator(operator.keeping(&self.name)));
-        let changelog =
-            (self.keep == Keep::Last && self.within.is_none()).then(|| Changelog { key: key_columns(key) });
+        let changelog = (self.keep == Keep::Last && self.within.is_none() && input.sends != Sends::FinalRows)
+            .then(|| Changelog { key: key_columns(key) });
         Resolved {
             output: Flow { ordered: false, changelog, ..input.clone() },
             parts,
@@ -111,7 +111,7 @@ impl Declared {
 
     fn operator(&self, input: &Flow, key: &Keys, keys: Vec<usize>) -> Build {
         let (codec, timed, by_arrival) = (key.codec.clone(), input.event_time.is_some(), input.ordered);
-        let (every_change, input) = (input.every_change, input.schema.clone());
+        let (sends, input) = (input.sends, input.schema.clone());
         let within_ms = self.within.map(|(within_ms, _)| within_ms);
         let described = |what: &str| {
             let within = within_ms.map_or(String::new(), |within_ms| format!(" within {within_ms}ms"));
@@ -127,8 +127,13 @@ impl Declared {
                 Build::new(described("last"), move || Box::new(LastWithin::new(spec.clone())))
             }
             (Keep::Last, None) => {
-                let spec = last::Spec { keys, codec, timed, by_arrival, every_change, input };
-                let description = format!("{}, as a changelog", described("last"));
+                let spec = last::Spec { keys, codec, timed, by_arrival, sends, input };
+                let how = if sends == Sends::FinalRows {
+                    "sent when the input is complete"
+                } else {
+                    "as a changelog"
+                };
+                let description = format!("{}, {how}", described("last"));
                 Build::new(description, move || Box::new(Last::new(spec.clone())))
             }
         }

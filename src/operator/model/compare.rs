@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
 
 use super::super::verify::{self, Output, block, flow_of, resolve_step};
-use super::super::{Changelog, Flow, Resolved};
+use super::super::{Changelog, Flow, Resolved, Sends};
 use super::case::{Case, Row};
 use super::reference::{Change, Value, expect};
 use super::step::{Kind, Step, Window};
@@ -33,7 +33,11 @@ impl Machine {
         let columns = COLUMNS.iter().zip(types).map(|(name, data_type)| Column::new(*name, data_type, true));
         let schema = Schema::new(columns.collect());
         let changelog = (step.kind == Kind::Retracting).then_some(Changelog { key: None });
-        let input = Flow { changelog, every_change: step.every_change, ..flow_of(&schema) };
+        let input = Flow {
+            changelog,
+            sends: if step.every_change { Sends::EachChange } else { Sends::BlockChanges },
+            ..flow_of(&schema)
+        };
         let resolved = resolve_step(&step.to_string(), &input);
         Self { step, schema, resolved }
     }

@@ -22,7 +22,7 @@ use super::aggregate::late::{Lateness, Side};
 use super::aggregate::options::{self, Late, Over, TimeOfRow, Window};
 use super::by::{By, Keys};
 use super::prepared::{Prepared, key_columns, state_name};
-use super::{Build, Changelog, Flow, Part, Resolved, SideStream, Step, Verb, WindowColumns};
+use super::{Build, Changelog, Flow, Part, Resolved, Sends, SideStream, Step, Verb, WindowColumns};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::record::{Column, Schema, SqlType};
 use crate::window::Windows;
@@ -252,10 +252,9 @@ impl Declared {
             Mode::Given(column) => Assign::Column(*column),
             Mode::Own(window) => Assign::Time(*window),
             Mode::Running => {
-                let (every_change, timed) = (input.every_change, input.event_time.is_some());
+                let (sends, timed) = (input.sends, input.event_time.is_some());
                 let input = input.schema.clone();
-                let spec =
-                    running::Spec { format, keys, codec, limit, ranked, every_change, timed, input, output };
+                let spec = running::Spec { format, keys, codec, limit, ranked, sends, timed, input, output };
                 return Build::new(description, move || Box::new(Running::new(spec.clone())))
                     .keeping(&self.name);
             }
@@ -279,6 +278,7 @@ impl Declared {
                 let [start, end] = [WINDOW_START, WINDOW_END].map(|name| Some(name.to_owned()));
                 Flow { window: Some(WindowColumns { start, end }), ..output }
             }
+            Mode::Running if input.sends == Sends::FinalRows => Flow { changelog: None, ..output },
             Mode::Running => {
                 // Where ties are kept, several rows have one rank.
                 let rank = self.rank.as_ref().filter(|_| !self.ties).map(|(name, _)| name.clone());

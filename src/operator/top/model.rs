@@ -11,7 +11,7 @@ use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 use crate::exchange::{Partition, Watermarks};
 use crate::operator::verify::{Output, block, flow_of, resolve_step, run};
 use crate::operator::{Changelog, Context, Operator, Part, StateSize};
-use crate::operator::{Flow, Resolved};
+use crate::operator::{Flow, Resolved, Sends};
 use crate::record::{Batch, Column, Schema, SqlType};
 use crate::time::WATERMARK_MAX;
 
@@ -157,7 +157,11 @@ fn every_way(
 ) {
     for every_change in [true, false] {
         let changelog_of = changelog.then_some(Changelog { key: None });
-        let flow = Flow { changelog: changelog_of, every_change, ..flow_of(&schema()) };
+        let flow = Flow {
+            changelog: changelog_of,
+            sends: if every_change { Sends::EachChange } else { Sends::BlockChanges },
+            ..flow_of(&schema())
+        };
         let resolved = resolve_step(step, &flow);
         for shards in 1..=3 {
             let what = format!(
@@ -263,8 +267,11 @@ fn what_is_sent_between_block_ends_is_netted() {
         let rows = random_rows(&mut random, false);
         let changes = with_retractions(&mut random, rows);
         let step = top.step("");
-        let flow =
-            Flow { changelog: Some(Changelog { key: None }), every_change: false, ..flow_of(&schema()) };
+        let flow = Flow {
+            changelog: Some(Changelog { key: None }),
+            sends: Sends::BlockChanges,
+            ..flow_of(&schema())
+        };
         let resolved = resolve_step(&step, &flow);
         let output = run(&resolved, 1, blocks(&changes, random.usize(1..20), true));
         let mut signs: BTreeMap<(u64, Made), i8> = BTreeMap::new();

@@ -288,6 +288,9 @@ pub(super) fn tree_bytes(partitions: usize, rows: usize) -> usize {
 pub(super) struct Position(Head);
 
 impl Position {
+    /// Before all rows.
+    pub const FIRST: Self = Self([0, 0]);
+
     /// Before all rows that rank with this one.
     pub fn of(row: &Ranked) -> Self {
         Self(row.first_head())

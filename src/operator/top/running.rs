@@ -9,11 +9,12 @@ use std::ops::Range;
 
 use super::format::RowFormat;
 use super::partition::{Limit, Observer, Partition, Position, Ranked, tree_bytes};
+use crate::operator::finale::Finale;
 use crate::operator::payload::{Changes, Payload};
 use crate::operator::queue::Queue;
 use crate::operator::work::Work;
-use crate::operator::{Context, Operator, StateSize};
-use crate::record::{Batch, KeyCodec, Schema};
+use crate::operator::{Context, Operator, Sends, StateSize};
+use crate::record::{Batch, KeyCodec, Schema, Segment};
 use crate::state::{Groups, Pages};
 
 /// What every shard builds its operator from.
@@ -25,7 +26,7 @@ pub(super) struct Spec {
     pub codec: KeyCodec,
     pub limit: Limit,
     pub ranked: bool,
-    pub every_change: bool,
+    pub sends: Sends,
     pub timed: bool,
     /// The columns of a row.
     pub input: Schema,
@@ -50,6 +51,7 @@ pub(super) struct Running {
     emptied: Vec<u32>,
     /// The block that has not ended yet.
     number: u64,
+    finale: Option<Finale>,
     queue: Queue,
     work: Option<Work>,
 }
@@ -116,6 +118,7 @@ impl Running {
             changed: Vec::new(),
             emptied: Vec::new(),
             number: 0,
+            finale: None,
             queue,
             work: None,
             spec,
@@ -131,12 +134,17 @@ impl Running {
             self.number = segment.number;
         }
         self.apply(&work, rows);
-        if segment.end.is_some() || self.spec.every_change {
+        if segment.end.is_some() || self.spec.sends == Sends::EachChange {
             self.flush();
         }
         if let Some(end) = segment.end {
             self.queue.advance(&clock);
-            self.queue.end(segment.number, &end);
+            if self.spec.sends == Sends::FinalRows {
+                self.finale = Finale::begin(&segment, &self.queue, || self.groups.numbers());
+            }
+            if self.finale.is_none() {
+                self.queue.end(segment.number, &end);
+            }
         }
         self.work = Some(work);
         true
@@ -199,13 +207,15 @@ impl Running {
             telling.kept.bytes += row.heap_bytes();
             partition.insert(row, limit, rest, &mut telling);
         }
-        if let Some(from) = telling.from {
-            match (spec.ranked, spec.every_change) {
+        if spec.sends == Sends::FinalRows {
+            changes.truncate(before);
+        } else if let Some(from) = telling.from {
+            match (spec.ranked, spec.sends == Sends::EachChange) {
                 (true, false) => self.note(group, from, at_ms),
                 (true, true) => self.rank(group, from, at_ms),
                 (false, _) => {}
             }
-            if self.spec.every_change {
+            if self.spec.sends == Sends::EachChange {
                 self.changes.net(before);
             }
         }
@@ -253,9 +263,31 @@ impl Running {
         }
     }
 
+    /// Sends the next of the rows that are there in the end; whether there was anything to do.
+    fn finish(&mut self) -> bool {
+        let Some(mut finale) = self.finale.take() else { return false };
+        let Some(groups) = finale.next() else {
+            (self.groups, self.partitions) = (Groups::default(), Pages::default());
+            (self.rests, self.kept) = (Pages::default(), Kept::default());
+            self.queue.end(Segment::LAST, finale.end());
+            return true;
+        };
+        let at_ms = self.queue.watermark_ms();
+        for group in groups {
+            let changes = &mut self.changes;
+            self.partitions[*group as usize].rank(&Position::FIRST, &self.spec.limit, |row, _, rank| {
+                changes.push(*group, rank, 1, row.payload(), at_ms);
+            });
+        }
+        let Spec { output, ranked, timed, .. } = &self.spec;
+        self.changes.send_settled(&self.payload, output, *ranked, *timed, &mut self.queue);
+        self.finale = Some(finale);
+        true
+    }
+
     /// Sends what the present block has changed so far.
     fn flush(&mut self) {
-        if !self.spec.every_change {
+        if self.spec.sends != Sends::EachChange {
             for Changed { group, from, at_ms } in std::mem::take(&mut self.changed) {
                 self.rank(group, from, at_ms);
                 self.partitions[group as usize].changed = 0;
@@ -274,7 +306,7 @@ impl Operator for Running {
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {
-        while self.queue.is_empty() && self.advance() {}
+        while self.queue.is_empty() && (self.finish() || self.advance()) {}
         self.queue.pull()
     }
 

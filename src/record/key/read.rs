@@ -65,7 +65,9 @@ impl Builder {
             }
             Self::Row { valid, fields } => {
                 valid.push(true);
-                fields.iter_mut().for_each(|field| field.read(key));
+                for field in fields {
+                    field.read(key);
+                }
             }
         }
     }
