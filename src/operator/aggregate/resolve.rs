@@ -103,6 +103,11 @@ impl Declared {
         }
     }
 
+    /// Whether a window is merged from several slices, in steps that depend on the number of shards.
+    fn merges_slices(&self) -> bool {
+        matches!(self.window.over, Over::Fixed(windows) if windows.slices() > 1)
+    }
+
     /// The keys, and for windows in time `window_start` and `window_end`.
     fn group_columns(&self, keys: &Keys, input: &Flow) -> Vec<Column> {
         let keys = keys.columns.iter();
@@ -175,7 +180,8 @@ impl Declared {
         }
         let results = result_schema(groups, &selected.calls);
         let calls = selected.calls.into_iter().enumerate();
-        let aggregates = calls.map(|(index, call)| prepared.call(index, call, input)).collect();
+        let ordered = input.ordered && !self.merges_slices();
+        let aggregates = calls.map(|(index, call)| prepared.call(index, call, input, ordered)).collect();
         let lateness = self.lateness(input, &mut prepared);
         let side = match (&self.late.to, &lateness.side) {
             (Some((name, at)), Some(side)) => {
@@ -342,8 +348,8 @@ impl Prepared {
         self.columns.len() - 1
     }
 
-    /// Adds the arguments and the filter of a call.
-    fn call(&mut self, index: usize, call: AggregateCall, input: &Flow) -> Aggregate {
+    /// Adds the arguments and the filter of a call; `ordered` as in [`Call::ordered`].
+    fn call(&mut self, index: usize, call: AggregateCall, input: &Flow, ordered: bool) -> Aggregate {
         let known = call.arguments.iter().map(argument_of).collect();
         // The accumulator knows constants such as a separator from the call.
         let columns = call.arguments.into_iter().enumerate();
@@ -355,7 +361,7 @@ impl Prepared {
             function: function(&call.function).expect("resolved by the registry").name,
             arguments: known,
             result: call.data_type,
-            ordered: input.ordered,
+            ordered,
             retracts: input.changelog.is_some(),
             distinct: call.distinct,
         };
