@@ -10,6 +10,7 @@ use crate::aggregate::{self, Argument, Call, function};
 use crate::error::{Problem, Problems};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
 use crate::operator::by::Keys;
+use crate::operator::prepared::warn_of_order;
 use crate::operator::project::{self, Output};
 use crate::operator::{Build, Changelog, Flow, Part, Resolved, SideStream, Step, WindowColumns};
 use crate::record::{Column, Paths, Schema, SqlType};
@@ -137,8 +138,17 @@ impl Declared {
                 complete = false;
                 continue;
             };
+            let known = calls.len();
             match compile_aggregate(text, &input.schema, groups, &resolve, &mut calls) {
-                Ok(expression) => columns.push((key.text.clone(), expression)),
+                Ok(expression) => {
+                    let by_order = |call: &&AggregateCall| {
+                        function(&call.function).is_some_and(|function| function.by_order)
+                    };
+                    for call in calls[known..].iter().filter(by_order) {
+                        warn_of_order(input, &call.function, node.at, problems);
+                    }
+                    columns.push((key.text.clone(), expression));
+                }
                 Err(errors) => {
                     report(node, errors, problems);
                     complete = false;
