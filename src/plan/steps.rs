@@ -2,21 +2,21 @@
 
 use super::{Exchange, Stage};
 use crate::config;
-use crate::error::{Problem, Problems};
+use crate::error::{Place, Problem, Problems};
 use crate::operator::{Flow, Part, Resolved, SideStream, Step, VERBS, verb};
 use crate::record::{Paths, Schema};
 
 /// The steps of a file, as far as they could be read.
 pub(super) struct Declared {
-    /// None for a step that could not be read, which has been reported.
-    steps: Vec<Option<Box<dyn Step>>>,
+    /// Each with the place of its verb; None for a step that could not be read, which has been reported.
+    steps: Vec<(Place, Option<Box<dyn Step>>)>,
     complete: bool,
 }
 
 impl Declared {
     /// All steps, if all could be read.
     pub(super) fn complete(&self) -> Option<&Self> {
-        (self.complete && self.steps.iter().all(Option::is_some)).then_some(self)
+        (self.complete && self.steps.iter().all(|(_, step)| step.is_some())).then_some(self)
     }
 }
 
@@ -28,9 +28,9 @@ pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared 
             let names = VERBS.iter().map(|verb| verb.name);
             let problem = Problem::error(step.verb.at, format!("there is no step `{name}`"));
             problems.push(problem.suggest(name, names, "this version has"));
-            return None;
+            return (step.verb.at, None);
         };
-        (verb.parse)(&step.options, step.verb.at, problems)
+        (step.verb.at, (verb.parse)(&step.options, step.verb.at, problems))
     });
     Declared { steps: parsed.collect(), complete: steps.complete }
 }
@@ -47,13 +47,27 @@ pub(super) struct ResolvedSteps {
 /// Resolves the steps in order, up to the first that cannot be: what follows it would only repeat its problem.
 pub(super) fn resolve(declared: &Declared, input: Flow, problems: &mut Problems) -> Option<ResolvedSteps> {
     let mut resolved = ResolvedSteps { steps: Vec::new(), inputs: Vec::new(), output: input };
-    for step in &declared.steps {
+    for (at, step) in &declared.steps {
         let step = step.as_ref()?.resolve(&resolved.output, problems)?;
+        if resolved.output.changelog.is_some() {
+            refuse_clock(&step, *at, problems);
+        }
         let output = std::mem::replace(&mut resolved.output, step.output.clone());
         resolved.inputs.push(output.schema);
         resolved.steps.push(step);
     }
     Some(resolved)
+}
+
+/// Reports a step over a changelog that reads the present time.
+fn refuse_clock(step: &Resolved, at: Place, problems: &mut Problems) {
+    let reads_clock = |part: &Part| matches!(part, Part::Operator(build) if build.reads_clock);
+    if step.parts.iter().any(reads_clock) {
+        problems.push(
+            Problem::error(at, "the present time cannot be read here: a row that is taken back later would be another one than was sent")
+                .help("read it before the step whose rows may be taken back, or give that step a window"),
+        );
+    }
 }
 
 /// Resolves steps that have been resolved before, over fewer columns.
