@@ -1,5 +1,7 @@
 //! The steps: verbs found, options read, each resolved against the rows behind the one before.
 
+use std::collections::BTreeSet;
+
 use super::{Exchange, Stage};
 use crate::config;
 use crate::error::{Place, Problem, Problems};
@@ -22,6 +24,7 @@ impl Declared {
 
 /// Reads the options of every step.
 pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared {
+    check_names(&steps.list, problems);
     let parsed = steps.list.iter().map(|step| {
         let name = step.verb.text.as_str();
         let Some(verb) = verb(name) else {
@@ -33,6 +36,24 @@ pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared 
         (step.verb.at, (verb.parse)(&step.options, step.verb.at, problems))
     });
     Declared { steps: parsed.collect(), complete: steps.complete }
+}
+
+/// Reports names that two steps have: the name is the identity of a step's state.
+fn check_names(steps: &[config::Step], problems: &mut Problems) {
+    let mut taken = BTreeSet::new();
+    for step in steps {
+        let options = step.options.map().unwrap_or_default();
+        let Some((_, name)) = options.iter().find(|(key, _)| key.text == "name") else { continue };
+        // The columns of a `select` or a `set` may be called anything.
+        let keeps_columns = ["select", "set", "rename"].contains(&step.verb.text.as_str());
+        let Some(text) = name.text().filter(|_| !keeps_columns) else { continue };
+        if !taken.insert(text) {
+            problems.push(
+                Problem::error(name.at, format!("another step is called `{text}`"))
+                    .help("give each a name of its own: it is the identity of the step's state"),
+            );
+        }
+    }
 }
 
 /// The resolved steps of a file.
