@@ -22,6 +22,7 @@ pub(super) const APPROX_COUNT_DISTINCT: Function = Function {
     summary: "COUNT(DISTINCT value) with a standard error of 1.6 %, in at most 4 KiB for a group; BIGINT",
     retracts: false,
     distinct: Distinct::Same,
+    by_order: false,
     resolve: |arguments| {
         let value = one_argument(arguments, "APPROX_COUNT_DISTINCT")?;
         match KeyCodec::new(vec![value.clone()]) {

@@ -23,6 +23,7 @@ pub(super) const APPROX_PERCENTILE: Function = Function {
     summary: "PERCENTILE to within 0.4 % of the value, whatever the order of rows, in bounded room; DOUBLE, NULL over no values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| resolve_share(arguments, "APPROX_PERCENTILE"),
     build: |call| Grouped::boxed(Bins { share: share(&call.arguments) }, call.retracts),
 };

@@ -20,6 +20,7 @@ pub(super) const ARRAY_AGG: Function = Function {
     summary: "the values in order of arrival, NULL among them, as an ARRAY; NULL over no rows",
     retracts: true,
     distinct: Distinct::ValuesAndNull,
+    by_order: true,
     resolve: |arguments| match one_argument(arguments, "ARRAY_AGG")? {
         SqlType::Null => Err("ARRAY_AGG takes a value that has a type, not NULL".to_owned()),
         any => Ok((SqlType::Array(Box::new(any.clone()), arguments[0].nullable), true)),

@@ -21,6 +21,7 @@ pub(super) const AVG: Function = Function {
     summary: "the average; of integers it is an integer and truncates, of DECIMAL(p, s) DECIMAL(38, max(6, s)); NULL over no values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| match one_argument(arguments, "AVG")? {
         SqlType::Decimal(_, scale) => Ok((SqlType::Decimal(38, (*scale).max(6)), true)),
         number if number.is_numeric() => Ok((number.clone(), true)),

@@ -17,6 +17,7 @@ pub(super) const COUNT: Function = Function {
     summary: "how many rows, or how many values that are not NULL; BIGINT",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments: &[Argument]| match arguments {
         [] | [_] => Ok((SqlType::BigInt, false)),
         _ => Err("COUNT takes `*` or one argument".to_owned()),

@@ -21,6 +21,7 @@ pub(super) const MIN: Function = Function {
     summary: "the least value, in its own type; NULL over no values",
     retracts: true,
     distinct: Distinct::Same,
+    by_order: false,
     resolve: |arguments| resolve(arguments, "MIN"),
     build: |call| build(call, Ordering::Less),
 };
@@ -33,6 +34,7 @@ pub(super) const MAX: Function = Function {
     summary: "the greatest value, in its own type; NULL over no values",
     retracts: true,
     distinct: Distinct::Same,
+    by_order: false,
     resolve: |arguments| resolve(arguments, "MAX"),
     build: |call| build(call, Ordering::Greater),
 };

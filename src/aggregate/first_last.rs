@@ -18,6 +18,7 @@ pub(super) const FIRST_VALUE: Function = Function {
     summary: "the value that arrived first, of any type; NULL over no values",
     retracts: true,
     distinct: Distinct::Refused,
+    by_order: true,
     resolve: |arguments| resolve(arguments, "FIRST_VALUE"),
     build: |call| build(call, false),
 };
@@ -30,6 +31,7 @@ pub(super) const LAST_VALUE: Function = Function {
     summary: "the value that arrived last, of any type; NULL over no values",
     retracts: true,
     distinct: Distinct::Refused,
+    by_order: true,
     resolve: |arguments| resolve(arguments, "LAST_VALUE"),
     build: |call| build(call, true),
 };

@@ -18,6 +18,7 @@ pub(super) const LISTAGG: Function = Function {
     summary: "the texts joined in order of arrival, with ',' or another constant separator; NULL over no values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: true,
     resolve,
     build,
 };

@@ -104,6 +104,14 @@ pub struct Call {
     pub distinct: bool,
 }
 
+impl Call {
+    /// Whether the result depends on the order of the rows, whatever [`Call::ordered`] says.
+    #[must_use]
+    pub fn by_order(&self) -> bool {
+        function(self.function).expect("the call was resolved by this registry").by_order
+    }
+}
+
 /// What DISTINCT means to a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distinct {
@@ -131,6 +139,8 @@ pub struct Function {
     pub retracts: bool,
     /// What DISTINCT means to it.
     pub distinct: Distinct,
+    /// Whether the result depends on the order of the rows, whatever [`Call::ordered`] says.
+    pub by_order: bool,
     /// The result's type and whether it may be NULL, or why these arguments do not fit.
     #[expect(clippy::type_complexity, reason = "said once, in full")]
     pub resolve: fn(&[Argument]) -> Result<(SqlType, bool), String>,

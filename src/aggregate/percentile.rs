@@ -24,6 +24,7 @@ pub(super) const PERCENTILE: Function = Function {
     summary: "the value below which the share p (a constant from 0 to 1) of all values lies, exact and interpolated; DOUBLE, NULL over no values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| resolve_share(arguments, "PERCENTILE"),
     build: |call| build(call, share(&call.arguments)),
 };
@@ -36,6 +37,7 @@ pub(super) const MEDIAN: Function = Function {
     summary: "PERCENTILE(number, 0.5); DOUBLE, NULL over no values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| match one_argument(arguments, "MEDIAN")? {
         number if number.is_numeric() => Ok((SqlType::Double, true)),
         other => Err(format!("MEDIAN takes a number, not {other}")),

@@ -262,10 +262,6 @@ fn calls(retracts: bool) -> Vec<Call> {
 }
 
 /// Whether a result may depend on the order of rows.
-fn needs_order(call: &Call) -> bool {
-    matches!(call.function, "FIRST_VALUE" | "LAST_VALUE" | "ARRAY_AGG" | "LISTAGG")
-}
-
 /// Adds the rows in parts, and merges or folds the parts in a random tree that keeps their order.
 fn in_parts(call: &Call, input: &Input, rows: &[u32], depth: u32, random: &mut Rng) -> Box<dyn Accumulator> {
     if depth == 0 || rows.len() < 2 {
@@ -314,7 +310,7 @@ fn parts_make_the_whole_and_the_model_agrees() {
             let parts = in_parts(&call, &input, &rows, 4, &mut random);
             assert_eq!(results(parts.as_ref(), &call), expect, "in parts: {call:?}");
 
-            if !needs_order(&call) {
+            if !call.by_order() {
                 let mut shuffled = rows.clone();
                 random.shuffle(&mut shuffled);
                 let mut other = new(&call);
@@ -338,7 +334,7 @@ fn what_is_taken_back_leaves_no_trace() {
         let mut expect = new(&call);
         input.give(&kept, expect.as_mut());
         let mut changed = new(&call);
-        if needs_order(&call) {
+        if call.by_order() {
             // What is taken back is the first of its kind, so it must have come before what stays.
             input.give(&surplus, changed.as_mut());
             input.give(&kept, changed.as_mut());
@@ -350,7 +346,7 @@ fn what_is_taken_back_leaves_no_trace() {
         input.take_back(second, changed.as_mut());
         let (expect_text, changed_text) = (results(expect.as_ref(), &call), results(changed.as_ref(), &call));
         // A value that stayed has kept the place in the order at which it first came.
-        if !(call.distinct && needs_order(&call)) {
+        if !(call.distinct && call.by_order()) {
             assert_eq!(changed_text, expect_text, "{call:?}");
         }
 
@@ -393,7 +389,7 @@ fn unordered_sums_of_any_doubles_do_not_depend_on_their_order() {
     let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, -0.0, 5e-324];
     for call in calls(false) {
         let is_double = call.arguments.first().is_some_and(|argument| argument.data_type == SqlType::Double);
-        if !is_double || call.ordered || needs_order(&call) {
+        if !is_double || call.ordered || call.by_order() {
             continue;
         }
         for round in 0..30 {

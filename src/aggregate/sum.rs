@@ -27,6 +27,7 @@ pub(super) const SUM: Function = Function {
     summary: "the sum; integers keep their type, DECIMAL(p, s) becomes DECIMAL(38, s); NULL over no values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| match one_argument(arguments, "SUM")? {
         SqlType::Decimal(_, scale) => Ok((SqlType::Decimal(38, *scale), true)),
         number if number.is_numeric() => Ok((number.clone(), true)),

@@ -26,6 +26,7 @@ pub(super) const STDDEV_POP: Function = Function {
     summary: "the standard deviation of a population; DOUBLE, NULL over no values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| resolve(arguments, "STDDEV_POP"),
     build: |call| Grouped::boxed(Variance { sample: false, root: true }, retracts(call)),
 };
@@ -38,6 +39,7 @@ pub(super) const STDDEV_SAMP: Function = Function {
     summary: "the standard deviation of a sample; DOUBLE, NULL over fewer than two values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| resolve(arguments, "STDDEV_SAMP"),
     build: |call| Grouped::boxed(Variance { sample: true, root: true }, retracts(call)),
 };
@@ -50,6 +52,7 @@ pub(super) const VAR_POP: Function = Function {
     summary: "the variance of a population; DOUBLE, NULL over no values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| resolve(arguments, "VAR_POP"),
     build: |call| Grouped::boxed(Variance { sample: false, root: false }, retracts(call)),
 };
@@ -62,6 +65,7 @@ pub(super) const VAR_SAMP: Function = Function {
     summary: "the variance of a sample; DOUBLE, NULL over fewer than two values",
     retracts: true,
     distinct: Distinct::Values,
+    by_order: false,
     resolve: |arguments| resolve(arguments, "VAR_SAMP"),
     build: |call| Grouped::boxed(Variance { sample: true, root: false }, retracts(call)),
 };

@@ -36,13 +36,14 @@ impl Step for Declared {
         let paths = condition.paths().to_vec();
         let description = format!("filter {}", self.condition.expression().unwrap_or_default());
         let schema = input.schema.clone();
+        let reads_clock = condition.uses_clock();
         let build = Build::new(description, move || {
             Box::new(Filter { condition: condition.clone(), schema: schema.clone(), ready: None })
         });
         Some(Resolved {
             output: input.clone(),
             side: Vec::new(),
-            parts: vec![Part::Operator(build)],
+            parts: vec![Part::Operator(Build { reads_clock, ..build })],
             required: Box::new(move |output| {
                 let mut needed = output.clone();
                 needed.extend(&paths);

@@ -209,6 +209,8 @@ pub struct Build {
     pub state: Option<Arc<str>>,
     /// Whether its output is due at times of the wall clock, so that it has to be stepped where no rows come.
     pub by_wall_clock: bool,
+    /// Whether an expression in it reads the present time, so that the same row may come to something else later.
+    pub reads_clock: bool,
     /// Builds one for a shard.
     pub build: Arc<dyn Fn() -> Box<dyn Operator> + Send + Sync>,
 }
@@ -219,7 +221,13 @@ impl Build {
         description: impl Into<String>,
         build: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
     ) -> Self {
-        Self { description: description.into(), state: None, by_wall_clock: false, build: Arc::new(build) }
+        Self {
+            description: description.into(),
+            state: None,
+            by_wall_clock: false,
+            reads_clock: false,
+            build: Arc::new(build),
+        }
     }
 
     /// The builder of an operator that keeps state under this name.

@@ -72,7 +72,8 @@ pub(super) fn part(
     outputs: Vec<(String, Output)>,
 ) -> Part {
     let outputs: Vec<Output> = outputs.into_iter().map(|(_, output)| output).collect();
-    Part::Operator(Build::new(description, move || {
+    let reads_clock = outputs.iter().filter_map(Output::expression).any(Expr::uses_clock);
+    let build = Build::new(description, move || {
         Box::new(Project {
             step,
             input: input.clone(),
@@ -80,7 +81,8 @@ pub(super) fn part(
             outputs: outputs.clone(),
             ready: None,
         })
-    }))
+    });
+    Part::Operator(Build { reads_clock, ..build })
 }
 
 /// Every expression's columns, because an expression that fails sends its row to quarantine even where nobody uses

@@ -1,5 +1,7 @@
 //! The steps: verbs found, options read, each resolved against the rows behind the one before.
 
+use std::collections::BTreeSet;
+
 use super::{Exchange, Stage};
 use crate::config;
 use crate::error::{Problem, Problems};
@@ -8,31 +10,50 @@ use crate::record::{Paths, Schema};
 
 /// The steps of a file, as far as they could be read.
 pub(super) struct Declared {
-    /// None for a step that could not be read, which has been reported.
-    steps: Vec<Option<Box<dyn Step>>>,
+    /// Each with the place of its verb; None for a step that could not be read, which has been reported.
+    steps: Vec<(Place, Option<Box<dyn Step>>)>,
     complete: bool,
 }
 
 impl Declared {
     /// All steps, if all could be read.
     pub(super) fn complete(&self) -> Option<&Self> {
-        (self.complete && self.steps.iter().all(Option::is_some)).then_some(self)
+        (self.complete && self.steps.iter().all(|(_, step)| step.is_some())).then_some(self)
     }
 }
 
 /// Reads the options of every step.
 pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared {
+    check_names(&steps.list, problems);
     let parsed = steps.list.iter().map(|step| {
         let name = step.verb.text.as_str();
         let Some(verb) = verb(name) else {
             let names = VERBS.iter().map(|verb| verb.name);
             let problem = Problem::error(step.verb.at, format!("there is no step `{name}`"));
             problems.push(problem.suggest(name, names, "this version has"));
-            return None;
+            return (step.verb.at, None);
         };
-        (verb.parse)(&step.options, step.verb.at, problems)
+        (step.verb.at, (verb.parse)(&step.options, step.verb.at, problems))
     });
     Declared { steps: parsed.collect(), complete: steps.complete }
+}
+
+/// Reports names that two steps have: the name is the identity of a step's state.
+fn check_names(steps: &[config::Step], problems: &mut Problems) {
+    let mut taken = BTreeSet::new();
+    for step in steps {
+        let options = step.options.map().unwrap_or_default();
+        let Some((_, name)) = options.iter().find(|(key, _)| key.text == "name") else { continue };
+        // The columns of a `select` or a `set` may be called anything.
+        let keeps_columns = ["select", "set", "rename"].contains(&step.verb.text.as_str());
+        let Some(text) = name.text().filter(|_| !keeps_columns) else { continue };
+        if !taken.insert(text) {
+            problems.push(
+                Problem::error(name.at, format!("another step is called `{text}`"))
+                    .help("give each a name of its own: it is the identity of the step's state"),
+            );
+        }
+    }
 }
 
 /// The resolved steps of a file.
@@ -54,14 +75,28 @@ pub(super) fn resolve(
 ) -> Option<ResolvedSteps> {
     let sends = input.sends;
     let mut resolved = ResolvedSteps { steps: Vec::new(), inputs: Vec::new(), output: input };
-    for (index, step) in declared.steps.iter().enumerate() {
+    for (index, (at, step)) in declared.steps.iter().enumerate() {
         resolved.output.sends = if settled == Some(index) { Sends::FinalRows } else { sends };
         let step = step.as_ref()?.resolve(&resolved.output, problems)?;
+        if resolved.output.changelog.is_some() {
+            refuse_clock(&step, *at, problems);
+        }
         let output = std::mem::replace(&mut resolved.output, step.output.clone());
         resolved.inputs.push(output.schema);
         resolved.steps.push(step);
     }
     Some(resolved)
+}
+
+/// Reports a step over a changelog that reads the present time.
+fn refuse_clock(step: &Resolved, at: Place, problems: &mut Problems) {
+    let reads_clock = |part: &Part| matches!(part, Part::Operator(build) if build.reads_clock);
+    if step.parts.iter().any(reads_clock) {
+        problems.push(
+            Problem::error(at, "the present time cannot be read here: a row that is taken back later would be another one than was sent")
+                .help("read it before the step whose rows may be taken back, or give that step a window"),
+        );
+    }
 }
 
 /// Resolves steps that have been resolved before, over fewer columns.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{Changes, Form, Kind, Output, Sink, SinkError, changes};
 use crate::error::Problems;
@@ -43,7 +43,9 @@ impl Sink for Declared {
     }
 
     fn target(&self) -> Option<String> {
-        Some(self.path.display().to_string())
+        // `./out` is `out`.
+        let parts = self.path.components().filter(|part| *part != Component::CurDir);
+        Some(parts.collect::<PathBuf>().display().to_string())
     }
 
     fn describe(&self) -> String {

@@ -10,6 +10,7 @@ use crate::aggregate::{self, Argument, Call, function};
 use crate::error::{Problem, Problems};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
 use crate::operator::by::Keys;
+use crate::operator::prepared::warn_of_order;
 use crate::operator::project::{self, Output};
 use crate::operator::{Build, Changelog, Flow, Part, Resolved, Sends, SideStream, Step, WindowColumns};
 use crate::record::{Column, Paths, Schema, SqlType};
@@ -103,6 +104,11 @@ impl Declared {
         }
     }
 
+    /// Whether a window is merged from several slices, in steps that depend on the number of shards.
+    fn merges_slices(&self) -> bool {
+        matches!(self.window.over, Over::Fixed(windows) if windows.slices() > 1)
+    }
+
     /// The keys, and for windows in time `window_start` and `window_end`.
     fn group_columns(&self, keys: &Keys, input: &Flow) -> Vec<Column> {
         let keys = keys.columns.iter();
@@ -132,8 +138,17 @@ impl Declared {
                 complete = false;
                 continue;
             };
+            let known = calls.len();
             match compile_aggregate(text, &input.schema, groups, &resolve, &mut calls) {
-                Ok(expression) => columns.push((key.text.clone(), expression)),
+                Ok(expression) => {
+                    let by_order = |call: &&AggregateCall| {
+                        function(&call.function).is_some_and(|function| function.by_order)
+                    };
+                    for call in calls[known..].iter().filter(by_order) {
+                        warn_of_order(input, &call.function, node.at, problems);
+                    }
+                    columns.push((key.text.clone(), expression));
+                }
                 Err(errors) => {
                     report(node, errors, problems);
                     complete = false;
@@ -175,7 +190,8 @@ impl Declared {
         }
         let results = result_schema(groups, &selected.calls);
         let calls = selected.calls.into_iter().enumerate();
-        let aggregates = calls.map(|(index, call)| prepared.call(index, call, input)).collect();
+        let ordered = input.ordered && !self.merges_slices();
+        let aggregates = calls.map(|(index, call)| prepared.call(index, call, input, ordered)).collect();
         let lateness = self.lateness(input, &mut prepared);
         let side = match (&self.late.to, &lateness.side) {
             (Some((name, at)), Some(side)) => {
@@ -344,8 +360,8 @@ impl Prepared {
         self.columns.len() - 1
     }
 
-    /// Adds the arguments and the filter of a call.
-    fn call(&mut self, index: usize, call: AggregateCall, input: &Flow) -> Aggregate {
+    /// Adds the arguments and the filter of a call; `ordered` as in [`Call::ordered`].
+    fn call(&mut self, index: usize, call: AggregateCall, input: &Flow, ordered: bool) -> Aggregate {
         let known = call.arguments.iter().map(argument_of).collect();
         // The accumulator knows constants such as a separator from the call.
         let columns = call.arguments.into_iter().enumerate();
@@ -357,7 +373,7 @@ impl Prepared {
             function: function(&call.function).expect("resolved by the registry").name,
             arguments: known,
             result: call.data_type,
-            ordered: input.ordered,
+            ordered,
             retracts: input.changelog.is_some(),
             distinct: call.distinct,
         };

@@ -131,7 +131,8 @@ enum Fate {
 
 impl Sliced {
     fn new(spec: Spec) -> Self {
-        let slices = Slices::new(spec.aggregates.clone(), spec.windows.slices());
+        let corrects = spec.lateness.allow_ms > 0;
+        let slices = Slices::new(spec.aggregates.clone(), spec.windows.slices(), corrects);
         let queue = Queue::new(&spec.output, true);
         Self {
             spec,

@@ -4,6 +4,10 @@
 //! while windows need them (a segment tree over slices: Tangwongsan et al., "General Incremental Sliding-Window
 //! Aggregation", 2015, section 4). So a window of a thousand slices costs some ten merges of a key. A run is kept only
 //! if its slices share keys; where they do not, merging them saves nothing and memory would pay for it.
+//!
+//! Which runs are kept depends on the keys, and so on the number of shards. Results must not: sums of doubles over
+//! several slices are kept exactly, and where a result depends on the order of rows, a row that comes behind a window
+//! which has fired is never added to a kept run, at whose end it would stand, but to its slice alone.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,8 @@ pub(super) struct Slices {
     by_number: BTreeMap<i64, Tally>,
     runs: BTreeMap<Run, Merged>,
     level_max: u32,
+    /// Whether a result depends on the order of rows.
+    by_order: bool,
 }
 
 enum Merged {
@@ -28,10 +34,13 @@ enum Merged {
 }
 
 impl Slices {
-    /// No slices yet, of windows of `slices` slices at most.
-    pub fn new(aggregates: Vec<Aggregate>, slices: i64) -> Self {
-        let level_max = slices.unsigned_abs().ilog2();
-        Self { aggregates, by_number: BTreeMap::new(), runs: BTreeMap::new(), level_max }
+    /// No slices yet, of windows of `slices` slices at most; `corrects` tells whether windows that have fired are
+    /// corrected.
+    pub fn new(aggregates: Vec<Aggregate>, slices: i64, corrects: bool) -> Self {
+        let by_order = aggregates.iter().any(|aggregate| aggregate.call.by_order());
+        // Runs would have to be merged anew for every correction.
+        let level_max = if by_order && corrects { 0 } else { slices.unsigned_abs().ilog2() };
+        Self { aggregates, by_number: BTreeMap::new(), runs: BTreeMap::new(), level_max, by_order }
     }
 
     /// The numbers of the slices, ascending.
@@ -63,6 +72,9 @@ impl Slices {
             tally.add(rows, &numbers, inputs);
         };
         add(self.by_number.entry(slice).or_insert_with(|| Tally::new(&self.aggregates)));
+        if self.by_order {
+            self.drop_runs(slice);
+        }
         for level in 1..=self.level_max {
             // A row behind a window that has fired belongs into what was merged for it, too.
             if let Some(Merged::Tally(tally)) = self.runs.get_mut(&(level, slice >> level)) {
@@ -142,10 +154,14 @@ impl Slices {
 
     /// Takes a slice out, and drops the runs that hold it.
     pub fn remove(&mut self, slice: i64) -> Option<Tally> {
+        self.drop_runs(slice);
+        self.by_number.remove(&slice)
+    }
+
+    fn drop_runs(&mut self, slice: i64) {
         for level in 1..=self.level_max {
             self.runs.remove(&(level, slice >> level));
         }
-        self.by_number.remove(&slice)
     }
 
     /// How many groups there are, and the heap bytes they hold.

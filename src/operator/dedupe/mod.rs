@@ -84,7 +84,8 @@ impl Step for Declared {
             );
             return None;
         }
-        if self.keep == Keep::First || input.event_time.is_none() {
+        // The first row to come decides from when to when a period is.
+        if self.keep == Keep::First || self.within.is_some() || input.event_time.is_none() {
             warn_of_order(input, "dedupe", self.at, problems);
         }
         Some(self.assemble(input, &key?))
