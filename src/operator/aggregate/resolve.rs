@@ -75,9 +75,9 @@ impl Declared {
         };
         if needs_time && input.event_time.is_none() {
             let what =
-                if self.is_in_time() { "a window in event time" } else { "`ttl`, which is event time," };
+                if self.is_in_time() { "a window of event time" } else { "`ttl`, a span of event time," };
             problems.push(
-                Problem::error(self.at, format!("{what} needs the source to declare one")).help(
+                Problem::error(self.at, format!("{what} needs a source that declares its event time")).help(
                     "add event_time: { column: … } to the source, or use window: { …, time: processing }",
                 ),
             );

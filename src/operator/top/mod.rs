@@ -111,11 +111,7 @@ fn own_window(key: &Key, node: &Node, problems: &mut Problems) -> Option<OwnWind
             .help("use one of { tumbling: 10s }, { sliding: 1m, every: 10s }, { cumulative: 1d, every: 1h }")
     };
     let Over::Fixed(windows) = over else {
-        problems.push(not_yet(if matches!(over, Over::Session(_)) {
-            "sessions"
-        } else {
-            "windows of so many rows"
-        }));
+        problems.push(not_yet(if matches!(over, Over::Session(_)) { "sessions" } else { "windows of rows" }));
         return None;
     };
     if !matches!(time, TimeOfRow::Event) {
@@ -157,8 +153,11 @@ impl Declared {
             input.refuse_changelog("top over a window of its own", window.at, problems)?;
             if input.event_time.is_none() {
                 problems.push(
-                    Problem::error(self.at, "a window in event time needs the source to declare one")
-                        .help("add event_time: { column: … } to the source"),
+                    Problem::error(
+                        self.at,
+                        "a window of event time needs a source that declares its event time",
+                    )
+                    .help("add event_time: { column: … } to the source"),
                 );
                 return None;
             }
