@@ -76,7 +76,9 @@ fn final_rows_need_input_that_ends() {
     let ended = scene.run(endless, &[]);
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains("`changelog: final` needs input that ends: generator (without end"),
+        ended
+            .stderr
+            .contains("`changelog: final` needs input that is sure to end, and that of generator is not"),
         "{}",
         ended.stderr
     );

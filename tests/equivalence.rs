@@ -175,9 +175,9 @@ fn other_words_give_the_same_rows() {
             }
         }
         scene.write("other.ndjson", &writer.out);
-        for query in ["q1", "qt"] {
+        for (query, least) in [("q1", 1000), ("q5", 50), ("q11", 5), ("q17", 10), ("qt", 100)] {
             let expect = output(&scene, query, "plain.ndjson", "1");
-            assert!(expect.lines().count() > 100, "{query}: {} rows", expect.lines().count());
+            assert!(expect.lines().count() >= least, "{query}: {} rows", expect.lines().count());
             let found = output(&scene, query, "other.ndjson", if seed % 3 == 0 { "3" } else { "1" });
             let (found, expect) = (scene::sorted(&found), scene::sorted(&expect));
             for (found, expect) in found.iter().zip(&expect) {

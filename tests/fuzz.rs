@@ -1,7 +1,8 @@
 //! Ten thousand damaged inputs, none of which may end in a panic: pipeline files through the reading and planning of
 //! them, and records through the decoder. What is wrong with a file has to be told with a place inside of it.
 //!
-//! Every input has a number, from which it is made. `FUZZ_SEED=number cargo test --test fuzz` makes that one alone.
+//! Every input has a number, from which it is made. `FUZZ_SEED=number cargo test --test fuzz` makes that one alone;
+//! `FUZZ_COUNT=number` makes so many of each kind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,6 +13,7 @@ use fastrand::Rng;
 use millstream::codec::framing::frame_lines;
 use millstream::codec::json;
 use millstream::config;
+use millstream::operator::VERBS;
 use millstream::plan::{explain, plan};
 use millstream::record::{Column, Schema, parse_type};
 use millstream::yaml::{render, render_github, render_json};
@@ -19,7 +21,7 @@ use millstream::yaml::{render, render_github, render_json};
 const FILES: u64 = 6000;
 const RECORDS: u64 = 4000;
 
-/// A pipeline with every verb, and with what else a file can say.
+/// A pipeline with every step that sees one row at a time, and with what else a file can say.
 const ALL_VERBS: &str = r#"millstream: 1
 name: all-verbs
 source:
@@ -48,7 +50,54 @@ steps:
 sink:
   file: { path: "${OUT:-out.ndjson}", append: true }
   format: json
-run: { cores: 4, state_dir: state, time_zone: UTC }
+run: { cores: 4, state_dir: state, time_zone: UTC, memory: 512MiB }
+"#;
+
+/// The steps that keep rows or take them back, every kind of window, and every option of theirs.
+const KEYED: &str = r#"millstream: 1
+name: keyed
+source:
+  file: { path: in.ndjson }
+  format: json
+  schema: { id: BIGINT, user: STRING, price: "DECIMAL(10, 2)", share: DOUBLE, tags: ARRAY<STRING>, at: TIMESTAMP(3) NOT NULL }
+  event_time: { column: at, out_of_order: 5s }
+steps:
+  - sample: { rate: 12.5%, by: user, seed: 7 }
+  - throttle: { name: calm, by: [user, id], rate: 20 per 1s }
+  - dedupe: { name: once, by: id, within: 1h, keep: last }
+  - over: { name: before, by: user, rows: 10, late: { to: late_over }, select: { mean: AVG(price), n: COUNT(*), last: "ARRAY_AGG(price)[1]" } }
+  - over: { name: hour, range: 1h, select: { low: MIN(share), spread: "STDDEV(price) / COUNT(*)" } }
+  - top: { name: dearest, n: 10, per: user, order: "price DESC NULLS LAST, at", window: { cumulative: 1d, every: 1h }, ties: keep, rank: place, late: { to: late_top } }
+  - drop: [window_start, window_end]
+  - aggregate: { name: visits, by: user, window: { session: 30s }, late: { to: late_visits }, select: { price: SUM(price), first: FIRST_VALUE(place), names: "LISTAGG(DISTINCT user, '; ')" } }
+  - aggregate: { name: slides, by: { u: UPPER(user) }, window: { sliding: 1m, every: 10s, offset: 3s, time: window_end }, late: { allow: 1h }, select: { price: SUM(price), p: "PERCENTILE(price, 0.9)" } }
+  - top: { name: now, n: 3, per: [window_start, window_end], order: price DESC, rank: place }
+sink:
+  stdout: { changelog: upsert, upsert_by: [u, window_end, place] }
+  format: json
+sinks:
+  over: { from: late_over, file: { path: late-over.ndjson }, format: json }
+  top: { from: late_top, blackhole: }
+  visits: { from: late_visits, file: { path: late-visits.ndjson, append: true }, format: json }
+run: { memory: 1GiB }
+"#;
+
+/// Results so far, by the clock and over rows, written as a changelog.
+const RUNNING: &str = r#"millstream: 1
+name: running
+source:
+  stdin:
+  format: json
+  schema: { k: STRING, v: BIGINT, at: TIMESTAMP_LTZ(3) }
+  event_time: { column: at }
+steps:
+  - aggregate: { name: hundreds, by: k, window: { rows: 100 }, select: { v: MAX(v), m: MEDIAN(v) } }
+  - aggregate: { name: clock, by: k, window: { tumbling: 1m, time: processing }, select: { v: SUM(v), d: "COUNT(DISTINCT v) FILTER (WHERE v > 0)" } }
+  - dedupe: { name: newest, by: [k], keep: last }
+  - aggregate: { name: so_far, by: k, ttl: 1d, select: { total: SUM(v), list: ARRAY_AGG(DISTINCT v) } }
+sink:
+  file: { path: out.ndjson, changelog: debezium }
+  format: json
 "#;
 
 const GENERATOR: &str = r#"millstream: 1
@@ -67,8 +116,37 @@ const WORDS: &[&str] = &[
     "select",
     "aggregate",
     "explode",
+    "dedupe",
+    "top",
+    "over",
+    "throttle",
+    "sample",
     "window",
     "tumbling",
+    "sliding",
+    "cumulative",
+    "session",
+    "rows",
+    "range",
+    "every",
+    "processing",
+    "late",
+    "allow",
+    "to",
+    "ttl",
+    "within",
+    "keep",
+    "rank",
+    "order",
+    "per",
+    "window_end",
+    "changelog",
+    "debezium",
+    "upsert",
+    "final",
+    "upsert_by",
+    "sinks",
+    "memory",
     "by",
     "source",
     "sink",
@@ -81,6 +159,12 @@ const WORDS: &[&str] = &[
     "ARRAY<>",
     "COUNT(*)",
     "SUM(",
+    "COUNT(DISTINCT ",
+    "ARRAY_AGG(",
+    "FILTER (WHERE ",
+    " OVER (",
+    " DESC NULLS FIRST,",
+    "PERCENTILE(",
     "(((((((((",
     "'",
     "\"",
@@ -137,7 +221,7 @@ const WORDS: &[&str] = &[
 ];
 
 fn corpus() -> Vec<String> {
-    let mut texts = vec![ALL_VERBS.to_owned(), GENERATOR.to_owned()];
+    let mut texts = [ALL_VERBS, KEYED, RUNNING, GENERATOR].map(str::to_owned).to_vec();
     for folder in ["pipelines", "pipelines/nexmark"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let mut paths: Vec<_> =
@@ -146,13 +230,17 @@ fn corpus() -> Vec<String> {
         let files = paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
         texts.extend(files.map(|path| fs::read_to_string(path).expect("a pipeline")));
     }
-    assert!(texts.len() >= 6, "{} pipelines", texts.len());
+    for verb in VERBS {
+        let written = format!("  - {}: ", verb.name);
+        assert!(texts.iter().any(|text| text.contains(&written)), "no pipeline has `{}`", verb.name);
+    }
     texts
 }
 
 /// Calls `check` with every number; a panic fails the test with the numbers that led to one.
 fn every(count: u64, check: impl Fn(u64)) {
     let only = std::env::var("FUZZ_SEED").ok().map(|seed| seed.parse::<u64>().expect("a number"));
+    let count = std::env::var("FUZZ_COUNT").map_or(count, |count| count.parse::<u64>().expect("a number"));
     let seeds = only.map_or(0..count, |seed| seed..seed + 1);
     let failed: Vec<u64> =
         seeds.filter(|seed| catch_unwind(AssertUnwindSafe(|| check(*seed))).is_err()).collect();

@@ -223,6 +223,37 @@ fn windows_of_the_clock_count_every_bid() {
 }
 
 #[test]
+fn events_in_several_files_give_the_same_rows() {
+    let scene = Scene::new();
+    // Behind the watermark of its own file no event is late, however far behind the other files it lies.
+    generate(&scene, "all.ndjson", &["--events", "30000", "--tps", "400", "--seed", "9", "--shuffle", "500"]);
+    let text = scene.read("all.ndjson");
+    let lines: Vec<&str> = text.lines().collect();
+    let in_turn = |n: usize| n % 3;
+    let one_after_the_other = |n: usize| 2 - n / 10_000;
+    let uneven = |n: usize| usize::from(n.is_multiple_of(7)) + usize::from(n > 29_000);
+    let divisions: [(&str, &dyn Fn(usize) -> usize); 3] =
+        [("in turn", &in_turn), ("one after the other", &one_after_the_other), ("uneven", &uneven)];
+    for (query, least) in [("q5", 30), ("q11", 500), ("q17", 500)] {
+        run(&scene, query, "all.ndjson", "out.ndjson", &["--cores", "1"]);
+        let expect = scene.read("out.ndjson");
+        assert!(expect.lines().count() >= least, "{query}: {} rows", expect.lines().count());
+        for (division, part_of) in &divisions {
+            for part in 0..3 {
+                let of_part = lines.iter().enumerate().filter(|(n, _)| part_of(*n) == part);
+                let part_text: String = of_part.flat_map(|(_, line)| [*line, "\n"]).collect();
+                scene.write(&format!("part-{part}.ndjson"), part_text);
+            }
+            for way in [WAYS[0], WAYS[1], WAYS[2]] {
+                let ended = run(&scene, query, "part-*.ndjson", "out.ndjson", way);
+                assert_eq!(late(&ended), 0, "{query} {division} {way:?}");
+                assert_same(&scene.read("out.ndjson"), &expect, &format!("{query} {division} {way:?}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn the_flat_form_holds_the_same_bids() {
     let scene = Scene::new();
     generate(&scene, "nested.ndjson", &["--events", EVENTS, "--seed", "3"]);

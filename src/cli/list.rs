@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 
 use super::Exit;
+use crate::aggregate::Distinct;
 use crate::{aggregate, expr, operator, sink, source};
 
 /// Arguments of `list`.
@@ -51,6 +52,22 @@ fn write(only: Option<Kind>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What may stand in and behind a call of an aggregate.
+fn clauses(function: &aggregate::Function) -> String {
+    let distinct = match function.distinct {
+        Distinct::Refused => "",
+        Distinct::Same => "DISTINCT changes nothing; ",
+        Distinct::Values => "DISTINCT counts equal values once; ",
+        Distinct::ValuesAndNull => "DISTINCT counts equal values once, NULL among them; ",
+    };
+    let retracts = if function.retracts {
+        ""
+    } else {
+        "; not over rows that may be taken back, nor in `over` with `rows` or `range`"
+    };
+    format!("{distinct}FILTER (WHERE condition){retracts}")
+}
+
 type Entry = (String, String, String);
 
 fn entries() -> Vec<(Kind, &'static str, Vec<Entry>)> {
@@ -60,7 +77,7 @@ fn entries() -> Vec<(Kind, &'static str, Vec<Entry>)> {
     let sinks = sink::SINKS.iter().map(|kind| (own(kind.name), own(kind.summary), own(kind.example)));
     let aggregates = aggregate::FUNCTIONS
         .iter()
-        .map(|function| (own(function.signature), own(function.summary), String::new()));
+        .map(|function| (own(function.signature), own(function.summary), clauses(function)));
     let functions = expr::functions().iter().map(|function| {
         let example = format!("{} = {}", function.example, function.result);
         (own(function.signature), own(function.summary), example)
@@ -70,7 +87,7 @@ fn entries() -> Vec<(Kind, &'static str, Vec<Entry>)> {
         (Kind::Sources, "SOURCES", sources.collect()),
         (Kind::Formats, "FORMATS", vec![json]),
         (Kind::Steps, "STEPS", steps.collect()),
-        (Kind::Aggregates, "AGGREGATES", aggregates.collect()),
+        (Kind::Aggregates, "AGGREGATES, in the `select` of `aggregate` and `over`", aggregates.collect()),
         (Kind::Functions, "FUNCTIONS", functions.collect()),
         (Kind::Sinks, "SINKS", sinks.collect()),
     ]

@@ -105,8 +105,7 @@ impl Translator<'_> {
         let span = self.span(ast);
         let name_span = self.source.span(sqlparser::ast::Spanned::span(&function.name));
         if function.over.is_some() {
-            let help = "running aggregates are not in this version; aggregates over windows are the step `aggregate`";
-            return self.refuse(span, "OVER is not an expression", help);
+            return self.refuse(span, "OVER is not an expression", functions::instead_of_over(&name));
         }
         let is_aggregate = match &self.aggregation {
             Some(aggregation) => (aggregation.resolve)(&name, &[], false).is_some(),
@@ -169,7 +168,7 @@ impl Translator<'_> {
 
     fn aggregate(&mut self, name: &str, function: &Function, span: Span) -> Option<Typed> {
         let Some(aggregation) = &mut self.aggregation else {
-            let help = "aggregates belong into the `select` of an `aggregate` step";
+            let help = "aggregates belong into the `select` of an `aggregate` or `over` step";
             return self.refuse(span, format!("{name} is an aggregate and cannot stand here"), help);
         };
         if aggregation.inside {

@@ -13,9 +13,10 @@ use crate::state::{Groups, Pages};
 #[must_use]
 pub fn settle(schema: &Schema, state: &str) -> Build {
     let schema = schema.clone();
-    let build = Build::new("keep the rows that are there until the input is complete", move || {
-        Box::new(Settle::new(&schema))
-    });
+    let build = Build::new(
+        "keep back all rows until the input is complete, then write those that are still there",
+        move || Box::new(Settle::new(&schema)),
+    );
     build.keeping(state)
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::progress::grouped;
-use crate::metric::ShardMetrics;
+use crate::metric::{ShardMetrics, size_text};
 
 /// What one step keeps on all shards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub fn outgrown(totals: &[StateTotal], limit_bytes: u64) -> Option<String> {
     write!(
         text,
         "; the limit is {}. The output was taken back\n  help: raise run.memory, or let `{}` keep less: a shorter window, ttl or within, or fewer keys",
-        size(limit_bytes),
+        size_text(limit_bytes),
         largest.name
     )
     .expect("a string takes everything");
@@ -92,41 +92,12 @@ pub fn outgrown(totals: &[StateTotal], limit_bytes: u64) -> Option<String> {
 
 fn amount(entries: u64, bytes: u64) -> String {
     let noun = if entries == 1 { "entry" } else { "entries" };
-    format!("{} {noun}, {}", grouped(entries), size(bytes))
-}
-
-/// `1234567` bytes as `1.2 MiB`.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut tenths, mut unit) = (u128::from(bytes) * 10, 0);
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        tenths = tenths.div_ceil(1024);
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} B"),
-        _ => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
-    }
+    format!("{} {noun}, {}", grouped(entries), size_text(bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_one_digit_behind_the_point() {
-        for (bytes, expect) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (8 << 30, "8.0 GiB"),
-            (u64::MAX, "16777216.0 TiB"),
-        ] {
-            assert_eq!(size(bytes), expect);
-        }
-    }
 
     fn totals() -> Vec<StateTotal> {
         let metrics: Vec<Arc<ShardMetrics>> = (0..2).map(|_| Arc::new(ShardMetrics::new(3))).collect();

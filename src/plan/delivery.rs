@@ -57,7 +57,10 @@ pub(super) fn resolve(
         }
         ChangeForm::Final => {
             if let Some(source) = source.filter(|source| !source.is_bounded()) {
-                let what = format!("`changelog: final` needs input that ends: {}", source.describe());
+                let source = source.describe();
+                let name = source.split(" (").next().unwrap_or(&source);
+                let what =
+                    format!("`changelog: final` needs input that is sure to end, and that of {name} is not");
                 problems.push(
                     Problem::error(changes.at, what).help("use `changelog: upsert` or `changelog: debezium`"),
                 );

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Plan;
 use crate::config::BadRecordAction;
+use crate::metric::size_text;
 use crate::record::Schema;
 use crate::source::TimeOf;
 use crate::time::duration_text;
@@ -30,7 +31,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
                 duration_text(time.out_of_order_ms),
                 duration_text(time.idle_after_ms)
             )?;
-            writeln!(out, "  windows close: {}", when_windows_close(plan, time))?;
+            writeln!(out, "  a window of event time closes {}", when_windows_close(plan, time))?;
         }
         None => writeln!(out, "  event time: none declared")?,
     }
@@ -38,13 +39,21 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
         (BadRecordAction::Fail, _) => "the first one stops the run".to_owned(),
         (BadRecordAction::Quarantine, None) => "kept in quarantine".to_owned(),
         (BadRecordAction::Quarantine, Some(rate)) if rate.percent => {
-            format!("kept in quarantine; more than {}% in {}ms stop the run", rate.count * 100.0, rate.per_ms)
+            format!(
+                "kept in quarantine; more than {}% in {} stop the run",
+                rate.count * 100.0,
+                duration_text(rate.per_ms)
+            )
         }
         (BadRecordAction::Quarantine, Some(rate)) => {
-            format!("kept in quarantine; more than {} in {}ms stop the run", rate.count, rate.per_ms)
+            format!(
+                "kept in quarantine; more than {} in {} stop the run",
+                rate.count,
+                duration_text(rate.per_ms)
+            )
         }
     };
-    writeln!(out, "  bad records: {bad} (at most {} bytes are kept)", plan.bad_record.limit_bytes)?;
+    writeln!(out, "  bad records: {bad} (at most {} of them)", size_text(plan.bad_record.limit_bytes))?;
     for (number, stage) in plan.stages.iter().enumerate() {
         writeln!(out, "stage {number}  on every shard")?;
         for operator in &stage.operators {
@@ -70,7 +79,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     let cores = plan.cores.map_or("one per available core".to_owned(), |cores| cores.to_string());
     let memory = plan.memory_bytes.map_or("no limit".to_owned(), |bytes| {
-        format!("at most {bytes} bytes, above which the run stops with exit code 71")
+        format!("at most {}, above which the run stops with exit code 71", size_text(bytes))
     });
     writeln!(
         out,
@@ -81,18 +90,18 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
 /// When a window closes, with the pipeline's own numbers.
 fn when_windows_close(plan: &Plan, time: &TimeOf) -> String {
     let record = match time.out_of_order_ms {
-        0 => "a record at or after its end".to_owned(),
-        ms => format!("a record {} or more after its end", duration_text(ms)),
+        0 => "a record at its end or later".to_owned(),
+        ms => format!("a record {} or more behind its end", duration_text(ms)),
     };
     if plan.source.is_live() {
         format!(
             "once {record} has come, from every input that was not silent for {}; where all are silent none closes; the \
-             end of the input closes all, a drain none",
+             end of the input closes all, a drain closes none",
             duration_text(time.idle_after_ms)
         )
     } else {
         format!(
-            "once every input that has not ended has had {record}; the end of the input closes all, a drain none"
+            "once every input that has not ended has had {record}; the end of the input closes all, a drain closes none"
         )
     }
 }

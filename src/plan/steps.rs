@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Exchange, Stage};
 use crate::config;
-use crate::error::{Problem, Problems};
+use crate::error::{Place, Problem, Problems};
 use crate::operator::{Flow, Part, Resolved, Sends, SideStream, Step, VERBS, verb};
 use crate::record::{Paths, Schema};
 

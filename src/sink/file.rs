@@ -12,7 +12,7 @@ use crate::yaml::{Fields, Key, Node};
 /// The entry in the registry.
 pub(super) const KIND: Kind = Kind {
     name: "file",
-    summary: "writes a file: under a temporary name until it is complete, or with append: true in place",
+    summary: "writes a file: under a temporary name until it is complete, or with append: true in place; `changelog: debezium`, `upsert` (with `upsert_by`) or `final` writes rows that may be taken back",
     example: "file: { path: out/spend.ndjson }",
     takes_format: true,
     parse,

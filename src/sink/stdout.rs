@@ -10,7 +10,7 @@ use crate::yaml::{Fields, Key, Node};
 /// The entry in the registry.
 pub(super) const KIND: Kind = Kind {
     name: "stdout",
-    summary: "writes to standard output",
+    summary: "writes to standard output; `changelog` as for file",
     example: "stdout: {}",
     takes_format: true,
     parse: |key: &Key, node: &Node, problems: &mut Problems| {

@@ -194,6 +194,12 @@ pub(super) fn takes_unit(name: &str) -> bool {
     matches!(name, "TIMESTAMPADD" | "TIMESTAMPDIFF")
 }
 
+const RANKS: &str =
+    "the step `top` with `rank: NAME` numbers the rows of each partition; `dedupe` keeps the first or last";
+const LAG: &str = "the value of the row before is IF(COUNT(*) = 2, ARRAY_AGG(value)[1], NULL) in the step `over` with `rows: 2`";
+const WINDOW_START: &str = "the `aggregate` step yields the start of its window as the column window_start";
+const WINDOW_END: &str = "the `aggregate` step yields the end of its window as the column window_end";
+
 /// Names that people try, which mean something Millstream does not do.
 const REFUSED: &[(&str, &str)] = &[
     ("RAND", "results must not change when a record is processed again; take a hash of a column, as MD5(id)"),
@@ -205,17 +211,29 @@ const REFUSED: &[(&str, &str)] = &[
         "UUID",
         "results must not change when a record is processed again; take a hash of a column, as SHA256(id)",
     ),
-    ("ROW_NUMBER", "ranks over rows are not in this version"),
-    ("RANK", "ranks over rows are not in this version"),
-    ("LAG", "expressions see one row; earlier rows are not in this version"),
-    ("LEAD", "expressions see one row; later rows are not in this version"),
-    ("TUMBLE", "windows belong to the `aggregate` step: window: { tumbling: 1m }"),
-    ("HOP", "sliding windows are not in this version; the `aggregate` step has window: { tumbling: 10m }"),
+    ("ROW_NUMBER", RANKS),
+    ("RANK", "the step `top` with `rank: NAME` and `ties: keep` ranks the rows of each partition"),
     (
-        "SESSION",
-        "session windows are not in this version; the `aggregate` step has window: { tumbling: 10m }",
+        "DENSE_RANK",
+        "ranks without gaps are not in this version; the step `top` with `rank: NAME` numbers rows",
     ),
-    ("PROCTIME", "use NOW()"),
+    ("PERCENT_RANK", "shares of a partition are not in this version; the step `top` numbers its first rows"),
+    ("CUME_DIST", "shares of a partition are not in this version; the step `top` numbers its first rows"),
+    ("NTILE", "shares of a partition are not in this version; the step `top` numbers its first rows"),
+    ("NTH_VALUE", "ARRAY_AGG(value)[n] in the step `over` or `aggregate` is the n-th value"),
+    ("LAG", LAG),
+    ("LEAD", "a row is passed on before later ones come; look back from the later row with the step `over`"),
+    ("TUMBLE", "windows belong to the `aggregate` step: window: { tumbling: 1m }"),
+    ("HOP", "windows belong to the `aggregate` step: window: { sliding: 10m, every: 1m }"),
+    ("CUMULATE", "windows belong to the `aggregate` step: window: { cumulative: 1d, every: 1h }"),
+    ("SESSION", "windows belong to the `aggregate` step: window: { session: 30s }"),
+    ("TUMBLE_START", WINDOW_START),
+    ("TUMBLE_END", WINDOW_END),
+    ("HOP_START", WINDOW_START),
+    ("HOP_END", WINDOW_END),
+    ("SESSION_START", WINDOW_START),
+    ("SESSION_END", WINDOW_END),
+    ("PROCTIME", "use NOW(); in a window, time: processing"),
     ("NVL", "use COALESCE"),
     ("ISNULL", "write `value IS NULL`"),
     ("LENGTH", "use CHAR_LENGTH"),
@@ -229,6 +247,16 @@ const REFUSED: &[(&str, &str)] = &[
     ("TO_CHAR", "use DATE_FORMAT for times, CAST for numbers"),
     ("DATE_PART", "use EXTRACT(unit FROM time)"),
 ];
+
+/// What to do instead of `name(…) OVER (…)`; the name is in upper case.
+pub(super) fn instead_of_over(name: &str) -> &'static str {
+    match REFUSED.iter().find(|(refused, _)| *refused == name) {
+        Some((_, help)) => help,
+        None => {
+            "the step `over` adds aggregates of the rows before to every row: over: { by: …, range: 1h, select: … }"
+        }
+    }
+}
 
 /// The error of a name that is no function.
 pub(super) fn unknown(name: &str, span: Span) -> ExprError {

@@ -31,7 +31,7 @@ use crate::yaml::{Fields, Key, Node};
 /// The entry in the registry.
 pub(super) const VERB: Verb = Verb {
     name: "aggregate",
-    summary: "groups rows by key and window (tumbling, sliding, cumulative, session, rows; none: the results so far): `by`, `window`, `late`, `ttl`, `select`; yields the keys, window_start, window_end and the selected names",
+    summary: "groups rows by key (`by`) and `window`, and yields the keys, window_start, window_end and the names of `select`; windows are tumbling, sliding, cumulative, session or rows; `late: { to, allow }` says what becomes of late rows; without a window it yields the results so far, as a changelog, with `ttl`",
     example: "aggregate: { name: sums, by: channel, window: { sliding: 1m, every: 10s }, select: { total: SUM(price), rows: COUNT(*) } }",
     parse,
 };

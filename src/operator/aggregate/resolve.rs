@@ -14,6 +14,8 @@ use crate::operator::prepared::warn_of_order;
 use crate::operator::project::{self, Output};
 use crate::operator::{Build, Changelog, Flow, Part, Resolved, Sends, SideStream, Step, WindowColumns};
 use crate::record::{Column, Paths, Schema, SqlType};
+use crate::time::duration_text;
+use crate::yaml::{Key, Node};
 
 /// The columns that every window in time adds to its groups.
 const WINDOW_START: &str = "window_start";
@@ -74,9 +76,9 @@ impl Declared {
         };
         if needs_time && input.event_time.is_none() {
             let what =
-                if self.is_in_time() { "a window in event time" } else { "`ttl`, which is event time," };
+                if self.is_in_time() { "a window of event time" } else { "`ttl`, a span of event time," };
             problems.push(
-                Problem::error(self.at, format!("{what} needs the source to declare one")).help(
+                Problem::error(self.at, format!("{what} needs a source that declares its event time")).help(
                     "add event_time: { column: … } to the source, or use window: { …, time: processing }",
                 ),
             );
@@ -216,7 +218,7 @@ impl Declared {
             Part::Operator(operator),
             project::part(
                 "aggregate",
-                format!("select {}", self.describe_select()),
+                format!("select {}", column_names(&output)),
                 results,
                 output.clone(),
                 outputs,
@@ -324,10 +326,13 @@ impl Declared {
             parts.push("by the wall clock: the rows depend on when the pipeline runs".to_owned());
         }
         if self.late.allow_ms > 0 {
-            parts.push(format!("late rows correct a window for {}ms", self.late.allow_ms));
+            parts.push(format!(
+                "for {} behind its end late rows correct a window",
+                duration_text(self.late.allow_ms)
+            ));
         }
         match &self.late.to {
-            Some((name, _)) => parts.push(format!("late rows go to {name}")),
+            Some((name, _)) => parts.push(format!("late rows go to `{name}`")),
             None if self.is_in_time() && !self.by_wall_clock() => {
                 parts.push("late rows are counted and dropped".to_owned());
             }
@@ -338,16 +343,20 @@ impl Declared {
 
     fn describe_window(&self) -> String {
         match self.window.over {
-            Over::Running(None) => " over all rows so far, kept for ever; corrects earlier rows".to_owned(),
+            Over::Running(None) => " over all rows so far, kept for ever, as a changelog".to_owned(),
             Over::Running(Some(ttl_ms)) => format!(
-                " over all rows so far, forgotten with a key that has had no row for {ttl_ms}ms; corrects earlier rows"
+                " over all rows so far, as a changelog; a key without a row for {} is forgotten",
+                duration_text(ttl_ms)
             ),
             _ => format!(" over windows: {}", self.window.text),
         }
     }
 
     fn describe_select(&self) -> String {
-        let texts = self.select.iter().map(|(_, node)| node.expression().unwrap_or_default().to_owned());
+        let text = |(name, node): &(Key, Node)| {
+            format!("{} AS {}", node.expression().unwrap_or_default(), name.text)
+        };
+        let texts = self.select.iter().map(text);
         texts.collect::<Vec<_>>().join(", ")
     }
 }
@@ -399,6 +408,11 @@ fn argument_of(argument: &Expr) -> Argument {
         nullable: argument.nullable(),
         constant: argument.constant_text(),
     }
+}
+
+/// The names of columns, for `explain`.
+fn column_names(schema: &Schema) -> String {
+    schema.columns().iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The group's columns as they are, then the selected expressions.

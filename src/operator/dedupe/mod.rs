@@ -15,12 +15,13 @@ use super::by::{By, Keys};
 use super::prepared::{Prepared, key_columns, state_name, warn_of_order};
 use super::{Build, Changelog, Flow, Part, Resolved, Sends, Step, Verb};
 use crate::error::{Place, Problem, Problems, Severity};
+use crate::time::duration_text;
 use crate::yaml::{Fields, Node};
 
 /// The entry in the registry.
 pub(super) const VERB: Verb = Verb {
     name: "dedupe",
-    summary: "one row of each key: `by`, `within`, `keep: first` (it passes at once) or `keep: last` (at the end of `within`; without it as a changelog)",
+    summary: "keeps one row of each key (`by`) `within` a time of its first: `keep: first` (the default; it passes at once) or `keep: last` (at the end of `within`; without it as a changelog)",
     example: "dedupe: { name: once, by: id, within: 1h }",
     parse,
 };
@@ -115,8 +116,9 @@ impl Declared {
         let (sends, input) = (input.sends, input.schema.clone());
         let within_ms = self.within.map(|(within_ms, _)| within_ms);
         let described = |what: &str| {
-            let within = within_ms.map_or(String::new(), |within_ms| format!(" within {within_ms}ms"));
-            format!("keep the {what} row of each {}{within}", key.describe())
+            let within =
+                within_ms.map_or(String::new(), |within_ms| format!(" within {}", duration_text(within_ms)));
+            format!("keep the {what} row per {}{within}", key.describe())
         };
         match (self.keep, within_ms) {
             (Keep::First, _) => {

@@ -20,6 +20,7 @@ use crate::operator::project::{self, Output};
 use crate::operator::select::named_expressions;
 use crate::operator::{Flow, Part, Resolved, SideStream, Step, Verb};
 use crate::record::{Paths, Schema, SqlType};
+use crate::time::duration_text;
 use crate::yaml::{self, Fields, Node};
 use frame::Extent;
 use operator::Aggregate;
@@ -28,7 +29,7 @@ use waiting::incomparable;
 /// The entry in the registry.
 pub(super) const VERB: Verb = Verb {
     name: "over",
-    summary: "adds running aggregates to every row, over the rows of its key before it: `by`, `rows` or `range` (without them all rows), `select`, `late`",
+    summary: "adds aggregates to every row, over it and the rows of its key (`by`) before it in event time: the last `rows`, those within `range`, or all; `select`, `late: { to }`",
     example: "over: { name: running, by: user, range: 1h, select: { total: SUM(price), share: price / SUM(price) } }",
     parse,
 };
@@ -99,7 +100,7 @@ fn parse_extent(fields: &mut Fields, problems: &mut Problems) -> Option<(Extent,
         }
         (None, Some((_, range_ms))) => {
             let range_ms = range_ms?;
-            Some((Extent::Range(range_ms), format!("the last {range_ms}ms")))
+            Some((Extent::Range(range_ms), format!("the last {}", duration_text(range_ms))))
         }
         (None, None) => Some((Extent::All, "all rows so far".to_owned())),
     }

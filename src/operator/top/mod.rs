@@ -31,7 +31,7 @@ use crate::yaml::{Fields, Key, Node};
 /// The entry in the registry.
 pub(super) const VERB: Verb = Verb {
     name: "top",
-    summary: "the first n rows in an order, of each partition: `n`, `order`, `per`, `window`, `ties: keep`, `rank`; over windows once and for all, else as a changelog",
+    summary: "keeps the first `n` rows of each partition (`per`) in an `order`: `ties: keep` (all that equal the last), `rank` (adds the place), `window`, `late`; over windows once and for all, else as a changelog",
     example: "top: { name: dearest, n: 10, per: channel, order: \"price DESC, at\", rank: place }",
     parse,
 };
@@ -111,11 +111,7 @@ fn own_window(key: &Key, node: &Node, problems: &mut Problems) -> Option<OwnWind
             .help("use one of { tumbling: 10s }, { sliding: 1m, every: 10s }, { cumulative: 1d, every: 1h }")
     };
     let Over::Fixed(windows) = over else {
-        problems.push(not_yet(if matches!(over, Over::Session(_)) {
-            "sessions"
-        } else {
-            "windows of so many rows"
-        }));
+        problems.push(not_yet(if matches!(over, Over::Session(_)) { "sessions" } else { "windows of rows" }));
         return None;
     };
     if !matches!(time, TimeOfRow::Event) {
@@ -157,8 +153,11 @@ impl Declared {
             input.refuse_changelog("top over a window of its own", window.at, problems)?;
             if input.event_time.is_none() {
                 problems.push(
-                    Problem::error(self.at, "a window in event time needs the source to declare one")
-                        .help("add event_time: { column: … } to the source"),
+                    Problem::error(
+                        self.at,
+                        "a window of event time needs a source that declares its event time",
+                    )
+                    .help("add event_time: { column: … } to the source"),
                 );
                 return None;
             }
@@ -296,14 +295,19 @@ impl Declared {
         let terms = self.order.list().unwrap_or(std::slice::from_ref(&self.order));
         let terms: Vec<&str> = terms.iter().filter_map(Node::expression).collect();
         let window = match (mode, &self.window) {
-            (Mode::Given(_), _) => ", of each window".to_owned(),
-            (_, Some(window)) => format!(", over windows ({})", window.text),
+            (Mode::Given(_), _) => ", once the window closes".to_owned(),
+            (_, Some(window)) => format!(" over windows: {}", window.text),
             _ => ", as a changelog".to_owned(),
         };
         let per = self.per.names().map(|name| name.text.as_str()).collect::<Vec<_>>().join(", ");
         let per = if per.is_empty() { per } else { format!(" per {per}") };
-        let ties = if self.ties { " with ties" } else { "" };
-        format!("top {}{ties} by {}{per}{window}", self.n, terms.join(", "))
+        let ties = if self.ties { " and all equal to the last" } else { "" };
+        let late = match (mode, &self.late.to) {
+            (Mode::Running, _) => String::new(),
+            (_, Some((stream, _))) => format!("; late rows go to `{stream}`"),
+            (_, None) => "; late rows are counted and dropped".to_owned(),
+        };
+        format!("top {}{ties} by {}{per}{window}{late}", self.n, terms.join(", "))
     }
 }
 
