@@ -18,6 +18,8 @@ pub struct ShardMetrics {
     pub rejected: Counter,
     /// Rows dropped because their window had fired.
     pub late: Counter,
+    /// Rows that a `throttle` has dropped.
+    pub throttled: Counter,
     /// What the steps that keep state keep here, in the order of the data.
     pub states: Vec<StateGauge>,
     /// The watermark behind the first exchange.
@@ -40,6 +42,7 @@ impl ShardMetrics {
             bytes_in: Counter::default(),
             rejected: Counter::default(),
             late: Counter::default(),
+            throttled: Counter::default(),
             states: (0..states).map(|_| StateGauge::default()).collect(),
             watermark: WatermarkGauge::default(),
         }

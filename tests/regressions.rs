@@ -192,3 +192,47 @@ fn runs_of_slices_merged_by_one_shard_and_not_by_another() {
         }
     }
 }
+
+/// What a throttle had dropped was counted, and told nobody.
+#[test]
+fn the_count_of_throttled_rows_ends_at_the_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("in"), "{\"n\":1}\n".repeat(5)).unwrap();
+    pipeline(folder.path(), "  file: { path: in }", "  file: { path: out }");
+    let file = folder.path().join("pipeline.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let steps = "steps:\n  - throttle: { name: few, rate: 2 per 10h }\nsink:";
+    fs::write(&file, text.replace("sink:", steps)).unwrap();
+    let ended = run(folder.path(), "2").stderr(Stdio::piped()).output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(told.starts_with("5 rows in, 2 out, 0 quarantined, 0 late, 3 throttled; "), "{told}");
+}
+
+/// Rows of `over` that waited for the watermark were dropped by a drain that said all was written.
+#[test]
+fn rows_that_wait_for_the_watermark_are_no_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "millstream: 1\nname: regression\nsource:\n  stdin: {}\n  format: json\n  schema: { n: BIGINT, at: TIMESTAMP(3) }\n  event_time: { column: at, out_of_order: 5s }\nsteps:\n  - over: { name: seen, rows: 2, select: { rows: COUNT(*) } }\nsink:\n  stdout: {}\n  format: json\n";
+    fs::write(folder.path().join("pipeline.yaml"), text).unwrap();
+    let mut child = run(folder.path(), "2")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for second in [10, 15] {
+        writeln!(stdin, "{{\"n\":1,\"at\":\"2026-01-01T00:00:{second}\"}}").unwrap();
+    }
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("00:00:10"), "{line}");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(wait(&mut child, "a drain").code(), Some(0));
+    let mut told = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(
+        told.contains("were not written, of `seen` (") && told.contains("at 2026-01-01T00:00:15.001"),
+        "{told}"
+    );
+}

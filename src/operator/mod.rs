@@ -77,7 +77,8 @@ pub struct StateSize {
     pub entries: usize,
     /// The bytes they hold on the heap, about.
     pub bytes: usize,
-    /// The end of the window that closes next, milliseconds of event time; none where none is open.
+    /// The end of the window that closes next, or the first millisecond behind the row that is next to come out,
+    /// milliseconds of event time; none where none is open and no row waits.
     pub next_close_ms: Option<i64>,
 }
 

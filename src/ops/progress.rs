@@ -24,6 +24,8 @@ pub struct Totals {
     pub rejected: u64,
     /// Rows dropped because their window had fired.
     pub late: u64,
+    /// Rows that a `throttle` has dropped.
+    pub throttled: u64,
 }
 
 impl Totals {
@@ -36,6 +38,7 @@ impl Totals {
             bytes_in: sum.bytes_in + shard.bytes_in.get(),
             rejected: sum.rejected + shard.rejected.get(),
             late: sum.late + shard.late.get(),
+            throttled: sum.throttled + shard.throttled.get(),
         })
     }
 }
@@ -128,8 +131,12 @@ pub(super) fn grouped(number: u64) -> String {
 pub fn summary(metrics: &[Arc<ShardMetrics>], elapsed_us: u64, quarantine: Option<&str>) -> String {
     let totals = Totals::of(metrics);
     let seconds = format!("{}.{:03}", elapsed_us / 1_000_000, elapsed_us / 1000 % 1000);
+    let throttled = match totals.throttled {
+        0 => String::new(),
+        rows => format!(", {} throttled", grouped(rows)),
+    };
     let mut text = format!(
-        "{} rows in, {} out, {} quarantined, {} late; {seconds} s, {} rows/s\n",
+        "{} rows in, {} out, {} quarantined, {} late{throttled}; {seconds} s, {} rows/s\n",
         grouped(totals.rows_in),
         grouped(totals.rows_out),
         grouped(totals.rejected),

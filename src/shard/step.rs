@@ -149,6 +149,7 @@ impl Shard {
         for Chain { context, .. } in chains {
             rejected.append(&mut context.rejected);
             self.metrics.late.add(std::mem::take(&mut context.late));
+            self.metrics.throttled.add(std::mem::take(&mut context.throttled));
             for rows in context.side.drain(..) {
                 for side in &mut self.sides {
                     side.send(&rows, now);

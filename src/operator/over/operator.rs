@@ -262,7 +262,7 @@ impl Operator for Over {
                 + self.groups.bytes()
                 + self.expiry.as_ref().map_or(0, Timers::bytes)
                 + accumulators,
-            next_close_ms: None,
+            next_close_ms: self.waiting.next_ms().map(|next_ms| next_ms.saturating_add(1)),
         }
     }
 }

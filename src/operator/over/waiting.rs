@@ -101,6 +101,11 @@ impl Waiting {
         self.order.len()
     }
 
+    /// The time of the row that is next to come due, milliseconds.
+    pub fn next_ms(&self) -> Option<i64> {
+        self.order.peek().map(|Reverse((time, _))| *time)
+    }
+
     /// The heap bytes held, about.
     pub fn bytes(&self) -> usize {
         self.bytes + self.order.capacity() * size_of::<Reverse<(i64, u64)>>()
