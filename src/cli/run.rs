@@ -309,7 +309,7 @@ impl<'a> Watch<'a> {
             say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
         }
         let held = totals.iter().find(|total| self.plan.held_in.as_deref() == Some(&*total.name));
-        if let Some(held) = held.filter(|held| held.entries > 0) {
+        if let Some(held) = held.filter(|held| self.draining && held.entries > 0) {
             say(format_args!(
                 "note: the sink writes final rows, and the input was not read to its end: {} rows that could still have been taken back were not written",
                 held.entries

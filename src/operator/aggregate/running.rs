@@ -231,7 +231,6 @@ impl Running {
     fn finish(&mut self) -> bool {
         let Some(mut finale) = self.finale.take() else { return false };
         let Some(groups) = finale.next() else {
-            self.tally = Tally::new(&self.spec.aggregates);
             self.queue.end(Segment::LAST, finale.end());
             return true;
         };

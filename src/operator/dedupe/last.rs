@@ -152,7 +152,6 @@ impl Last {
     fn finish(&mut self) -> bool {
         let Some(mut finale) = self.finale.take() else { return false };
         let Some(groups) = finale.next() else {
-            (self.groups, self.rows, self.row_bytes) = (Groups::default(), Pages::default(), 0);
             self.queue.end(Segment::LAST, finale.end());
             return true;
         };

@@ -267,8 +267,6 @@ impl Running {
     fn finish(&mut self) -> bool {
         let Some(mut finale) = self.finale.take() else { return false };
         let Some(groups) = finale.next() else {
-            (self.groups, self.partitions) = (Groups::default(), Pages::default());
-            (self.rests, self.kept) = (Pages::default(), Kept::default());
             self.queue.end(Segment::LAST, finale.end());
             return true;
         };
