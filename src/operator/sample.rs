@@ -296,7 +296,7 @@ mod tests {
             batch
         });
         let resolved = resolve_step(step, &flow_of(&schema));
-        let output = run(&resolved, 1, blocks.collect());
+        let output = run(&resolved, 1, usize::MAX, blocks.collect());
         let ids = output.batches.iter().flat_map(|batch| {
             use arrow::array::AsArray;
             batch.rows.column(0).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec()

@@ -1,5 +1,6 @@
-//! The harness every operator goes through: the same rows whole, row by row and in blocks of three; on one to three
-//! shards; through rings that hold one batch, so that the outbox is full most of the time.
+//! The harness every operator goes through: the same rows whole, row by row and in blocks of three, each block in one
+//! batch and cut into several; on one to three shards; through rings that hold one batch, so that the outbox is full most
+//! of the time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -100,17 +101,20 @@ pub fn check(step: &str, input: &[&str], expect: &[&str]) {
     let resolved = resolve_step(step, &flow);
     let netted = resolve_step(step, &Flow { sends: Sends::BlockChanges, ..flow.clone() });
     let settled = resolve_step(step, &Flow { sends: Sends::FinalRows, ..flow });
-    for rows_per_block in [usize::MAX, 1, 3] {
+    for (rows_per_block, rows_per_batch) in
+        [(usize::MAX, usize::MAX), (1, 1), (3, usize::MAX), (usize::MAX, 1), (3, 2)]
+    {
         for shards in 1..=3 {
             let blocks = || blocks(&schema, &records, weights.as_deref(), rows_per_block);
-            let mut output = lines(&resolved, Machine::new(&resolved, shards).run(blocks()));
+            let run = |resolved| lines(resolved, run(resolved, shards, rows_per_batch, blocks()));
+            let mut output = run(&resolved);
             let mut expect: Vec<String> = expect.iter().map(|&line| line.to_owned()).collect();
-            let what = format!("{step}: {shards} shards, blocks of {rows_per_block} rows");
+            let what = format!(
+                "{step}: {shards} shards, blocks of {rows_per_block} rows, batches of {rows_per_batch}"
+            );
             if resolved.output.changelog.is_some() {
-                let netted = lines(&netted, Machine::new(&netted, shards).run(blocks()));
-                assert_eq!(fold(&netted), fold(&expect), "{what}, changes between block ends");
-                let settled = lines(&settled, Machine::new(&settled, shards).run(blocks()));
-                assert_eq!(fold(&settled), fold(&expect), "{what}, rows in the end");
+                assert_eq!(fold(&run(&netted)), fold(&expect), "{what}, changes between block ends");
+                assert_eq!(fold(&run(&settled)), fold(&expect), "{what}, rows in the end");
             }
             if shards > 1 || rows_per_block == 1 {
                 output.sort();
@@ -136,14 +140,14 @@ fn fold(lines: &[String]) -> BTreeMap<&str, i64> {
     counts
 }
 
-/// Runs the step over these blocks on `shards` shards.
+/// Runs the step over these blocks on `shards` shards, in batches of at most `rows_per_batch` rows.
 ///
 /// # Panics
 ///
 /// If the mesh comes to a standstill, or an operator breaks a rule that all of them keep.
 #[must_use]
-pub fn run(resolved: &Resolved, shards: usize, blocks: Vec<Batch>) -> Output {
-    Machine::new(resolved, shards).run(blocks)
+pub fn run(resolved: &Resolved, shards: usize, rows_per_batch: usize, blocks: Vec<Batch>) -> Output {
+    Machine::new(resolved, shards).run(blocks, rows_per_batch)
 }
 
 /// What a step has made of its input.
@@ -220,6 +224,19 @@ pub fn block(schema: &Schema, rows: RecordBatch, number: u64, last: bool) -> Bat
     batch
 }
 
+/// A block in batches of at most so many rows; the last of them ends it.
+fn cut(block: Batch, rows_per_batch: usize) -> Vec<Batch> {
+    let (segment, rows) = (block.segments[0], block.len());
+    let starts = (0..rows.max(1)).step_by(rows_per_batch.min(rows.max(1)));
+    let batches = starts.map(|from| {
+        let count = rows_per_batch.min(rows - from);
+        let end = segment.end.filter(|_| from + count == rows);
+        let rows = u32::try_from(count).expect("a block of the harness is small");
+        block.slice(from, count, vec![Segment { rows, end, ..segment }])
+    });
+    batches.collect()
+}
+
 /// Sets the batch's event times; the highest of them.
 fn stamp_times(batch: &mut Batch, schema: &Schema) -> i64 {
     let end = schema.index_of("window_end").map(|index| (index, 1));
@@ -273,7 +290,7 @@ impl Machine {
     }
 
     /// Block k is read by shard k mod n, as files are.
-    fn run(mut self, blocks: Vec<Batch>) -> Output {
+    fn run(mut self, blocks: Vec<Batch>, rows_per_batch: usize) -> Output {
         let shards = self.sources.len();
         let mut inputs: Vec<VecDeque<Batch>> = (0..shards).map(|_| VecDeque::new()).collect();
         let empty = blocks[0].slice(0, 0, vec![Segment::last()]);
@@ -282,7 +299,7 @@ impl Machine {
             if let Some(end) = &mut block.segments[0].end {
                 end.through = (number + shards - 1) as u64;
             }
-            inputs[number % shards].push_back(block);
+            inputs[number % shards].extend(cut(block, rows_per_batch));
         }
         for input in &mut inputs {
             input.push_back(empty.clone());
