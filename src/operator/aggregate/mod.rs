@@ -19,6 +19,7 @@ mod spans;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use options::{Late, Over, TimeOfRow, Window};
 

@@ -10,13 +10,13 @@ use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 use super::changes::rows_of;
 use super::late::Lateness;
 use super::spans::Spans;
-use super::tally::{Aggregate, Inputs, Tally};
-use crate::operator::keys::Keys;
-use crate::operator::queue::{Queue, time_and_watermark_ms};
+use super::tally::{Aggregate, Tally};
+use super::work::{RowClock, Work};
+use crate::operator::queue::Queue;
 use crate::operator::{Build, Context, Operator, StateSize};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::Timers;
-use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
+use crate::time::SegmentClock;
 
 /// What every shard builds its operator from.
 #[derive(Clone)]
@@ -44,23 +44,12 @@ struct Sessions {
     tally: Tally,
     spans: Spans,
     timers: Timers,
-    wall_ms: i64,
+    clock: RowClock,
     /// Rows and their sessions that are not yet added.
     pending: (Vec<u32>, Vec<u32>),
     work: Option<Work>,
     firing: Option<Firing>,
     queue: Queue,
-}
-
-/// A batch of input and how far it has been worked off.
-struct Work {
-    batch: Batch,
-    keys: Keys,
-    inputs: Inputs,
-    segment: usize,
-    row: usize,
-    behind: usize,
-    late: Vec<u32>,
 }
 
 /// Sessions whose end the watermark has passed, on their way out.
@@ -81,7 +70,7 @@ impl Sessions {
             tally: Tally::new(&spec.aggregates),
             spans: Spans::default(),
             timers: Timers::new(spec.gap_ms),
-            wall_ms: WATERMARK_MIN,
+            clock: RowClock::new(spec.by_wall_clock),
             pending: (Vec::new(), Vec::new()),
             work: None,
             firing: None,
@@ -93,18 +82,16 @@ impl Sessions {
     /// Works the batch off until sessions have to be sent. Returns whether there was anything to do.
     fn advance(&mut self, context: &mut Context) -> bool {
         let Some(mut work) = self.work.take() else { return false };
-        while let Some(segment) = work.batch.segments.get(work.segment).copied() {
-            let clock = work.batch.clocks[work.segment];
-            while work.row < work.behind {
-                if !self.assign(&work, segment.number, &clock) {
-                    work.late.push(u32::try_from(work.row).expect("a batch is far below 4 G rows"));
+        while let Some((segment, clock)) = work.segment() {
+            while let Some(row) = work.next_row() {
+                if !self.assign(&work, row, segment.number, &clock) {
+                    work.late.push(row);
                 }
                 work.row += 1;
             }
-            work.segment += 1;
-            work.behind += work.batch.segments.get(work.segment).map_or(0, |next| next.rows as usize);
+            work.leave_segment();
             let Some(end) = segment.end else { continue };
-            let watermark_ms = self.watermark_ms(&clock);
+            let watermark_ms = self.clock.end_block(&clock, &mut self.queue);
             self.apply(&work);
             let rows = self.timers.due_rows(watermark_ms);
             if rows.is_empty() {
@@ -121,25 +108,10 @@ impl Sessions {
         true
     }
 
-    fn watermark_ms(&mut self, clock: &SegmentClock) -> i64 {
-        if self.spec.by_wall_clock && clock.after_ms != Some(WATERMARK_MAX) {
-            self.queue.advance_to(self.wall_ms.saturating_sub(1));
-        } else {
-            self.queue.advance(clock);
-        }
-        self.queue.watermark_ms()
-    }
-
     /// Puts a row into its session; false if it is late.
-    fn assign(&mut self, work: &Work, number: u64, clock: &SegmentClock) -> bool {
-        let row = work.row;
-        let (time_ms, watermark_ms) = if self.spec.by_wall_clock {
-            (self.wall_ms, WATERMARK_MIN)
-        } else {
-            time_and_watermark_ms(&work.batch, row, clock)
-        };
-        let hashes = work.batch.hashes.as_ref().expect("an exchange has hashed the keys");
-        let (hash, key) = (hashes.value(row), work.keys.key(row));
+    fn assign(&mut self, work: &Work, row: u32, number: u64, clock: &SegmentClock) -> bool {
+        let (time_ms, watermark_ms) = self.clock.row_ms(work, clock);
+        let (hash, key) = work.key(row);
         let (mut start_ms, mut end_ms) = (time_ms, time_ms.saturating_add(self.spec.gap_ms));
         let closed_ms = watermark_ms.saturating_sub(self.spec.lateness.allow_ms).saturating_add(1);
         let mut merged: Option<u32> = None;
@@ -184,7 +156,7 @@ impl Sessions {
             session
         });
         self.spans.set(session, start_ms, end_ms);
-        self.pending.0.push(u32::try_from(row).expect("a batch is far below 4 G rows"));
+        self.pending.0.push(row);
         self.pending.1.push(session);
         if end_ms <= watermark_ms.saturating_add(1) {
             // The watermark has passed the merged session already.
@@ -298,12 +270,9 @@ impl Sessions {
 impl Operator for Sessions {
     fn push(&mut self, batch: Batch, context: &mut Context) {
         debug_assert!(self.work.is_none(), "the batch before is worked off");
-        // The clock may be set back; sessions that have been sent stay so.
-        self.wall_ms = self.wall_ms.max(context.wall_ms);
-        let keys = Keys::of(&batch, &self.spec.keys, &self.spec.codec);
-        let inputs = Inputs::of(&batch, &self.spec.aggregates);
-        let behind = batch.segments.first().map_or(0, |first| first.rows as usize);
-        self.work = Some(Work { batch, keys, inputs, segment: 0, row: 0, behind, late: Vec::new() });
+        self.clock.see(context.wall_ms);
+        let Spec { keys, codec, aggregates, .. } = &self.spec;
+        self.work = Some(Work::new(batch, keys, codec, aggregates));
     }
 
     fn pull(&mut self, context: &mut Context) -> Option<Batch> {

@@ -13,13 +13,13 @@ use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 use super::changes::{changes, rows_of};
 use super::late::Lateness;
 use super::slices::{Run, Slices};
-use super::tally::{Aggregate, Inputs, Tally};
-use crate::operator::keys::Keys;
-use crate::operator::queue::{Queue, time_and_watermark_ms};
+use super::tally::{Aggregate, Tally};
+use super::work::{RowClock, Work};
+use crate::operator::queue::Queue;
 use crate::operator::{Build, Context, Operator, StateSize};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::Groups;
-use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
+use crate::time::{SegmentClock, WATERMARK_MIN};
 use crate::window::Windows;
 
 /// What every shard builds its operator from.
@@ -50,24 +50,11 @@ struct Sliced {
     slices: Slices,
     /// All windows that end here or before have fired.
     fired_ms: i64,
-    /// The wall clock, made so that it never goes back.
-    wall_ms: i64,
+    clock: RowClock,
     work: Option<Work>,
     firing: Option<Firing>,
     corrections: BTreeMap<i64, Correction>,
     queue: Queue,
-}
-
-/// A batch of input and how far it has been worked off.
-struct Work {
-    batch: Batch,
-    keys: Keys,
-    inputs: Inputs,
-    segment: usize,
-    /// The next row, and the first row behind the segment.
-    row: usize,
-    behind: usize,
-    late: Vec<u32>,
 }
 
 /// Windows that are being fired.
@@ -135,10 +122,10 @@ impl Sliced {
         let slices = Slices::new(spec.aggregates.clone(), spec.windows.slices(), corrects);
         let queue = Queue::new(&spec.output, true);
         Self {
+            clock: RowClock::new(spec.by_wall_clock),
             spec,
             slices,
             fired_ms: WATERMARK_MIN,
-            wall_ms: WATERMARK_MIN,
             work: None,
             firing: None,
             corrections: BTreeMap::new(),
@@ -151,14 +138,12 @@ impl Sliced {
         let Some(mut work) = self.work.take() else { return false };
         let mut pending = Pending::default();
         let mut place = None;
-        while let Some(segment) = work.batch.segments.get(work.segment).copied() {
-            let clock = work.batch.clocks[work.segment];
-            while work.row < work.behind {
-                let row = u32::try_from(work.row).expect("a batch is far below 4 G rows");
-                match self.fate(&work.batch, work.row, &clock, &mut place) {
+        while let Some((segment, clock)) = work.segment() {
+            while let Some(row) = work.next_row() {
+                match self.fate(&work, &clock, &mut place) {
                     Fate::Slice(slice) => {
                         let corrects = self.spec.lateness.allow_ms > 0
-                            && self.prepare_correction(slice, &work, &mut pending, &clock);
+                            && self.prepare_correction(slice, &work, &mut pending, segment.number, &clock);
                         pending.push(slice, row);
                         if corrects && self.spec.every_change {
                             self.apply(&work, &mut pending);
@@ -177,10 +162,9 @@ impl Sliced {
                 }
                 work.row += 1;
             }
-            work.segment += 1;
-            work.behind += work.batch.segments.get(work.segment).map_or(0, |next| next.rows as usize);
+            work.leave_segment();
             let Some(end) = segment.end else { continue };
-            let until_ms = self.watermark_ms(&clock);
+            let until_ms = self.clock.end_block(&clock, &mut self.queue);
             if self.is_due(until_ms, &pending) || !self.corrections.is_empty() {
                 self.apply(&work, &mut pending);
                 self.firing =
@@ -197,22 +181,8 @@ impl Sliced {
         true
     }
 
-    /// The watermark of the step at the end of a block, which is sent on.
-    fn watermark_ms(&mut self, clock: &SegmentClock) -> i64 {
-        if self.spec.by_wall_clock && clock.after_ms != Some(WATERMARK_MAX) {
-            self.queue.advance_to(self.wall_ms.saturating_sub(1));
-        } else {
-            self.queue.advance(clock);
-        }
-        self.queue.watermark_ms()
-    }
-
-    fn fate(&self, batch: &Batch, row: usize, clock: &SegmentClock, place: &mut Option<Place>) -> Fate {
-        let (time_ms, watermark_ms) = if self.spec.by_wall_clock {
-            (self.wall_ms, WATERMARK_MIN)
-        } else {
-            time_and_watermark_ms(batch, row, clock)
-        };
+    fn fate(&self, work: &Work, clock: &SegmentClock, place: &mut Option<Place>) -> Fate {
+        let (time_ms, watermark_ms) = self.clock.row_ms(work, clock);
         let known = place.filter(|place| place.from_ms <= time_ms && time_ms < place.behind_ms);
         let Some(found) = known.or_else(|| self.place_of(time_ms)) else { return Fate::Outside };
         *place = Some(found);
@@ -260,14 +230,15 @@ impl Sliced {
         slice: i64,
         work: &Work,
         pending: &mut Pending,
+        number: u64,
         clock: &SegmentClock,
     ) -> bool {
-        let watermark_ms = time_and_watermark_ms(&work.batch, work.row, clock).1;
+        let watermark_ms = self.clock.row_ms(work, clock).1;
         let mut closed_ms = watermark_ms.saturating_sub(self.spec.lateness.allow_ms).saturating_add(1);
         if self.corrections.first_key_value().is_some_and(|(end_ms, _)| *end_ms <= closed_ms) {
             // Earlier rows of the block came in time to correct a window, and this one does not.
             self.apply(work, pending);
-            self.correct(work.batch.segments[work.segment].number);
+            self.correct(number);
         }
         let (hash, key) = work.key(u32::try_from(work.row).expect("a batch is far below 4 G rows"));
         let mut found = false;
@@ -396,13 +367,6 @@ fn results(spec: &Spec, end_ms: i64, tally: &Tally, numbers: &[u32]) -> RecordBa
     rows_of(spec.output.arrow(), columns, numbers.len())
 }
 
-impl Work {
-    fn key(&self, row: u32) -> (u64, &[u8]) {
-        let hashes = self.batch.hashes.as_ref().expect("an exchange has hashed the keys");
-        (hashes.value(row as usize), self.keys.key(row as usize))
-    }
-}
-
 impl Pending {
     fn push(&mut self, slice: i64, row: u32) {
         match self.slices.iter_mut().rev().find(|(known, _)| *known == slice) {
@@ -415,13 +379,9 @@ impl Pending {
 impl Operator for Sliced {
     fn push(&mut self, batch: Batch, context: &mut Context) {
         debug_assert!(self.work.is_none(), "the batch before is worked off");
-        debug_assert_eq!(batch.clocks.len(), batch.segments.len(), "an inbox has set the clocks");
-        // The clock may be set back; windows that have fired stay so.
-        self.wall_ms = self.wall_ms.max(context.wall_ms);
-        let keys = Keys::of(&batch, &self.spec.keys, &self.spec.codec);
-        let inputs = Inputs::of(&batch, &self.spec.aggregates);
-        let behind = batch.segments.first().map_or(0, |first| first.rows as usize);
-        self.work = Some(Work { batch, keys, inputs, segment: 0, row: 0, behind, late: Vec::new() });
+        self.clock.see(context.wall_ms);
+        let Spec { keys, codec, aggregates, .. } = &self.spec;
+        self.work = Some(Work::new(batch, keys, codec, aggregates));
     }
 
     fn pull(&mut self, context: &mut Context) -> Option<Batch> {
