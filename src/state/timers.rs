@@ -9,20 +9,23 @@ use std::collections::BTreeMap;
 pub struct Timers {
     row_ms: i64,
     rows: BTreeMap<i64, Vec<u32>>,
-    count: usize,
+    /// How many numbers the rows have room for.
+    room: usize,
 }
 
 impl Timers {
     /// Timers for spans of about `span_ms`: a row is a 256th of it, at least 1 ms.
     #[must_use]
     pub fn new(span_ms: i64) -> Self {
-        Self { row_ms: (span_ms / 256).max(1), rows: BTreeMap::new(), count: 0 }
+        Self { row_ms: (span_ms / 256).max(1), rows: BTreeMap::new(), room: 0 }
     }
 
     /// Asks to look at `number` once the watermark is at `at_ms` or shortly before.
     pub fn set(&mut self, at_ms: i64, number: u32) {
-        self.rows.entry(at_ms.div_euclid(self.row_ms)).or_default().push(number);
-        self.count += 1;
+        let row = self.rows.entry(at_ms.div_euclid(self.row_ms)).or_default();
+        let before = row.capacity();
+        row.push(number);
+        self.room += row.capacity() - before;
     }
 
     /// Takes all numbers that may be due at `watermark_ms`, ascending, each once.
@@ -40,7 +43,7 @@ impl Timers {
         let mut due = Vec::new();
         while let Some(entry) = self.rows.first_entry().filter(|entry| *entry.key() <= last) {
             let mut row = entry.remove();
-            self.count -= row.len();
+            self.room -= row.capacity();
             row.sort_unstable();
             row.dedup();
             due.push(row);
@@ -57,7 +60,7 @@ impl Timers {
     /// The heap bytes held, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.count * 6 + self.rows.len() * 64
+        self.room * size_of::<u32>() + self.rows.len() * 64
     }
 }
 
