@@ -5,6 +5,7 @@
 //! running form and its tests; [`verify`] is the harness every operator goes through.
 
 mod aggregate;
+mod block_order;
 mod by;
 mod chain;
 mod context;

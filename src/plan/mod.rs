@@ -95,7 +95,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let declared = steps::parse(&pipeline.steps, problems);
     let (side_sinks, complete) = sides::parse(&pipeline.sinks, problems);
     let main = sink.as_deref().map(|sink| (sink, pipeline.sink.component.kind.at));
-    sides::check_targets(main, &side_sinks, problems);
+    sides::check_targets(source.as_deref(), main, &side_sinks, problems);
     // A source that could not be read hides no mistake in the steps, where the file declares the columns.
     let columns = components::schema(&pipeline.source, source.as_deref(), problems)?;
     let time = event_time::resolve(&pipeline.source, source.as_deref(), &columns, problems);

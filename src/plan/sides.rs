@@ -9,6 +9,7 @@ use crate::error::{Place, Problem, Problems};
 use crate::operator::SideStream;
 use crate::record::Schema;
 use crate::sink::Sink;
+use crate::source::Source;
 
 /// A side stream's way out.
 pub struct SideOutput {
@@ -51,8 +52,9 @@ pub(super) fn parse<'a>(
     (sinks, complete)
 }
 
-/// Reports sinks that write to one place.
+/// Reports sinks that write to one place, or to what the source reads.
 pub(super) fn check_targets(
+    source: Option<&dyn Source>,
     main: Option<(&dyn Sink, Place)>,
     sides: &[SideSink<'_>],
     problems: &mut Problems,
@@ -61,6 +63,12 @@ pub(super) fn check_targets(
     let sides = sides.iter().map(|side| (side.sink.as_ref(), side.declared.sink.component.kind.at));
     for (sink, at) in main.into_iter().chain(sides) {
         let Some(target) = sink.target() else { continue };
+        if source.is_some_and(|source| source.reads(&target)) {
+            problems.push(
+                Problem::error(at, format!("the sink would write over {target}, which the source reads"))
+                    .help("write to another file"),
+            );
+        }
         if !taken.insert(target.clone()) {
             problems.push(
                 Problem::error(at, format!("two sinks write to {target}"))

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use memchr::memchr;
@@ -47,6 +47,15 @@ fn parse(key: &Key, node: &Node, problems: &mut Problems) -> Option<Box<dyn Sour
 }
 
 impl Source for Declared {
+    fn reads(&self, target: &str) -> bool {
+        // `./in` is `in`; what a device takes is not what it gives.
+        let parts = Path::new(&self.path).components().filter(|part| *part != Component::CurDir);
+        let path = parts.collect::<PathBuf>().display().to_string();
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+        let matches = glob::Pattern::new(&path).is_ok_and(|pattern| pattern.matches_with(target, options));
+        (matches || path == target) && !target.starts_with("/dev/")
+    }
+
     fn describe(&self) -> String {
         format!("file {} (bounded; every run reads it from the start)", self.path)
     }

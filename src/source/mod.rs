@@ -52,6 +52,11 @@ pub trait Source: fmt::Debug {
         !self.is_live()
     }
 
+    /// Whether it reads what a sink writes to ([`crate::sink::Sink::target`]).
+    fn reads(&self, _target: &str) -> bool {
+        false
+    }
+
     /// What it reads and what can be had again after a crash, for `explain`.
     fn describe(&self) -> String;
 

@@ -9,6 +9,7 @@ use super::{Declared, counted, retime, running, session, sliced};
 use crate::aggregate::{self, Argument, Call, function};
 use crate::error::{Problem, Problems};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
+use crate::operator::block_order;
 use crate::operator::by::Keys;
 use crate::operator::prepared::warn_of_order;
 use crate::operator::project::{self, Output};
@@ -215,15 +216,13 @@ impl Declared {
         parts.extend([
             project::part("aggregate", description, input.schema.clone(), schema, prepared.columns),
             Part::Exchange { columns: (0..keys.columns.len()).collect(), codec: keys.codec.clone() },
-            Part::Operator(operator),
-            project::part(
-                "aggregate",
-                format!("select {}", column_names(&output)),
-                results,
-                output.clone(),
-                outputs,
-            ),
         ]);
+        if matches!(self.window.over, Over::Session(_)) && !self.by_wall_clock() && !input.ordered {
+            parts.push(Part::Operator(block_order::build()));
+        }
+        parts.push(Part::Operator(operator));
+        let description = format!("select {}", column_names(&output));
+        parts.push(project::part("aggregate", description, results, output.clone(), outputs));
         let needs = prepared.needs;
         Resolved {
             output: self.output(input, keys, output),
