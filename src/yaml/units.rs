@@ -15,6 +15,8 @@ pub struct Rate {
     pub per_ms: i64,
 }
 
+const NO_DURATION: &str = "a duration needs a number and a unit";
+
 const DURATIONS: &[(&str, i64)] =
     &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
@@ -32,8 +34,16 @@ const SIZES: &[(&str, u64)] = &[
 /// The duration in milliseconds: `500ms`, `10s`, `1m`, `2h`, `1d`, and sums such as `1h30m`.
 pub fn duration_ms(node: &Node, problems: &mut Problems) -> Option<i64> {
     node.read_as(problems, parse_duration_ms, || {
-        Problem::error(node.at, "a duration needs a number and a unit")
-            .help("write for instance 500ms, 10s, 1m, 2h or 1d")
+        let is_negative = node.text().and_then(parse_offset_ms).is_some();
+        let what = if is_negative { "this duration cannot be negative" } else { NO_DURATION };
+        Problem::error(node.at, what).help("write for instance 500ms, 10s, 1m, 2h or 1d")
+    })
+}
+
+/// The duration in milliseconds by which something is moved: `8h`, or `-8h` for the other way.
+pub fn offset_ms(node: &Node, problems: &mut Problems) -> Option<i64> {
+    node.read_as(problems, parse_offset_ms, || {
+        Problem::error(node.at, NO_DURATION).help("write for instance 30m, 8h or -8h")
     })
 }
 
@@ -67,6 +77,13 @@ fn parse_duration_ms(text: &str) -> Option<i64> {
         rest = &after[unit_end..];
     }
     Some(total)
+}
+
+fn parse_offset_ms(text: &str) -> Option<i64> {
+    match text.trim().strip_prefix('-') {
+        Some(rest) => parse_duration_ms(rest).map(|ms| -ms),
+        None => parse_duration_ms(text),
+    }
 }
 
 fn parse_size_bytes(text: &str) -> Option<u64> {
@@ -111,6 +128,15 @@ mod tests {
             ("9223372036854775807d", None),
         ] {
             assert_eq!(parse_duration_ms(text), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn offsets_may_be_negative() {
+        for (text, expect) in
+            [("8h", Some(28_800_000)), ("-1m30s", Some(-90_000)), ("--1s", None), ("-", None)]
+        {
+            assert_eq!(parse_offset_ms(text), expect, "{text}");
         }
     }
 

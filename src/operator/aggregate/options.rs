@@ -2,7 +2,7 @@
 
 use crate::error::{Place, Problem, Problems};
 use crate::window::{Windows, WindowsError};
-use crate::yaml::{Fields, Key, Node};
+use crate::yaml::{Fields, Key, Node, duration_ms, offset_ms};
 
 /// Over which rows of a key results are made.
 #[derive(Clone, Debug)]
@@ -104,10 +104,10 @@ fn session(gap_ms: i64, at: Place, problems: &mut Problems) -> Option<Over> {
 
 fn fixed(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Over> {
     let at = fields.at();
-    let tumbling_ms = fields.take("tumbling").map(|node| crate::yaml::duration_ms(node, problems));
-    let sliding_ms = fields.take("sliding").map(|node| crate::yaml::duration_ms(node, problems));
-    let cumulative_ms = fields.take("cumulative").map(|node| crate::yaml::duration_ms(node, problems));
-    let offset_ms = fields.duration_ms("offset", problems).unwrap_or(0);
+    let tumbling_ms = fields.take("tumbling").map(|node| duration_ms(node, problems));
+    let sliding_ms = fields.take("sliding").map(|node| duration_ms(node, problems));
+    let cumulative_ms = fields.take("cumulative").map(|node| duration_ms(node, problems));
+    let offset_ms = fields.take("offset").and_then(|node| offset_ms(node, problems)).unwrap_or(0);
     let windows = if let Some(size_ms) = tumbling_ms {
         Windows::tumbling(size_ms?, offset_ms)
     } else {
@@ -119,7 +119,7 @@ fn fixed(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Over> {
             );
             return None;
         };
-        let every_ms = crate::yaml::duration_ms(every, problems);
+        let every_ms = duration_ms(every, problems);
         match (sliding_ms, cumulative_ms) {
             (Some(size_ms), _) => Windows::sliding(size_ms?, every_ms?, offset_ms),
             (None, size_ms) => Windows::cumulative(size_ms??, every_ms?, offset_ms),
