@@ -248,7 +248,8 @@ fn sessions_judged_late_rows_in_the_order_in_which_shards_sent_them() {
         let at_ms = (4000 + n / 10 - behind_ms).max(0);
         let (second, ms) = (at_ms / 1000 % 60, at_ms % 1000);
         let key = random.u8(0..20);
-        text += &format!("{{\"n\":{n},\"key\":{key},\"at\":\"2026-01-01T00:00:{second:02}.{ms:03}\"}}\n");
+        let at = format!("2026-01-01T00:00:{second:02}.{ms:03}");
+        text.extend([r#"{"n":"#, &n.to_string(), r#","key":"#, &key.to_string(), r#","at":""#, &at, "\"}\n"]);
     }
     fs::write(folder.path().join("in"), text).unwrap();
     let text = "millstream: 1\nname: regression\nsource:\n  file: { path: in }\n  format: json\n  schema: { n: BIGINT, key: BIGINT, at: TIMESTAMP(3) }\n  event_time: { column: at, out_of_order: 1s }\nsteps:\n  - dedupe: { name: d, by: n, within: 1ms }\n  - aggregate: { name: a, by: key, window: { session: 20ms }, select: { rows: COUNT(*), least: MIN(n) } }\nsink:\n  file: { path: out }\n  format: json\n";

@@ -1,16 +1,17 @@
-//! Whole rows kept as bytes, in Arrow's row format, and made columns again when they are sent.
+//! Rows that are kept as bytes and sent again, and the changes that are to be sent of them.
 
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::Rows;
 
 use super::queue::Queue;
+use super::row_bytes::RowBytes;
 use crate::record::{Batch, Schema, Segment};
 
 /// Writes rows of one schema as bytes, and reads them.
 pub(super) struct Payload {
     /// None for rows without columns, which the row format does not count.
-    converter: Option<RowConverter>,
+    codec: Option<RowBytes>,
     columns: usize,
 }
 
@@ -22,35 +23,27 @@ pub(super) struct Encoded {
 impl Payload {
     /// The form of rows that begin with the columns of this schema.
     pub fn new(schema: &Schema) -> Self {
-        let fields = schema.columns().iter().map(|column| SortField::new(column.data_type.arrow())).collect();
         let columns = schema.columns().len();
-        let converter = (columns > 0)
-            .then(|| RowConverter::new(fields).expect("every type of the language has a row format"));
-        Self { converter, columns }
+        Self { codec: (columns > 0).then(|| RowBytes::new(schema)), columns }
     }
 
     /// These rows of a batch.
     pub fn encode(&self, batch: &Batch, rows: &[u32]) -> Encoded {
         let columns = &batch.rows.columns()[..self.columns];
-        let encode = |converter: &RowConverter| {
-            let taken: Vec<ArrayRef> = if rows.len() == batch.len() {
-                columns.to_vec()
-            } else {
-                let positions = UInt32Array::from(rows.to_vec());
-                let take =
-                    |column: &ArrayRef| take(column, &positions, None).expect("the rows are of the batch");
-                columns.iter().map(take).collect()
-            };
-            converter.convert_columns(&taken).expect("the columns have the types of the schema")
+        let encode = |codec: &RowBytes| {
+            if rows.len() == batch.len() {
+                return codec.write(columns);
+            }
+            let positions = UInt32Array::from(rows.to_vec());
+            let take = |column: &ArrayRef| take(column, &positions, None).expect("the rows are of the batch");
+            codec.write(&columns.iter().map(take).collect::<Vec<_>>())
         };
-        Encoded { rows: self.converter.as_ref().map(encode) }
+        Encoded { rows: self.codec.as_ref().map(encode) }
     }
 
     /// The columns of these rows.
     pub fn decode<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Vec<ArrayRef> {
-        let Some(converter) = &self.converter else { return Vec::new() };
-        let parser = converter.parser();
-        converter.convert_rows(rows.map(|row| parser.parse(row))).expect("the bytes are of such rows")
+        self.codec.as_ref().map_or_else(Vec::new, |codec| codec.columns(rows))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whole rows as bytes and back: how a sink's operators keep the rows that are there.
+//! Whole rows as bytes and back, in Arrow's row format: how operators keep rows.
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::row::{RowConverter, Rows, SortField};
@@ -19,9 +19,9 @@ impl RowBytes {
         Self { schema: schema.clone(), converter }
     }
 
-    /// The bytes of a batch's rows.
-    pub fn write(&self, rows: &RecordBatch) -> Rows {
-        self.converter.convert_columns(rows.columns()).expect("the rows are of the codec's schema")
+    /// The bytes of rows of these columns.
+    pub fn write(&self, columns: &[ArrayRef]) -> Rows {
+        self.converter.convert_columns(columns).expect("the rows are of the codec's schema")
     }
 
     /// The columns of rows that [`RowBytes::write`] has written.

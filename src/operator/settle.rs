@@ -94,7 +94,7 @@ impl Settle {
 
 impl Operator for Settle {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        let rows = self.codec.write(&batch.rows);
+        let rows = self.codec.write(batch.rows.columns());
         for (row, bytes) in rows.iter().enumerate() {
             let weight = batch.weights.as_ref().map_or(1, |weights| i64::from(weights.value(row)));
             self.add(bytes.as_ref(), weight);

@@ -205,7 +205,7 @@ fn newest(kept: &[Kept]) -> Option<&Kept> {
 
 impl Operator for Upsert {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        let rows = self.codec.write(&batch.rows);
+        let rows = self.codec.write(batch.rows.columns());
         let keys = KeyBytes::of(&batch, &self.spec.key, &self.spec.codec);
         let mut row = 0;
         for segment in &batch.segments {

@@ -174,7 +174,9 @@ impl Declared {
         let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let mut read = Vec::new();
         let aggregates = self.aggregates(calls, &mut prepared, &mut read);
-        selected.iter().for_each(|(_, expression)| prepared.need(expression));
+        for (_, expression) in &selected {
+            prepared.need(expression);
+        }
         let mut outputs = all_columns(&input.schema);
         outputs.extend(selected.into_iter().map(|(name, expression)| (name, Output::Expression(expression))));
         let output_schema = project::schema_of(&outputs, &results);
