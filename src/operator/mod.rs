@@ -113,6 +113,17 @@ pub enum Sends {
     FinalRows,
 }
 
+impl Sends {
+    /// How a running step sends, for its description.
+    fn describe(self) -> &'static str {
+        match self {
+            Self::EachChange => "as a changelog of each change",
+            Self::BlockChanges => "as a changelog of what changes between the ends of blocks",
+            Self::FinalRows => "sent when the input is complete",
+        }
+    }
+}
+
 /// The names of the columns that hold the window a row belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowColumns {

@@ -20,8 +20,11 @@ pub(super) struct Delivery {
 /// What running steps send for a sink.
 pub(super) fn sends(sink: Option<&dyn Sink>) -> Sends {
     let form = sink.and_then(Sink::changes).map(|changes| changes.form);
+    // A sink that takes changes without a form lets nobody see them.
+    let drops = form.is_none() && sink.is_some_and(Sink::takes_changes);
     match form {
         Some(ChangeForm::Upsert | ChangeForm::Final) => Sends::BlockChanges,
+        _ if drops => Sends::BlockChanges,
         _ => Sends::EachChange,
     }
 }

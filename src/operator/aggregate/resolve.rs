@@ -275,7 +275,7 @@ impl Declared {
         let by_wall_clock = self.by_wall_clock();
         let every_change = input.sends == Sends::EachChange;
         let timed = self.is_timed(input);
-        let description = self.describe();
+        let description = self.describe(input.sends);
         match self.window.over {
             Over::Fixed(windows) => sliced::build(
                 sliced::Spec {
@@ -319,8 +319,8 @@ impl Declared {
     }
 
     /// What the keyed operator does, for `explain`.
-    fn describe(&self) -> String {
-        let mut parts = vec![format!("aggregate {}{}", self.describe_select(), self.describe_window())];
+    fn describe(&self, sends: Sends) -> String {
+        let mut parts = vec![format!("aggregate {}{}", self.describe_select(), self.describe_window(sends))];
         if self.by_wall_clock() {
             parts.push("by the wall clock: the rows depend on when the pipeline runs".to_owned());
         }
@@ -340,11 +340,12 @@ impl Declared {
         parts.join("; ")
     }
 
-    fn describe_window(&self) -> String {
+    fn describe_window(&self, sends: Sends) -> String {
         match self.window.over {
-            Over::Running(None) => " over all rows so far, kept for ever, as a changelog".to_owned(),
+            Over::Running(None) => format!(" over all rows so far, kept for ever, {}", sends.describe()),
             Over::Running(Some(ttl_ms)) => format!(
-                " over all rows so far, as a changelog; a key without a row for {} is forgotten",
+                " over all rows so far, {}; a key without a row for {} is forgotten",
+                sends.describe(),
                 duration_text(ttl_ms)
             ),
             _ => format!(" over windows: {}", self.window.text),

@@ -130,11 +130,7 @@ impl Declared {
             }
             (Keep::Last, None) => {
                 let spec = last::Spec { keys, codec, timed, by_arrival, sends, input };
-                let how = if sends == Sends::FinalRows {
-                    "sent when the input is complete"
-                } else {
-                    "as a changelog"
-                };
+                let how = sends.describe();
                 let description = format!("{}, {how}", described("last"));
                 Build::new(description, move || Box::new(Last::new(spec.clone())))
             }

@@ -246,7 +246,7 @@ impl Declared {
         schema: &Schema,
     ) -> Build {
         let (codec, ranked, output) = (key.codec.clone(), self.rank.is_some(), schema.clone());
-        let description = self.describe(mode);
+        let description = self.describe(mode, input.sends);
         let assign = match mode {
             Mode::Given(column) => Assign::Column(*column),
             Mode::Own(window) => Assign::Time(*window),
@@ -291,13 +291,13 @@ impl Declared {
         }
     }
 
-    fn describe(&self, mode: &Mode) -> String {
+    fn describe(&self, mode: &Mode, sends: Sends) -> String {
         let terms = self.order.list().unwrap_or(std::slice::from_ref(&self.order));
         let terms: Vec<&str> = terms.iter().filter_map(Node::expression).collect();
         let window = match (mode, &self.window) {
             (Mode::Given(_), _) => ", once the window closes".to_owned(),
             (_, Some(window)) => format!(" over windows: {}", window.text),
-            _ => ", as a changelog".to_owned(),
+            _ => format!(", {}", sends.describe()),
         };
         let per = self.per.describe("per");
         let ties = if self.ties { " and all equal to the last" } else { "" };
