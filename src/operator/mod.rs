@@ -17,8 +17,7 @@ mod expression;
 mod feed;
 mod filter;
 mod finale;
-mod key;
-mod keys;
+mod key_bytes;
 #[cfg(test)]
 mod model;
 mod over;

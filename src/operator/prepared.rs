@@ -1,9 +1,9 @@
-//! What the steps that pass whole rows on by key have in common: `top`, `dedupe`.
+//! What the steps with keys have in common: the name of their state, and for those that pass whole rows on (`over`,
+//! `top`, `dedupe`, `throttle`) the columns they work with.
 //!
-//! Their keys make no columns of the output: what is no column already is computed behind the input's columns before the
-//! rows are exchanged, and left out again by the operator.
+//! What such a step needs besides its input's columns is computed behind them before the rows are exchanged, and left
+//! out again by the operator.
 
-use super::by::Keys;
 use super::project::{self, Output};
 use super::{Flow, Part};
 use crate::error::{Place, Problem, Problems};
@@ -14,7 +14,7 @@ use crate::yaml::Fields;
 /// The name of the state a step keeps: its `name`, else its verb, with a warning.
 pub(super) fn state_name(fields: &mut Fields, verb: &str, at: Place, problems: &mut Problems) -> String {
     let name = fields.text("name", problems);
-    if name.is_none() {
+    if name.is_none() && !fields.is_broken() {
         problems.push(
             Problem::warning(at, "this step keeps state and has no name")
                 .help("add `name: …`: the name is the state's identity when the file is edited"),
@@ -33,9 +33,14 @@ pub(super) struct Prepared {
 impl Prepared {
     /// The input's columns.
     pub fn new(input: &Schema) -> Self {
-        let columns = input.columns().iter().enumerate();
-        let outputs = columns.map(|(index, column)| (column.name.clone(), Output::Column(index))).collect();
-        Self { input: input.clone(), outputs, needs: Paths::default() }
+        Self { input: input.clone(), outputs: all_columns(input), needs: Paths::default() }
+    }
+
+    /// Counts what an expression reads of the input as needed, though its values are no column; what it reads besides
+    /// is left out.
+    pub fn need(&mut self, expression: &Expr) {
+        let paths = expression.paths();
+        self.needs.extend(paths.iter().filter(|path| self.input.column(&path[0]).is_some()));
     }
 
     /// The position of the column that holds the expression's values.
@@ -78,6 +83,12 @@ impl Prepared {
     }
 }
 
+/// All columns of a schema as they are.
+pub(super) fn all_columns(schema: &Schema) -> Vec<(String, Output)> {
+    let columns = schema.columns().iter().enumerate();
+    columns.map(|(index, column)| (column.name.clone(), Output::Column(index))).collect()
+}
+
 /// Warns of a step whose result depends on the order in which rows arrive, where that order is not defined.
 pub(super) fn warn_of_order(input: &Flow, step: &str, at: Place, problems: &mut Problems) {
     if !input.ordered && !input.pruned {
@@ -89,9 +100,4 @@ pub(super) fn warn_of_order(input: &Flow, step: &str, at: Place, problems: &mut 
             .help("what it yields may differ with the number of cores; put it before that step"),
         );
     }
-}
-
-/// The columns that a key is made of; none where a part of it is no column.
-pub(super) fn key_columns(keys: &Keys) -> Option<Vec<String>> {
-    keys.columns.iter().map(|(_, key)| key.as_column().map(str::to_owned)).collect()
 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use arrow::array::BooleanArray;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::by::{By, Keys};
 use super::expression::evaluate_all;
-use super::key::{By, Key};
+use super::key_bytes::KeyBytes;
 use super::{Build, Context, Flow, Operator, Part, Resolved, Step, Verb};
 use crate::codec::Encode;
 use crate::codec::json::JsonEncoder;
@@ -51,7 +52,7 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     let mut fields = Fields::of(if is_map { node } else { &nothing }, "sample", problems);
     let rate_node = if is_map { fields.required("rate", problems) } else { Some(node) };
     let rate = rate_node.and_then(|node| share(node, problems));
-    let by = By::take(&mut fields, problems);
+    let by = By::parse_unnamed(&mut fields, "by", problems);
     let seed = match fields.take("seed") {
         Some(_) => fields.whole("seed", 0, u64::MAX, problems),
         None => Some(0),
@@ -95,7 +96,7 @@ impl Step for Declared {
     fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
         let key = self.by.resolve(&input.schema, problems)?;
         self.check_changelog(&key, input, problems)?;
-        if key.expressions.iter().any(Expr::uses_clock) {
+        if key.expressions().any(Expr::uses_clock) {
             problems.push(
                 Problem::error(
                     self.by.at(self.at),
@@ -107,7 +108,7 @@ impl Step for Declared {
         }
         let what = if self.by.is_empty() { "rows" } else { "keys" };
         let description =
-            format!("sample {} of the {what}{}, seed {}", self.rate_text, self.by.describe(), self.seed);
+            format!("sample {} of the {what}{}, seed {}", self.rate_text, self.by.describe("by"), self.seed);
         let (rate, seed, schema, running) = (self.rate, self.seed, input.schema.clone(), key.clone());
         let build = Build::new(description, move || {
             let key = running.clone();
@@ -121,7 +122,9 @@ impl Step for Declared {
             side: Vec::new(),
             required: Box::new(move |output| {
                 let mut needed = whole.clone().unwrap_or_else(|| output.clone());
-                key.add_paths(&mut needed);
+                for part in key.expressions() {
+                    needed.extend(part.paths());
+                }
                 needed
             }),
         })
@@ -131,10 +134,10 @@ impl Step for Declared {
 impl Declared {
     /// A row and what takes it back have to meet the same fate, and with them all versions of a row: the key of the
     /// sample may hold only columns that are the same in all of them.
-    fn check_changelog(&self, key: &Key, input: &Flow, problems: &mut Problems) -> Option<()> {
+    fn check_changelog(&self, key: &Keys, input: &Flow, problems: &mut Problems) -> Option<()> {
         let Some(changelog) = &input.changelog else { return Some(()) };
         let known = changelog.key.as_deref().unwrap_or_default();
-        let mut read = key.expressions.iter().flat_map(Expr::paths);
+        let mut read = key.expressions().flat_map(Expr::paths);
         if !self.by.is_empty() && read.all(|path| known.contains(&path[0])) {
             return Some(());
         }
@@ -154,7 +157,7 @@ impl Declared {
 struct Sample {
     rate: Share,
     seed: u64,
-    key: Key,
+    key: Keys,
     schema: Schema,
     /// Rows as JSON; kept for its memory.
     text: Vec<u8>,
@@ -163,15 +166,12 @@ struct Sample {
 
 impl Operator for Sample {
     fn push(&mut self, batch: Batch, context: &mut Context) {
-        let expressions: Vec<_> = self.key.expressions.iter().collect();
+        let expressions: Vec<_> = self.key.expressions().collect();
         let (batch, columns) = evaluate_all(&expressions, "sample", &self.schema, batch, context);
         let keep: Vec<bool> = if !columns.is_empty() {
-            let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(batch.len()));
-            self.key.codec.encode(&columns, batch.len(), &mut bytes, &mut ends);
-            let mut start = 0;
-            let keys =
-                ends.iter().map(|end| &bytes[std::mem::replace(&mut start, *end as usize)..*end as usize]);
-            keys.map(|key| self.rate.holds(xxh3_64_with_seed(key, self.seed))).collect()
+            let keys = KeyBytes::of_columns(&columns, batch.len(), &self.key.codec);
+            let holds = |row: usize| self.rate.holds(xxh3_64_with_seed(keys.key(row), self.seed));
+            (0..batch.len()).map(holds).collect()
         } else if let Some(origin) = &batch.origin {
             self.by_position(origin, batch.len())
         } else {
@@ -247,11 +247,13 @@ mod tests {
 
     #[test]
     fn a_key_that_fails_sends_its_row_to_quarantine() {
-        check(
-            "sample: { rate: 100%, by: 10 / price }",
-            &[r#"{"price":0}"#, r#"{"price":5}"#],
-            &[r#"{"price":5}"#, "rejected: division by zero"],
-        );
+        for by in ["10 / price", "{ part: 10 / price }"] {
+            check(
+                &format!("sample: {{ rate: 100%, by: {by} }}"),
+                &[r#"{"price":0}"#, r#"{"price":5}"#],
+                &[r#"{"price":5}"#, "rejected: division by zero"],
+            );
+        }
     }
 
     #[test]

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 
 use arrow::array::BooleanArray;
 
-use super::key::{By, all_columns};
-use super::keys::Keys;
-use super::project::{self, Output};
+use super::by::By;
+use super::key_bytes::KeyBytes;
+use super::prepared::{Prepared, state_name};
 use super::queue::Queue;
 use super::{Build, Context, Flow, Operator, Part, Resolved, StateSize, Step, Verb};
 use crate::error::{Place, Problem, Problems, Severity};
@@ -50,20 +50,13 @@ struct Rate {
 fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step>> {
     let before = problems.all().len();
     let mut fields = Fields::of(node, "throttle", problems);
-    let name = fields.text("name", problems);
-    if name.is_none() && !fields.is_broken() {
-        problems.push(
-            Problem::warning(at, "this step keeps state and has no name")
-                .help("add `name: …`: the name is the state's identity when the file is edited"),
-        );
-    }
-    let by = By::take(&mut fields, problems);
+    let name = state_name(&mut fields, "throttle", at, problems);
+    let by = By::parse_unnamed(&mut fields, "by", problems);
     let rate_node = fields.required("rate", problems);
     let rate = rate_node.and_then(|node| parse_rate(&mut fields, node.at, problems));
     fields.finish(problems);
     let (by, rate, rate_text) = (by?, rate?, rate_node?.text()?.to_owned());
     let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
-    let name = name.unwrap_or("throttle").to_owned();
     (!failed).then(|| Box::new(Declared { at, name, by, rate, rate_text }) as Box<dyn Step>)
 }
 
@@ -95,9 +88,8 @@ impl Step for Declared {
         let stays = input.refuse_changelog("throttle", self.at, problems);
         let key = self.by.resolve(&input.schema, problems)?;
         stays?;
-        let mut prepared = all_columns(&input.schema);
-        let keys = key.prepare(&input.schema, &mut prepared);
-        let prepared_schema = project::schema_of(&prepared, &input.schema);
+        let mut prepared = Prepared::new(&input.schema);
+        let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let timed = input.event_time.is_some();
         let operator = {
             let (keys, codec, rate) = (keys.clone(), key.codec.clone(), self.rate);
@@ -106,29 +98,22 @@ impl Step for Declared {
                 Box::new(Throttle::new(rate, keys.clone(), codec.clone(), columns, &schema, timed))
             })
         };
-        let mut parts = Vec::new();
-        if prepared.iter().any(|(_, output)| matches!(output, Output::Expression(_))) {
-            let what = format!("evaluate the key{}", self.by.describe());
-            parts.push(project::part("throttle", what, input.schema.clone(), prepared_schema, prepared));
-        }
+        let what = format!("the key{}", self.by.describe("by"));
+        let mut parts: Vec<Part> = prepared.part("throttle", &what).into_iter().collect();
         parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
         parts.push(Part::Operator(operator.keeping(&self.name)));
         Some(Resolved {
             output: Flow { ordered: false, ..input.clone() },
             parts,
             side: Vec::new(),
-            required: Box::new(move |output| {
-                let mut needed = output.clone();
-                key.add_paths(&mut needed);
-                needed
-            }),
+            required: prepared.required(false),
         })
     }
 }
 
 impl Declared {
     fn describe(&self) -> String {
-        let (rate, key) = (&self.rate_text, self.by.describe());
+        let (rate, key) = (&self.rate_text, self.by.describe("by"));
         let all = if self.by.is_empty() { ", counted on one shard" } else { "" };
         format!("throttle to {rate}{key}{all} (by the wall clock: another run may keep other rows)")
     }
@@ -226,7 +211,7 @@ impl Operator for Throttle {
         debug_assert_eq!(batch.clocks.len(), batch.segments.len(), "an inbox has set the clocks");
         let now_ms = self.clock.at(context.wall_ms);
         self.expire(now_ms);
-        let keys = Keys::of(&batch, &self.keys, &self.codec);
+        let keys = KeyBytes::of(&batch, &self.keys, &self.codec);
         let hashes = batch.hashes.as_ref().expect("an exchange has hashed the keys");
         let pass = |(row, hash): (usize, &u64)| self.passes(*hash, keys.key(row), now_ms);
         let keep: Vec<bool> = hashes.values().iter().enumerate().map(pass).collect();
@@ -277,7 +262,7 @@ mod tests {
         );
         check("throttle: { name: t, by: UPPER(user), rate: 1 per 1s }", &rows, &[rows[0], rows[2], rows[4]]);
         check(
-            "throttle: { name: t, by: UPPER(user), rate: 2 per 1s }",
+            "throttle: { name: t, by: { u: UPPER(user) }, rate: 2 per 1s }",
             &rows,
             &[rows[0], rows[1], rows[2], rows[4]],
         );

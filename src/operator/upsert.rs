@@ -13,7 +13,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::Fields;
 use hashbrown::HashMap;
 
-use super::keys::Keys;
+use super::key_bytes::KeyBytes;
 use super::row_bytes::RowBytes;
 use super::{Build, Context, Operator, StateSize};
 use crate::record::{Batch, Column, KeyCodec, Schema, Segment, SqlType};
@@ -206,7 +206,7 @@ fn newest(kept: &[Kept]) -> Option<&Kept> {
 impl Operator for Upsert {
     fn push(&mut self, batch: Batch, _: &mut Context) {
         let rows = self.codec.write(&batch.rows);
-        let keys = Keys::of(&batch, &self.spec.key, &self.spec.codec);
+        let keys = KeyBytes::of(&batch, &self.spec.key, &self.spec.codec);
         let mut row = 0;
         for segment in &batch.segments {
             for _ in 0..segment.rows {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::keys::Keys;
+use super::key_bytes::KeyBytes;
 use super::queue::time_and_watermark_ms;
 use crate::record::{Batch, KeyCodec, Segment};
 use crate::time::SegmentClock;
@@ -11,7 +11,7 @@ use crate::time::SegmentClock;
 pub(super) struct Work {
     /// The rows.
     pub batch: Batch,
-    keys: Keys,
+    keys: KeyBytes,
     segment: usize,
     row: usize,
 }
@@ -20,7 +20,7 @@ impl Work {
     /// A batch behind an exchange by the columns at these positions.
     pub fn new(batch: Batch, columns: &[usize], codec: &KeyCodec) -> Self {
         debug_assert_eq!(batch.clocks.len(), batch.segments.len(), "an inbox has set the clocks");
-        let keys = Keys::of(&batch, columns, codec);
+        let keys = KeyBytes::of(&batch, columns, codec);
         Self { batch, keys, segment: 0, row: 0 }
     }
 

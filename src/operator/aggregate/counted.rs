@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 
 use super::changes::rows_of;
 use super::tally::{Aggregate, Inputs, Tally};
-use crate::operator::keys::Keys;
+use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
 use crate::operator::{Build, Context, Operator, StateSize};
 use crate::record::{Batch, KeyCodec, Schema};
@@ -56,7 +56,7 @@ impl Counted {
     }
 
     /// Adds one row to the window of its key.
-    fn take(&mut self, batch: &Batch, keys: &Keys, inputs: &Inputs, row: usize, number: u64) {
+    fn take(&mut self, batch: &Batch, keys: &KeyBytes, inputs: &Inputs, row: usize, number: u64) {
         let hash = batch.hashes.as_ref().expect("an exchange has hashed the keys").value(row);
         let mut group = self.tally.groups.number(hash, keys.key(row));
         self.counts.resize(self.tally.groups.capacity());
@@ -96,7 +96,7 @@ impl Counted {
 
 impl Operator for Counted {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        let keys = Keys::of(&batch, &self.spec.keys, &self.spec.codec);
+        let keys = KeyBytes::of(&batch, &self.spec.keys, &self.spec.codec);
         let inputs = Inputs::of(&batch, &self.spec.aggregates);
         let mut from = 0;
         for (segment, clock) in batch.segments.iter().zip(&batch.clocks) {

@@ -24,6 +24,7 @@ mod work;
 use options::{Late, Over, TimeOfRow, Window};
 
 use super::by::By;
+use super::prepared::state_name;
 use super::select::named_expressions;
 use super::{Step, Verb};
 use crate::error::{Place, Problem, Problems, Severity};
@@ -41,7 +42,7 @@ pub(super) const VERB: Verb = Verb {
 #[derive(Debug)]
 struct Declared {
     at: Place,
-    name: Option<String>,
+    name: String,
     by: By,
     window: Window,
     late: Late,
@@ -51,14 +52,8 @@ struct Declared {
 fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step>> {
     let mut fields = Fields::of(node, "aggregate", problems);
     let before = problems.all().len();
-    let name = fields.text("name", problems).map(str::to_owned);
-    if name.is_none() {
-        problems.push(
-            Problem::warning(at, "this step keeps state and has no name")
-                .help("add `name: …`: the name is the state's identity when the file is edited"),
-        );
-    }
-    let by = fields.take("by").map(|by| By::parse(by, problems)).unwrap_or_default();
+    let name = state_name(&mut fields, "aggregate", at, problems);
+    let by = By::parse(&mut fields, "by", problems);
     let ttl = fields.entry("ttl");
     let ttl_ms = ttl.and_then(|(_, node)| crate::yaml::duration_ms(node, problems));
     let window = match fields.entry("window") {
@@ -80,7 +75,7 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
         Some((key, node)) => options::late(key, node, &window.over, problems)?,
         None => Late::default(),
     };
-    let select = select?;
+    let (by, select) = (by?, select?);
     let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
     (!failed).then(|| Box::new(Declared { at, name, by, window, late, select }) as Box<dyn Step>)
 }

@@ -21,9 +21,9 @@ use crate::yaml::{Key, Node};
 const WINDOW_START: &str = "window_start";
 const WINDOW_END: &str = "window_end";
 
-/// The input of the keyed operator: the columns that the projection before it makes.
+/// The projection before the keyed operator: the columns it makes, and what it needs of the input.
 #[derive(Default)]
-struct Prepared {
+struct Projection {
     columns: Vec<(String, Output)>,
     needs: Paths,
 }
@@ -186,15 +186,15 @@ impl Declared {
         groups: &Schema,
         selected: Selected,
     ) -> Resolved {
-        let mut prepared = Prepared::default();
+        let mut projection = Projection::default();
         for (name, key) in &keys.columns {
-            prepared.expression(name.clone(), key.clone());
+            projection.expression(name.clone(), key.clone());
         }
         let results = result_schema(groups, &selected.calls);
         let calls = selected.calls.into_iter().enumerate();
         let ordered = input.ordered && !self.merges_slices();
-        let aggregates = calls.map(|(index, call)| prepared.call(index, call, input, ordered)).collect();
-        let lateness = self.lateness(input, &mut prepared);
+        let aggregates = calls.map(|(index, call)| projection.call(index, call, input, ordered)).collect();
+        let lateness = self.lateness(input, &mut projection);
         let side = match (&self.late.to, &lateness.side) {
             (Some((name, at)), Some(side)) => {
                 vec![SideStream { name: name.clone(), at: *at, schema: side.schema.clone() }]
@@ -206,14 +206,14 @@ impl Declared {
         let output = project::schema_of(&outputs, &results);
         let mut parts = Vec::new();
         if let Some(time) = time {
-            prepared.needs.extend(time.paths());
+            projection.needs.extend(time.paths());
             let description = format!("the window's time is {}", self.window.text);
             parts.push(Part::Operator(retime::build(time, input.schema.clone(), description)));
         }
         let description = format!("evaluate the keys ({}) and the aggregates' arguments", keys.describe());
-        let schema = project::schema_of(&prepared.columns, &input.schema);
+        let schema = project::schema_of(&projection.columns, &input.schema);
         parts.extend([
-            project::part("aggregate", description, input.schema.clone(), schema, prepared.columns),
+            project::part("aggregate", description, input.schema.clone(), schema, projection.columns),
             Part::Exchange { columns: (0..keys.columns.len()).collect(), codec: keys.codec.clone() },
             Part::Operator(operator),
             project::part(
@@ -224,7 +224,7 @@ impl Declared {
                 outputs,
             ),
         ]);
-        let needs = prepared.needs;
+        let needs = projection.needs;
         Resolved {
             output: self.output(input, keys, output),
             side,
@@ -253,10 +253,10 @@ impl Declared {
         Flow { schema, event_time, ordered: false, window, changelog, ..input.clone() }
     }
 
-    fn lateness(&self, input: &Flow, prepared: &mut Prepared) -> Lateness {
+    fn lateness(&self, input: &Flow, projection: &mut Projection) -> Lateness {
         let side = self.late.to.as_ref().map(|(name, _)| Side {
             stream: Arc::from(name.as_str()),
-            columns: prepared.all_of(&input.schema),
+            columns: projection.all_of(&input.schema),
             schema: input.schema.clone(),
         });
         Lateness { allow_ms: self.late.allow_ms, side }
@@ -272,7 +272,7 @@ impl Declared {
     ) -> Build {
         let positions: Vec<usize> = (0..keys.columns.len()).collect();
         let (codec, output) = (keys.codec.clone(), results.clone());
-        let state = self.name.as_deref().unwrap_or("aggregate");
+        let state = &self.name;
         let by_wall_clock = self.by_wall_clock();
         let every_change = input.sends == Sends::EachChange;
         let timed = self.is_timed(input);
@@ -361,7 +361,7 @@ impl Declared {
     }
 }
 
-impl Prepared {
+impl Projection {
     /// Adds a column; its position.
     fn expression(&mut self, name: String, expression: Expr) -> usize {
         self.needs.extend(expression.paths());

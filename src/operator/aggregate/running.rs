@@ -11,7 +11,7 @@ use arrow::compute::concat_batches;
 use super::changes::{changes, rows_of};
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::finale::Finale;
-use crate::operator::keys::Keys;
+use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
 use crate::operator::{Build, Context, Operator, Sends, StateSize};
 use crate::record::{Batch, KeyCodec, Schema, Segment};
@@ -91,7 +91,7 @@ impl Running {
     }
 
     /// Works off the rows of one segment.
-    fn take(&mut self, batch: &Batch, keys: &Keys, inputs: &Inputs, rows: Range<usize>, number: u64) {
+    fn take(&mut self, batch: &Batch, keys: &KeyBytes, inputs: &Inputs, rows: Range<usize>, number: u64) {
         let hashes = batch.hashes.as_ref().expect("an exchange has hashed the keys");
         for row in rows {
             let mut group = self.group(hashes.value(row), keys.key(row));
@@ -289,7 +289,7 @@ fn set(bits: &mut Pages<u64>, number: u32, value: bool) {
 
 impl Operator for Running {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        let keys = Keys::of(&batch, &self.spec.keys, &self.spec.codec);
+        let keys = KeyBytes::of(&batch, &self.spec.keys, &self.spec.codec);
         let inputs = Inputs::of(&batch, &self.spec.aggregates);
         let mut from = 0;
         for (segment, clock) in batch.segments.iter().zip(&batch.clocks) {

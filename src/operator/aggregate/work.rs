@@ -1,7 +1,7 @@
 //! A batch that a windowed operator works off row by row, and the time that its rows count at.
 
 use super::tally::{Aggregate, Inputs};
-use crate::operator::keys::Keys;
+use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::{Queue, time_and_watermark_ms};
 use crate::record::{Batch, KeyCodec, Segment};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
@@ -14,7 +14,7 @@ pub(super) struct Work {
     pub row: usize,
     /// Rows found to be late.
     pub late: Vec<u32>,
-    keys: Keys,
+    keys: KeyBytes,
     segment: usize,
     /// The first row behind the segment.
     behind: usize,
@@ -24,7 +24,7 @@ impl Work {
     /// A batch behind an exchange by the columns at these positions.
     pub fn new(batch: Batch, columns: &[usize], codec: &KeyCodec, aggregates: &[Aggregate]) -> Self {
         debug_assert_eq!(batch.clocks.len(), batch.segments.len(), "an inbox has set the clocks");
-        let keys = Keys::of(&batch, columns, codec);
+        let keys = KeyBytes::of(&batch, columns, codec);
         let inputs = Inputs::of(&batch, aggregates);
         let behind = batch.segments.first().map_or(0, |first| first.rows as usize);
         Self { batch, inputs, row: 0, late: Vec::new(), keys, segment: 0, behind }

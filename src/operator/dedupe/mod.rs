@@ -12,7 +12,7 @@ use last::Last;
 use period::LastWithin;
 
 use super::by::{By, Keys};
-use super::prepared::{Prepared, key_columns, state_name, warn_of_order};
+use super::prepared::{Prepared, state_name, warn_of_order};
 use super::{Build, Changelog, Flow, Part, Resolved, Sends, Step, Verb};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::time::duration_text;
@@ -45,14 +45,13 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     let before = problems.all().len();
     let mut fields = Fields::of(node, "dedupe", problems);
     let name = state_name(&mut fields, "dedupe", at, problems);
-    let by = fields.required("by", problems);
-    let by = by.map(|node| {
-        let by = By::parse(node, problems);
-        if node.list().is_some_and(<[Node]>::is_empty) || node.map().is_some_and(<[_]>::is_empty) {
-            problems.error(node.at, "`by` names at least one column");
-        }
-        by
-    });
+    let required = fields.required("by", problems);
+    let by = By::parse_unnamed(&mut fields, "by", problems);
+    if let Some(node) = required
+        && by.as_ref().is_some_and(By::is_empty)
+    {
+        problems.error(node.at, "`by` names at least one column");
+    }
     let within = fields.duration_ms("within", problems);
     let within = fields.entry("within").and_then(|(key, _)| Some((within?, key.at)));
     let keep = fields.one_of("keep", &[("first", Keep::First), ("last", Keep::Last)], problems);
@@ -96,13 +95,13 @@ impl Step for Declared {
 impl Declared {
     fn assemble(&self, input: &Flow, key: &Keys) -> Resolved {
         let mut prepared = Prepared::new(&input.schema);
-        let keys: Vec<usize> = key.columns.iter().map(|(_, part)| prepared.column(part)).collect();
+        let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let operator = self.operator(input, key, keys.clone());
         let mut parts: Vec<Part> = prepared.part("dedupe", "the key").into_iter().collect();
         parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
         parts.push(Part::Operator(operator.keeping(&self.name)));
         let changelog = (self.keep == Keep::Last && self.within.is_none() && input.sends != Sends::FinalRows)
-            .then(|| Changelog { key: key_columns(key) });
+            .then(|| Changelog { key: key.input_columns() });
         Resolved {
             output: Flow { ordered: false, changelog, ..input.clone() },
             parts,
@@ -118,7 +117,7 @@ impl Declared {
         let described = |what: &str| {
             let within =
                 within_ms.map_or(String::new(), |within_ms| format!(" within {}", duration_text(within_ms)));
-            format!("keep the {what} row per {}{within}", key.describe())
+            format!("keep the {what} row{}{within}", self.by.describe("per"))
         };
         match (self.keep, within_ms) {
             (Keep::First, _) => {
@@ -168,7 +167,10 @@ mod tests {
         let rows = ["a 1", "b 2", "a 3", "null 4", "null 5", "b 6"];
         check_rows("dedupe: { name: d, by: channel }", &rows, &["a 1", "b 2", "null 4"]);
         check_rows("dedupe: { name: d, by: [channel, price] }", &["a 1", "a 2", "a 1"], &["a 1", "a 2"]);
-        check_rows("dedupe: { name: d, by: { c: UPPER(channel) } }", &["a 1", "A 2", "b 3"], &["a 1", "b 3"]);
+        for by in ["{ c: UPPER(channel) }", "UPPER(channel)", "['UPPER(channel)', 1 + 1]"] {
+            let step = format!("dedupe: {{ name: d, by: {by} }}");
+            check_rows(&step, &["a 1", "A 2", "b 3"], &["a 1", "b 3"]);
+        }
     }
 
     #[test]

@@ -15,11 +15,12 @@ use std::sync::Arc;
 use crate::aggregate::{self, Argument, Call, function};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::expr::{AggregateCall, Expr, compile_aggregate, report, result_schema};
-use crate::operator::key::{By, Key, all_columns, position_of};
+use crate::operator::by::{By, Keys};
+use crate::operator::prepared::{Prepared, all_columns, state_name};
 use crate::operator::project::{self, Output};
 use crate::operator::select::named_expressions;
 use crate::operator::{Flow, Part, Resolved, SideStream, Step, Verb};
-use crate::record::{Paths, Schema, SqlType};
+use crate::record::{Schema, SqlType};
 use crate::time::duration_text;
 use crate::yaml::{self, Fields, Node};
 use frame::Extent;
@@ -55,14 +56,8 @@ struct Selected {
 fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step>> {
     let before = problems.all().len();
     let mut fields = Fields::of(node, "over", problems);
-    let name = fields.text("name", problems);
-    if name.is_none() && !fields.is_broken() {
-        problems.push(
-            Problem::warning(at, "this step keeps state and has no name")
-                .help("add `name: …`: the name is the state's identity when the file is edited"),
-        );
-    }
-    let by = By::take(&mut fields, problems);
+    let name = state_name(&mut fields, "over", at, problems);
+    let by = By::parse_unnamed(&mut fields, "by", problems);
     let extent = parse_extent(&mut fields, problems);
     let select =
         fields.required("select", problems).and_then(|node| named_expressions(node, "select", problems));
@@ -77,7 +72,7 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     let (extent, extent_text) = extent?;
     let (by, select) = (by?, select?);
     let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
-    let (name, late) = (name.unwrap_or("over").to_owned(), late.flatten());
+    let late = late.flatten();
     (!failed).then(|| Box::new(Declared { at, name, by, extent, extent_text, select, late }) as Box<dyn Step>)
 }
 
@@ -172,22 +167,23 @@ impl Declared {
         None
     }
 
-    fn assemble(&self, input: &Flow, key: &Key, selected: Selected) -> Resolved {
-        let required = self.required(input, key, &selected);
+    fn assemble(&self, input: &Flow, key: &Keys, selected: Selected) -> Resolved {
         let Selected { calls, columns: selected } = selected;
         let results = result_schema(&input.schema, &calls);
-        let mut prepared = all_columns(&input.schema);
-        let keys = key.prepare(&input.schema, &mut prepared);
+        let mut prepared = Prepared::new(&input.schema);
+        let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let mut read = Vec::new();
-        let aggregates = self.aggregates(calls, &input.schema, &mut prepared, &mut read);
-        let prepared_schema = project::schema_of(&prepared, &input.schema);
+        let aggregates = self.aggregates(calls, &mut prepared, &mut read);
+        for (_, expression) in &selected {
+            prepared.need(expression);
+        }
         let mut outputs = all_columns(&input.schema);
         outputs.extend(selected.into_iter().map(|(name, expression)| (name, Output::Expression(expression))));
         let output_schema = project::schema_of(&outputs, &results);
         let operator = operator::build(
             operator::Spec {
                 extent: self.extent,
-                prepared: prepared_schema.clone(),
+                prepared: prepared.schema(),
                 columns: input.schema.columns().len(),
                 keys: keys.clone(),
                 codec: key.codec.clone(),
@@ -199,11 +195,8 @@ impl Declared {
             },
             self.describe(),
         );
-        let mut parts = Vec::new();
-        if prepared.len() > input.schema.columns().len() {
-            let what = format!("evaluate the key{} and the aggregates' arguments", self.by.describe());
-            parts.push(project::part("over", what, input.schema.clone(), prepared_schema, prepared));
-        }
+        let what = format!("the key{} and the aggregates' arguments", self.by.describe("by"));
+        let mut parts: Vec<Part> = prepared.part("over", &what).into_iter().collect();
         parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
         parts.push(Part::Operator(operator.keeping(&self.name)));
         let what = format!("select *, {}", self.describe_select());
@@ -217,7 +210,8 @@ impl Declared {
             output: Flow { schema: output_schema, ordered: false, ..input.clone() },
             side: side.collect(),
             parts,
-            required,
+            // Where rows arrive in no defined order, all columns decide among rows of equal time.
+            required: prepared.required(self.late.is_some() || !input.ordered),
         }
     }
 
@@ -226,21 +220,19 @@ impl Declared {
     fn aggregates(
         &self,
         calls: Vec<AggregateCall>,
-        schema: &Schema,
-        prepared: &mut Vec<(String, Output)>,
+        prepared: &mut Prepared,
         read: &mut Vec<usize>,
     ) -> Vec<Aggregate> {
-        let mut place = |expression: &Expr, name: String| {
-            let position = position_of(expression, name, schema, prepared);
+        let mut place = |expression: &Expr| {
+            let position = prepared.column(expression);
             read.iter().position(|known| *known == position).unwrap_or_else(|| {
                 read.push(position);
                 read.len() - 1
             })
         };
-        let aggregates = calls.into_iter().enumerate().map(|(index, call)| {
-            let arguments = call.arguments.iter().enumerate();
-            let places = arguments.map(|(n, argument)| place(argument, format!("${index}.{n}"))).collect();
-            let filter = call.filter.as_ref().map(|filter| place(filter, format!("${index}.filter")));
+        let aggregates = calls.into_iter().map(|call| {
+            let places = call.arguments.iter().map(&mut place).collect();
+            let filter = call.filter.as_ref().map(&mut place);
             let call = Call {
                 function: function(&call.function).expect("resolved by the registry").name,
                 arguments: call.arguments.iter().map(argument_of).collect(),
@@ -255,34 +247,8 @@ impl Declared {
         aggregates.collect()
     }
 
-    /// What passes through where it is used, and what the step reads itself; all columns where they go to a side stream
-    /// or decide the order.
-    fn required(&self, input: &Flow, key: &Key, selected: &Selected) -> Box<dyn Fn(&Paths) -> Paths> {
-        let mut own = Paths::default();
-        if self.late.is_some() || !input.ordered {
-            own = Paths::all(&input.schema);
-        }
-        key.add_paths(&mut own);
-        for call in &selected.calls {
-            for expression in call.arguments.iter().chain(&call.filter) {
-                own.extend(expression.paths());
-            }
-        }
-        for (_, expression) in &selected.columns {
-            let columns = expression.paths().iter().filter(|path| input.schema.column(&path[0]).is_some());
-            own.extend(columns);
-        }
-        let added: Vec<String> = selected.columns.iter().map(|(name, _)| name.clone()).collect();
-        Box::new(move |output| {
-            let is_added = |column: &str| added.iter().any(|name| name == column);
-            let mut needed = output.map_columns(|column| (!is_added(column)).then(|| column.to_owned()));
-            needed.extend(own.iter());
-            needed
-        })
-    }
-
     fn describe(&self) -> String {
-        let key = self.by.describe();
+        let key = self.by.describe("by");
         let kept = match self.extent {
             Extent::All => "keeps one set of accumulators for every key, for ever",
             Extent::Rows(_) => "keeps the frame of every key, for ever",
@@ -332,6 +298,7 @@ mod tests {
     use super::*;
     use crate::operator::verify::{check, example_schema, flow_of, resolve_step};
     use crate::operator::{Changelog, verb};
+    use crate::record::Paths;
 
     /// A price at a second of the first minute of 2026, for a channel, and what the step adds to it.
     fn row(channel: &str, price: i64, second: &str, added: &str) -> String {
@@ -394,19 +361,24 @@ mod tests {
 
     #[test]
     fn all_rows_so_far_with_peers() {
-        check_rows(
-            "over: { name: o, by: UPPER(channel), select: { share: 100 * price / SUM(price), n: COUNT(*) FILTER (WHERE price > 1) } }",
-            &ROWS,
-            &[
-                (0, r#""share":100,"n":0"#),
-                (4, r#""share":88,"n":1"#),
-                (1, r#""share":13,"n":3"#),
-                (2, r#""share":100,"n":1"#),
-                (3, r#""share":26,"n":3"#),
-                (5, r#""share":51,"n":4"#),
-            ],
-            &[],
-        );
+        for by in ["UPPER(channel)", "{ c: UPPER(channel) }"] {
+            let step = format!(
+                "over: {{ name: o, by: {by}, select: {{ share: 100 * price / SUM(price), n: COUNT(*) FILTER (WHERE price > 1) }} }}"
+            );
+            check_rows(
+                &step,
+                &ROWS,
+                &[
+                    (0, r#""share":100,"n":0"#),
+                    (4, r#""share":88,"n":1"#),
+                    (1, r#""share":13,"n":3"#),
+                    (2, r#""share":100,"n":1"#),
+                    (3, r#""share":26,"n":3"#),
+                    (5, r#""share":51,"n":4"#),
+                ],
+                &[],
+            );
+        }
     }
 
     #[test]

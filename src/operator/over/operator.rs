@@ -13,7 +13,7 @@ use arrow::compute::{concat, take};
 use super::frame::{Extent, Frames, Plan, Round};
 use super::waiting::{Due, Waiting};
 use crate::aggregate::{Accumulator, Call, accumulator};
-use crate::operator::keys::Keys;
+use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
 use crate::operator::{Build, Context, Operator, SideRows, StateSize};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema, Segment};
@@ -185,7 +185,7 @@ impl Over {
 
     /// The groups of the rows' keys.
     fn number(&mut self, due: &Due) -> Vec<u32> {
-        let keys = Keys::of(&Batch::of_rows(due.rows.clone(), 0), &self.spec.keys, &self.spec.codec);
+        let keys = KeyBytes::of(&Batch::of_rows(due.rows.clone(), 0), &self.spec.keys, &self.spec.codec);
         let mut groups = Vec::with_capacity(due.times.len());
         for (row, time_ms) in due.times.iter().enumerate() {
             let before = self.groups.len();

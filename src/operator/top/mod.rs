@@ -21,7 +21,7 @@ use windowed::{Assign, Windowed};
 use super::aggregate::late::{Lateness, Side};
 use super::aggregate::options::{self, Late, Over, TimeOfRow, Window};
 use super::by::{By, Keys};
-use super::prepared::{Prepared, key_columns, state_name};
+use super::prepared::{Prepared, state_name};
 use super::{Build, Changelog, Flow, Part, Resolved, Sends, SideStream, Step, Verb, WindowColumns};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::record::{Column, Schema, SqlType};
@@ -72,7 +72,7 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     let name = state_name(&mut fields, "top", at, problems);
     fields.required("n", problems);
     let n = fields.whole("n", 1, N_MAX, problems);
-    let per = fields.take("per").map(|per| By::parse(per, problems)).unwrap_or_default();
+    let per = By::parse_unnamed(&mut fields, "per", problems);
     let order = fields.required("order", problems).cloned();
     let window = fields.entry("window").map(|(key, node)| own_window(key, node, problems));
     let ties = fields.one_of("ties", &[("keep", true)], problems).unwrap_or(false);
@@ -99,7 +99,7 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     if failed {
         return None;
     }
-    let (n, order, late) = (usize::try_from(n?).ok()?, order?, late.unwrap_or_default());
+    let (n, per, order, late) = (usize::try_from(n?).ok()?, per?, order?, late.unwrap_or_default());
     Some(Box::new(Declared { at, name, n, per, order, window: window.flatten(), ties, rank, late }))
 }
 
@@ -168,7 +168,7 @@ impl Declared {
             return Some(Mode::Running);
         }
         let end = input.window.as_ref().and_then(|window| window.end.as_deref());
-        let end = end.filter(|end| key.columns.iter().any(|(_, part)| part.as_column() == Some(end)));
+        let end = end.filter(|end| key.expressions().any(|part| part.as_column() == Some(end)));
         let index = end.and_then(|end| input.schema.index_of(end)).filter(|index| {
             let data_type = &input.schema.columns()[*index].data_type;
             matches!(data_type, SqlType::Timestamp(0..=3) | SqlType::TimestampLtz(0..=3))
@@ -207,7 +207,7 @@ impl Declared {
 
     fn assemble(&self, input: &Flow, key: &Keys, order: &[Term], mode: &Mode, schema: Schema) -> Resolved {
         let mut prepared = Prepared::new(&input.schema);
-        let keys: Vec<usize> = key.columns.iter().map(|(_, part)| prepared.column(part)).collect();
+        let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let terms: Vec<_> =
             order.iter().map(|term| (prepared.column(&term.expression), term.options)).collect();
         let format = RowFormat::new(&prepared.schema(), &terms);
@@ -282,7 +282,7 @@ impl Declared {
                 // Where ties are kept, several rows have one rank.
                 let rank = self.rank.as_ref().filter(|_| !self.ties).map(|(name, _)| name.clone());
                 let key = rank.and_then(|rank| {
-                    let mut columns = key_columns(key)?;
+                    let mut columns = key.input_columns()?;
                     columns.push(rank);
                     Some(columns)
                 });
@@ -299,8 +299,7 @@ impl Declared {
             (_, Some(window)) => format!(" over windows: {}", window.text),
             _ => ", as a changelog".to_owned(),
         };
-        let per = self.per.names().map(|name| name.text.as_str()).collect::<Vec<_>>().join(", ");
-        let per = if per.is_empty() { per } else { format!(" per {per}") };
+        let per = self.per.describe("per");
         let ties = if self.ties { " and all equal to the last" } else { "" };
         let late = match (mode, &self.late.to) {
             (Mode::Running, _) => String::new(),
@@ -424,11 +423,13 @@ mod tests {
 
     #[test]
     fn keys_and_orders_may_be_expressions() {
-        check_rows(
-            "top: { name: t, n: 1, per: { c: UPPER(channel) }, order: \"MOD(price, 10) DESC, id DESC\" }",
-            &["a 12 1 01", "A 21 2 02", "A 32 3 03"],
-            &["+a 12 1 01", "-a 12 1 01", "+A 32 3 03"],
-        );
+        for per in ["{ c: UPPER(channel) }", "UPPER(channel)"] {
+            check_rows(
+                &format!("top: {{ name: t, n: 1, per: {per}, order: \"MOD(price, 10) DESC, id DESC\" }}"),
+                &["a 12 1 01", "A 21 2 02", "A 32 3 03"],
+                &["+a 12 1 01", "-a 12 1 01", "+A 32 3 03"],
+            );
+        }
     }
 
     #[test]

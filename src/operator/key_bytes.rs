@@ -6,17 +6,22 @@ use crate::record::{Batch, KeyCodec};
 
 /// One key per row, as [`KeyCodec`] writes it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct KeyBytes {
     bytes: Vec<u8>,
     ends: Vec<u32>,
 }
 
-impl Keys {
+impl KeyBytes {
     /// The keys of the rows of `batch`, made of the columns at these positions.
     pub fn of(batch: &Batch, columns: &[usize], codec: &KeyCodec) -> Self {
         let columns: Vec<ArrayRef> = columns.iter().map(|index| batch.rows.column(*index).clone()).collect();
-        let mut keys = Self { bytes: Vec::new(), ends: Vec::with_capacity(batch.len()) };
-        codec.encode(&columns, batch.len(), &mut keys.bytes, &mut keys.ends);
+        Self::of_columns(&columns, batch.len(), codec)
+    }
+
+    /// The keys of so many rows, made of these columns.
+    pub fn of_columns(columns: &[ArrayRef], rows: usize, codec: &KeyCodec) -> Self {
+        let mut keys = Self { bytes: Vec::new(), ends: Vec::with_capacity(rows) };
+        codec.encode(columns, rows, &mut keys.bytes, &mut keys.ends);
         keys
     }
 
