@@ -440,9 +440,10 @@ mod tests {
             used
         };
         let names = |paths: &Paths| paths.iter().map(|path| path.join(".")).collect::<Vec<_>>();
-        let step = "over: { name: o, by: user, rows: 2, select: { total: SUM(price) FILTER (WHERE ok) } }";
+        let step =
+            "over: { name: o, by: user, rows: 2, select: { total: SUM(price) FILTER (WHERE ok) + ratio } }";
         let resolved = resolve_step(step, &flow);
-        assert_eq!(names(&(resolved.required)(&used)), ["id", "ok", "price", "user"]);
+        assert_eq!(names(&(resolved.required)(&used)), ["id", "ok", "price", "ratio", "user"]);
         // Where all columns decide among rows of equal time, or go to a side stream, all are read.
         let unordered = resolve_step(step, &Flow { ordered: false, ..flow.clone() });
         let aside = resolve_step(&step.replace("rows: 2", "late: { to: tardy }"), &flow);
