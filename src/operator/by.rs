@@ -137,3 +137,41 @@ fn column_name(text: &str) -> Option<&str> {
     };
     text.split('.').all(is_name).then(|| text.rsplit('.').next().unwrap_or(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks what the keys are called where they make columns, and where they make none; or the first problem.
+    fn check(options: &str, named: &str, unnamed: &str) {
+        type Parse = fn(&mut Fields, &'static str, &mut Problems) -> Option<By>;
+        for (parse, expect) in [(By::parse as Parse, named), (By::parse_unnamed as Parse, unnamed)] {
+            let mut problems = Problems::new();
+            let node = crate::yaml::parse(0, options, &mut problems).unwrap();
+            let mut fields = Fields::of(&node, "step", &mut problems);
+            let by = parse(&mut fields, "per", &mut problems);
+            fields.finish(&mut problems);
+            assert_eq!(by.is_none(), problems.has_errors(), "{options}");
+            let found = by.map_or_else(|| problems.all()[0].what.clone(), |by| by.describe("per"));
+            assert_eq!(found, expect, "{options}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        check("{}", "", "");
+        check("per: []", "", "");
+        check("per: {}", "", "");
+        check("per: user", " per user", " per user");
+        check("per: [user, place.city]", " per user, city", " per user, place.city");
+        check("per: { city: place.city, u: UPPER(user) }", " per city, u", " per city, u");
+        let nameless = "a key that is an expression needs a name";
+        check("per: UPPER(user)", nameless, " per UPPER(user)");
+        check("per: [user, 'MOD(id, 10)']", nameless, " per user, MOD(id, 10)");
+        check("per: 1", nameless, " per 1");
+        let list = "`per` takes columns and expressions, not a list";
+        check("per: [user, [id]]", list, list);
+        let map = "`per` takes columns and expressions, not a map";
+        check("per: [{ u: user }]", map, map);
+    }
+}

@@ -247,11 +247,13 @@ mod tests {
 
     #[test]
     fn a_key_that_fails_sends_its_row_to_quarantine() {
-        check(
-            "sample: { rate: 100%, by: 10 / price }",
-            &[r#"{"price":0}"#, r#"{"price":5}"#],
-            &[r#"{"price":5}"#, "rejected: division by zero"],
-        );
+        for by in ["10 / price", "{ part: 10 / price }"] {
+            check(
+                &format!("sample: {{ rate: 100%, by: {by} }}"),
+                &[r#"{"price":0}"#, r#"{"price":5}"#],
+                &[r#"{"price":5}"#, "rejected: division by zero"],
+            );
+        }
     }
 
     #[test]

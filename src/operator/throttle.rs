@@ -262,7 +262,7 @@ mod tests {
         );
         check("throttle: { name: t, by: UPPER(user), rate: 1 per 1s }", &rows, &[rows[0], rows[2], rows[4]]);
         check(
-            "throttle: { name: t, by: UPPER(user), rate: 2 per 1s }",
+            "throttle: { name: t, by: { u: UPPER(user) }, rate: 2 per 1s }",
             &rows,
             &[rows[0], rows[1], rows[2], rows[4]],
         );

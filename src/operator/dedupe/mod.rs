@@ -163,7 +163,10 @@ mod tests {
         let rows = ["a 1", "b 2", "a 3", "null 4", "null 5", "b 6"];
         check_rows("dedupe: { name: d, by: channel }", &rows, &["a 1", "b 2", "null 4"]);
         check_rows("dedupe: { name: d, by: [channel, price] }", &["a 1", "a 2", "a 1"], &["a 1", "a 2"]);
-        check_rows("dedupe: { name: d, by: { c: UPPER(channel) } }", &["a 1", "A 2", "b 3"], &["a 1", "b 3"]);
+        for by in ["{ c: UPPER(channel) }", "UPPER(channel)", "['UPPER(channel)', 1 + 1]"] {
+            let step = format!("dedupe: {{ name: d, by: {by} }}");
+            check_rows(&step, &["a 1", "A 2", "b 3"], &["a 1", "b 3"]);
+        }
     }
 
     #[test]

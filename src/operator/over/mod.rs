@@ -361,19 +361,24 @@ mod tests {
 
     #[test]
     fn all_rows_so_far_with_peers() {
-        check_rows(
-            "over: { name: o, by: UPPER(channel), select: { share: 100 * price / SUM(price), n: COUNT(*) FILTER (WHERE price > 1) } }",
-            &ROWS,
-            &[
-                (0, r#""share":100,"n":0"#),
-                (4, r#""share":88,"n":1"#),
-                (1, r#""share":13,"n":3"#),
-                (2, r#""share":100,"n":1"#),
-                (3, r#""share":26,"n":3"#),
-                (5, r#""share":51,"n":4"#),
-            ],
-            &[],
-        );
+        for by in ["UPPER(channel)", "{ c: UPPER(channel) }"] {
+            let step = format!(
+                "over: {{ name: o, by: {by}, select: {{ share: 100 * price / SUM(price), n: COUNT(*) FILTER (WHERE price > 1) }} }}"
+            );
+            check_rows(
+                &step,
+                &ROWS,
+                &[
+                    (0, r#""share":100,"n":0"#),
+                    (4, r#""share":88,"n":1"#),
+                    (1, r#""share":13,"n":3"#),
+                    (2, r#""share":100,"n":1"#),
+                    (3, r#""share":26,"n":3"#),
+                    (5, r#""share":51,"n":4"#),
+                ],
+                &[],
+            );
+        }
     }
 
     #[test]
@@ -435,9 +440,10 @@ mod tests {
             used
         };
         let names = |paths: &Paths| paths.iter().map(|path| path.join(".")).collect::<Vec<_>>();
-        let step = "over: { name: o, by: user, rows: 2, select: { total: SUM(price) FILTER (WHERE ok) } }";
+        let step =
+            "over: { name: o, by: user, rows: 2, select: { total: SUM(price) FILTER (WHERE ok) + ratio } }";
         let resolved = resolve_step(step, &flow);
-        assert_eq!(names(&(resolved.required)(&used)), ["id", "ok", "price", "user"]);
+        assert_eq!(names(&(resolved.required)(&used)), ["id", "ok", "price", "ratio", "user"]);
         // Where all columns decide among rows of equal time, or go to a side stream, all are read.
         let unordered = resolve_step(step, &Flow { ordered: false, ..flow.clone() });
         let aside = resolve_step(&step.replace("rows: 2", "late: { to: tardy }"), &flow);

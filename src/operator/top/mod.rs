@@ -423,11 +423,13 @@ mod tests {
 
     #[test]
     fn keys_and_orders_may_be_expressions() {
-        check_rows(
-            "top: { name: t, n: 1, per: { c: UPPER(channel) }, order: \"MOD(price, 10) DESC, id DESC\" }",
-            &["a 12 1 01", "A 21 2 02", "A 32 3 03"],
-            &["+a 12 1 01", "-a 12 1 01", "+A 32 3 03"],
-        );
+        for per in ["{ c: UPPER(channel) }", "UPPER(channel)"] {
+            check_rows(
+                &format!("top: {{ name: t, n: 1, per: {per}, order: \"MOD(price, 10) DESC, id DESC\" }}"),
+                &["a 12 1 01", "A 21 2 02", "A 32 3 03"],
+                &["+a 12 1 01", "-a 12 1 01", "+A 32 3 03"],
+            );
+        }
     }
 
     #[test]
