@@ -47,6 +47,8 @@ struct Sessions {
     clock: RowClock,
     /// Rows and their sessions that are not yet added.
     pending: (Vec<u32>, Vec<u32>),
+    /// Room for the sessions of one row's key.
+    found: Vec<u32>,
     work: Option<Work>,
     firing: Option<Firing>,
     queue: Queue,
@@ -72,6 +74,7 @@ impl Sessions {
             timers: Timers::new(spec.gap_ms),
             clock: RowClock::new(spec.by_wall_clock),
             pending: (Vec::new(), Vec::new()),
+            found: Vec::new(),
             work: None,
             firing: None,
             queue: Queue::new(&spec.output, true),
@@ -110,13 +113,29 @@ impl Sessions {
 
     /// Puts a row into its session; false if it is late.
     fn assign(&mut self, work: &Work, row: u32, number: u64, clock: &SegmentClock) -> bool {
-        let (time_ms, watermark_ms) = self.clock.row_ms(work, clock);
         let (hash, key) = work.key(row);
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(self.tally.groups.find_all(hash, key));
+        let is_in_time = self.assign_among(&found, work, row, number, clock);
+        found.clear();
+        self.found = found;
+        is_in_time
+    }
+
+    /// The same, among the sessions of the row's key.
+    fn assign_among(
+        &mut self,
+        sessions: &[u32],
+        work: &Work,
+        row: u32,
+        number: u64,
+        clock: &SegmentClock,
+    ) -> bool {
+        let (time_ms, watermark_ms) = self.clock.row_ms(work, clock);
         let (mut start_ms, mut end_ms) = (time_ms, time_ms.saturating_add(self.spec.gap_ms));
         let closed_ms = watermark_ms.saturating_sub(self.spec.lateness.allow_ms).saturating_add(1);
         let mut merged: Option<u32> = None;
-        let sessions: Vec<u32> = self.tally.groups.find_all(hash, key).collect();
-        for session in sessions {
+        for session in sessions.iter().copied() {
             let (from_ms, until_ms) = self.spans.get(session);
             if until_ms <= watermark_ms.saturating_add(1) && !self.spans.is_sent(session) {
                 // The row has come after the watermark has passed the session's end.
@@ -150,6 +169,7 @@ impl Sessions {
             return false;
         }
         let session = merged.unwrap_or_else(|| {
+            let (hash, key) = work.key(row);
             let session = self.tally.groups.insert(hash, key);
             self.spans.resize(self.tally.groups.capacity());
             self.timers.set(end_ms - 1, session);
