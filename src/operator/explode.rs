@@ -3,6 +3,7 @@
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, UInt32Array};
 
 use super::drop::{exists, unknown_column};
+use super::work::position_of;
 use super::{Build, Changelog, Context, Flow, Operator, Part, Resolved, Step, Verb};
 use crate::error::{Place, Problem, Problems};
 use crate::record::{Batch, Column, Schema, Segment, SqlType};
@@ -172,7 +173,7 @@ impl Work {
                     return false;
                 }
                 piece.bytes = piece.bytes.saturating_add(bytes);
-                piece.rows.push(u32::try_from(self.row).expect("a batch is far below 4 G rows"));
+                piece.rows.push(position_of(self.row));
                 piece.elements.push(u32::try_from(element).expect("offsets are not negative"));
                 element += 1;
             }

@@ -19,6 +19,7 @@ mod feed;
 mod filter;
 mod finale;
 mod key_bytes;
+mod late;
 #[cfg(test)]
 mod model;
 mod over;
@@ -30,6 +31,7 @@ mod rename;
 mod row_bytes;
 mod sample;
 mod select;
+mod selected;
 mod set;
 mod settle;
 mod throttle;

@@ -7,6 +7,11 @@ use super::queue::time_and_watermark_ms;
 use crate::record::{Batch, KeyCodec, Segment};
 use crate::time::SegmentClock;
 
+/// A row's position in its batch, as Arrow's kernels count.
+pub(super) fn position_of(row: usize) -> u32 {
+    u32::try_from(row).expect("a batch is far below 4 G rows")
+}
+
 /// The batch, its keys, and how far it has been worked off.
 pub(super) struct Work {
     /// The rows.

@@ -6,6 +6,7 @@ use super::changes::rows_of;
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
+use crate::operator::work::position_of;
 use crate::operator::{Build, Context, Operator, StateSize};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::Pages;
@@ -64,7 +65,7 @@ impl Counted {
             self.send(inputs, number);
             group = self.tally.groups.number(hash, keys.key(row));
         }
-        self.run.rows.push(u32::try_from(row).expect("a batch is far below 4 G rows"));
+        self.run.rows.push(position_of(row));
         self.run.groups.push(group);
         self.counts[group as usize] += 1;
         if self.counts[group as usize] == self.spec.rows {

@@ -7,7 +7,6 @@
 
 mod changes;
 mod counted;
-pub(super) mod late;
 pub(super) mod options;
 mod resolve;
 mod retime;
@@ -16,7 +15,7 @@ mod session;
 mod sliced;
 mod slices;
 mod spans;
-mod tally;
+pub(super) mod tally;
 #[cfg(test)]
 mod tests;
 mod work;

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use super::late::{Lateness, Side};
 use super::options::{Over, TimeOfRow};
 use super::tally::Aggregate;
 use super::{Declared, counted, retime, running, session, sliced};
-use crate::aggregate::{self, Argument, Call, function};
+use crate::aggregate::{self, Argument, function};
 use crate::error::{Problem, Problems};
-use crate::expr::{AggregateCall, Expr, compile_aggregate, compile_at, report, result_schema};
+use crate::expr::{AggregateCall, Expr, compile_at, result_schema};
 use crate::operator::block_order;
 use crate::operator::by::Keys;
+use crate::operator::late::{Lateness, Side};
 use crate::operator::prepared::warn_of_order;
 use crate::operator::project::{self, Output};
+use crate::operator::selected::{self, Selected, argument_of, call_of};
 use crate::operator::{Build, Changelog, Flow, Part, Resolved, Sends, SideStream, Step, WindowColumns};
 use crate::record::{Column, Paths, Schema, SqlType};
 use crate::time::duration_text;
-use crate::yaml::{Key, Node};
 
 /// The columns that every window in time adds to its groups.
 const WINDOW_START: &str = "window_start";
@@ -31,12 +31,6 @@ struct Projection {
 
 /// The expression that a window goes by, where it is not the event time.
 struct RowTime(Option<Expr>);
-
-/// The calls of a step, and the columns made of their results.
-struct Selected {
-    calls: Vec<AggregateCall>,
-    columns: Vec<(String, Expr)>,
-}
 
 impl Step for Declared {
     fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
@@ -129,36 +123,17 @@ impl Declared {
     }
 
     fn resolve_select(&self, input: &Flow, groups: &Schema, problems: &mut Problems) -> Option<Selected> {
-        let (mut calls, mut columns, mut complete) = (Vec::new(), Vec::new(), true);
         let retracts = input.changelog.is_some();
         let resolve = |name: &str, arguments: &[Expr], distinct: bool| {
             let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
             aggregate::resolve(name, &arguments, distinct, retracts)
         };
-        for (key, node) in &self.select {
-            let Some(text) = node.expression() else {
-                problems.error(node.at, format!("an SQL expression belongs here, not {}", node.kind()));
-                complete = false;
-                continue;
-            };
-            let known = calls.len();
-            match compile_aggregate(text, &input.schema, groups, &resolve, &mut calls) {
-                Ok(expression) => {
-                    let by_order = |call: &&AggregateCall| {
-                        function(&call.function).is_some_and(|function| function.by_order)
-                    };
-                    for call in calls[known..].iter().filter(by_order) {
-                        warn_of_order(input, &call.function, node.at, problems);
-                    }
-                    columns.push((key.text.clone(), expression));
-                }
-                Err(errors) => {
-                    report(node, errors, problems);
-                    complete = false;
-                }
+        let found = |call: &AggregateCall, at, problems: &mut Problems| {
+            if function(&call.function).is_some_and(|function| function.by_order) {
+                warn_of_order(input, &call.function, at, problems);
             }
-        }
-        complete.then_some(Selected { calls, columns })
+        };
+        Selected::compile(&self.select, &input.schema, groups, &resolve, found, problems)
     }
 
     /// Every name of the output once.
@@ -320,7 +295,8 @@ impl Declared {
 
     /// What the keyed operator does, for `explain`.
     fn describe(&self, sends: Sends) -> String {
-        let mut parts = vec![format!("aggregate {}{}", self.describe_select(), self.describe_window(sends))];
+        let mut parts =
+            vec![format!("aggregate {}{}", selected::describe(&self.select), self.describe_window(sends))];
         if self.by_wall_clock() {
             parts.push("by the wall clock: the rows depend on when the pipeline runs".to_owned());
         }
@@ -351,14 +327,6 @@ impl Declared {
             _ => format!(" over windows: {}", self.window.text),
         }
     }
-
-    fn describe_select(&self) -> String {
-        let text = |(name, node): &(Key, Node)| {
-            format!("{} AS {}", node.expression().unwrap_or_default(), name.text)
-        };
-        let texts = self.select.iter().map(text);
-        texts.collect::<Vec<_>>().join(", ")
-    }
 }
 
 impl Projection {
@@ -369,24 +337,16 @@ impl Projection {
         self.columns.len() - 1
     }
 
-    /// Adds the arguments and the filter of a call; `ordered` as in [`Call::ordered`].
+    /// Adds the arguments and the filter of a call; `ordered` as in [`aggregate::Call::ordered`].
     fn call(&mut self, index: usize, call: AggregateCall, input: &Flow, ordered: bool) -> Aggregate {
-        let known = call.arguments.iter().map(argument_of).collect();
+        let known = call_of(&call, ordered, input.changelog.is_some());
         // The accumulator knows constants such as a separator from the call.
         let columns = call.arguments.into_iter().enumerate();
         let columns = columns.filter(|(n, argument)| *n == 0 || argument.constant_text().is_none());
         let arguments =
             columns.map(|(n, argument)| self.expression(format!("${index}.{n}"), argument)).collect();
         let filter = call.filter.map(|filter| self.expression(format!("${index}.filter"), filter));
-        let call = Call {
-            function: function(&call.function).expect("resolved by the registry").name,
-            arguments: known,
-            result: call.data_type,
-            ordered,
-            retracts: input.changelog.is_some(),
-            distinct: call.distinct,
-        };
-        Aggregate { call, arguments, filter }
+        Aggregate { call: known, arguments, filter }
     }
 
     /// Adds all columns of the input as they are; their positions.
@@ -398,15 +358,6 @@ impl Projection {
         self.columns
             .extend(columns.map(|(index, column)| (format!("late.{}", column.name), Output::Column(index))));
         (from..self.columns.len()).collect()
-    }
-}
-
-/// An argument as the registry of aggregates knows it.
-fn argument_of(argument: &Expr) -> Argument {
-    Argument {
-        data_type: argument.data_type().clone(),
-        nullable: argument.nullable(),
-        constant: argument.constant_text(),
     }
 }
 

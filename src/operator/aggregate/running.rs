@@ -13,6 +13,7 @@ use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::finale::Finale;
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
+use crate::operator::work::position_of;
 use crate::operator::{Build, Context, Operator, Sends, StateSize};
 use crate::record::{Batch, KeyCodec, Schema, Segment};
 use crate::state::{Pages, Timers};
@@ -53,7 +54,7 @@ struct Running {
     latest_ms: Pages<i64>,
     timers: Timers,
     run: Run,
-    finale: Option<Finale>,
+    finale: Finale,
     queue: Queue,
 }
 
@@ -84,7 +85,7 @@ impl Running {
             latest_ms: Pages::default(),
             timers: Timers::new(spec.ttl_ms.unwrap_or(0)),
             run: Run::default(),
-            finale: None,
+            finale: Finale::new(spec.sends),
             queue: Queue::new(&spec.output, spec.timed),
             spec,
         }
@@ -153,7 +154,7 @@ impl Running {
             *latest_ms = at_ms.max(*latest_ms);
         }
         let (rows, groups) = if retracts { &mut self.run.taken } else { &mut self.run.added };
-        rows.push(u32::try_from(row).expect("a batch is far below 4 G rows"));
+        rows.push(position_of(row));
         groups.push(group);
     }
 
@@ -229,14 +230,8 @@ impl Running {
 
     /// Sends the next of the rows that are there in the end; whether there was anything to do.
     fn finish(&mut self) -> bool {
-        let Some(mut finale) = self.finale.take() else { return false };
-        let Some(groups) = finale.next() else {
-            self.queue.end(Segment::LAST, finale.end());
-            return true;
-        };
-        let groups = groups.to_vec();
+        let Some(groups) = self.finale.next(&mut self.queue) else { return false };
         self.send_settled(Segment::LAST, &groups);
-        self.finale = Some(finale);
         true
     }
 
@@ -305,12 +300,7 @@ impl Operator for Running {
             {
                 self.expire(ttl_ms, segment.number);
             }
-            if self.spec.sends == Sends::FinalRows {
-                self.finale = Finale::begin(segment, &self.queue, || self.tally.groups.numbers());
-            }
-            if self.finale.is_none() {
-                self.queue.end(segment.number, &end);
-            }
+            self.finale.end_block(segment.number, end, &mut self.queue, || self.tally.groups.numbers());
         }
         self.apply(&inputs);
     }

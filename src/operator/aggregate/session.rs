@@ -8,10 +8,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
 use super::changes::rows_of;
-use super::late::Lateness;
 use super::spans::Spans;
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
+use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
 use crate::operator::{Build, Context, Operator, StateSize};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};

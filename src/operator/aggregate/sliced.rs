@@ -11,11 +11,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
 use super::changes::{changes, rows_of};
-use super::late::Lateness;
 use super::slices::{Run, Slices};
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
+use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
+use crate::operator::work::position_of;
 use crate::operator::{Build, Context, Operator, StateSize};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::Groups;
@@ -240,7 +241,7 @@ impl Sliced {
             self.apply(work, pending);
             self.correct(number);
         }
-        let (hash, key) = work.key(u32::try_from(work.row).expect("a batch is far below 4 G rows"));
+        let (hash, key) = work.key(position_of(work.row));
         let mut found = false;
         while let Some(end_ms) = self.spec.windows.next_end_ms(slice, closed_ms) {
             if end_ms > self.fired_ms {

@@ -3,6 +3,7 @@
 use super::tally::{Aggregate, Inputs};
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::{Queue, time_and_watermark_ms};
+use crate::operator::work::position_of;
 use crate::record::{Batch, KeyCodec, Segment};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
 
@@ -37,7 +38,7 @@ impl Work {
 
     /// The next row of the segment; none behind its last.
     pub fn next_row(&self) -> Option<u32> {
-        (self.row < self.behind).then(|| u32::try_from(self.row).expect("a batch is far below 4 G rows"))
+        (self.row < self.behind).then(|| position_of(self.row))
     }
 
     /// Goes on to the next segment.

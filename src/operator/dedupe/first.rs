@@ -7,7 +7,7 @@ use arrow::compute::take;
 
 use crate::operator::payload::batch_of;
 use crate::operator::queue::Queue;
-use crate::operator::work::Work;
+use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, StateSize};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::{Groups, Pages, Timers};
@@ -135,10 +135,6 @@ impl First {
         let rows = batch_of(&self.spec.input, columns, count);
         self.queue.rows(number, &rows, None, at_ms.as_deref());
     }
-}
-
-fn position_of(row: usize) -> u32 {
-    u32::try_from(row).expect("a batch is far below 4 G rows")
 }
 
 impl Operator for First {

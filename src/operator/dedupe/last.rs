@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::operator::finale::Finale;
 use crate::operator::payload::{Changes, Payload, batch_of};
 use crate::operator::queue::Queue;
-use crate::operator::work::Work;
+use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, Sends, StateSize};
 use crate::record::{Batch, KeyCodec, Schema, Segment};
 use crate::state::{Groups, Pages};
@@ -36,7 +36,7 @@ pub(super) struct Last {
     changed: Vec<Changed>,
     /// The block that has not ended yet.
     number: u64,
-    finale: Option<Finale>,
+    finale: Finale,
     queue: Queue,
     work: Option<Work>,
 }
@@ -67,7 +67,7 @@ impl Last {
             changes: Changes::default(),
             changed: Vec::new(),
             number: 0,
-            finale: None,
+            finale: Finale::new(spec.sends),
             queue: Queue::new(&spec.input, spec.timed),
             work: None,
             spec,
@@ -88,12 +88,7 @@ impl Last {
         }
         if let Some(end) = segment.end {
             self.queue.advance(&clock);
-            if self.spec.sends == Sends::FinalRows {
-                self.finale = Finale::begin(&segment, &self.queue, || self.groups.numbers());
-            }
-            if self.finale.is_none() {
-                self.queue.end(segment.number, &end);
-            }
+            self.finale.end_block(segment.number, end, &mut self.queue, || self.groups.numbers());
         }
         self.work = Some(work);
         true
@@ -109,7 +104,7 @@ impl Last {
             }
             let kept = &self.rows[group as usize];
             if kept.bytes.is_none() || work.at_ms(row) >= kept.at_ms {
-                positions.push(u32::try_from(row).expect("a batch is far below 4 G rows"));
+                positions.push(position_of(row));
                 groups.push(group);
             }
         }
@@ -150,17 +145,12 @@ impl Last {
 
     /// Sends the next of the rows that are there in the end; whether there was anything to do.
     fn finish(&mut self) -> bool {
-        let Some(mut finale) = self.finale.take() else { return false };
-        let Some(groups) = finale.next() else {
-            self.queue.end(Segment::LAST, finale.end());
-            return true;
-        };
+        let Some(groups) = self.finale.next(&mut self.queue) else { return false };
         let rows = groups.iter().map(|group| &self.rows[*group as usize]);
         let at_ms: Vec<i64> = rows.clone().map(|row| row.at_ms).collect();
         let bytes = rows.map(|row| row.bytes.as_deref().expect("a key has a row"));
         let rows = batch_of(&self.spec.input, self.payload.decode(bytes), groups.len());
         self.queue.rows(Segment::LAST, &rows, None, self.spec.timed.then_some(&at_ms));
-        self.finale = Some(finale);
         true
     }
 

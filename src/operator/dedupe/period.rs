@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use crate::operator::payload::{Payload, batch_of};
 use crate::operator::queue::Queue;
-use crate::operator::work::Work;
+use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, StateSize};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::{Groups, Pages};
@@ -108,8 +108,7 @@ impl LastWithin {
     }
 
     fn apply(&mut self, work: &Work, clock: &SegmentClock, rows: Range<usize>) {
-        let positions: Vec<u32> =
-            rows.clone().map(|row| u32::try_from(row).expect("a batch is far below 4 G rows")).collect();
+        let positions: Vec<u32> = rows.clone().map(position_of).collect();
         let payloads = self.payload.encode(&work.batch, &positions);
         for (index, row) in rows.enumerate() {
             let (hash, key) = work.key(row);

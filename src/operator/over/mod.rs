@@ -10,21 +10,21 @@ mod model;
 mod operator;
 mod waiting;
 
-use std::sync::Arc;
-
-use crate::aggregate::{self, Argument, Call, function};
+use crate::aggregate::{self, Argument, function};
 use crate::error::{Place, Problem, Problems, Severity};
-use crate::expr::{AggregateCall, Expr, compile_aggregate, report, result_schema};
+use crate::expr::{AggregateCall, Expr, result_schema};
+use crate::operator::aggregate::tally::Aggregate;
 use crate::operator::by::{By, Keys};
+use crate::operator::late::{Lateness, Side};
 use crate::operator::prepared::{Prepared, all_columns, state_name};
 use crate::operator::project::{self, Output};
 use crate::operator::select::named_expressions;
+use crate::operator::selected::{self, Selected, argument_of, call_of};
 use crate::operator::{Flow, Part, Resolved, SideStream, Step, Verb};
 use crate::record::{Schema, SqlType};
 use crate::time::duration_text;
 use crate::yaml::{self, Fields, Node};
 use frame::Extent;
-use operator::Aggregate;
 use waiting::incomparable;
 
 /// The entry in the registry.
@@ -45,12 +45,6 @@ struct Declared {
     select: Vec<(yaml::Key, Node)>,
     /// The stream of late rows, and where it is named.
     late: Option<(String, Place)>,
-}
-
-/// The selected columns: the calls, and the expressions over the row and the calls' results.
-struct Selected {
-    calls: Vec<AggregateCall>,
-    columns: Vec<(String, Expr)>,
 }
 
 fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step>> {
@@ -124,33 +118,20 @@ impl Step for Declared {
 
 impl Declared {
     fn resolve_select(&self, input: &Schema, problems: &mut Problems) -> Option<Selected> {
-        let (mut calls, mut columns, mut complete) = (Vec::new(), Vec::new(), true);
+        let taken = self.select.iter().filter(|(key, _)| input.column(&key.text).is_some());
+        let mut complete = true;
+        for (key, _) in taken {
+            problems.push(
+                Problem::error(key.at, format!("the row already has a column `{}`", key.text))
+                    .help("`over` keeps all columns of the row: take another name"),
+            );
+            complete = false;
+        }
         let sliding = self.extent != Extent::All;
         let resolve = |name: &str, arguments: &[Expr], distinct: bool| {
             resolve_function(name, arguments, distinct, sliding)
         };
-        for (key, node) in &self.select {
-            if input.column(&key.text).is_some() {
-                problems.push(
-                    Problem::error(key.at, format!("the row already has a column `{}`", key.text))
-                        .help("`over` keeps all columns of the row: take another name"),
-                );
-                complete = false;
-            }
-            let Some(text) = node.expression() else {
-                problems.error(node.at, format!("an SQL expression belongs here, not {}", node.kind()));
-                complete = false;
-                continue;
-            };
-            match compile_aggregate(text, input, input, &resolve, &mut calls) {
-                Ok(expression) => columns.push((key.text.clone(), expression)),
-                Err(errors) => {
-                    report(node, errors, problems);
-                    complete = false;
-                }
-            }
-        }
-        complete.then_some(Selected { calls, columns })
+        Selected::compile(&self.select, input, input, &resolve, |_, _, _| {}, problems).filter(|_| complete)
     }
 
     /// Where rows arrive in no defined order, their columns decide among rows of equal time.
@@ -180,6 +161,7 @@ impl Declared {
         let mut outputs = all_columns(&input.schema);
         outputs.extend(selected.into_iter().map(|(name, expression)| (name, Output::Expression(expression))));
         let output_schema = project::schema_of(&outputs, &results);
+        let side = self.late.as_ref().map(|(stream, _)| Side::of_whole_rows(stream, &input.schema));
         let operator = operator::build(
             operator::Spec {
                 extent: self.extent,
@@ -190,7 +172,7 @@ impl Declared {
                 read,
                 aggregates,
                 ordered: input.ordered,
-                late: self.late.as_ref().map(|(stream, _)| Arc::from(stream.as_str())),
+                late: Lateness { allow_ms: 0, side },
                 output: results.clone(),
             },
             self.describe(),
@@ -199,7 +181,7 @@ impl Declared {
         let mut parts: Vec<Part> = prepared.part("over", &what).into_iter().collect();
         parts.push(Part::Exchange { columns: keys, codec: key.codec.clone() });
         parts.push(Part::Operator(operator.keeping(&self.name)));
-        let what = format!("select *, {}", self.describe_select());
+        let what = format!("select *, {}", selected::describe(&self.select));
         parts.push(project::part("over", what, results, output_schema.clone(), outputs));
         let side = self.late.iter().map(|(name, at)| SideStream {
             name: name.clone(),
@@ -233,15 +215,8 @@ impl Declared {
         let aggregates = calls.into_iter().map(|call| {
             let places = call.arguments.iter().map(&mut place).collect();
             let filter = call.filter.as_ref().map(&mut place);
-            let call = Call {
-                function: function(&call.function).expect("resolved by the registry").name,
-                arguments: call.arguments.iter().map(argument_of).collect(),
-                result: call.data_type,
-                // Rows are taken by time, and among equal times by arrival or by their columns.
-                ordered: true,
-                retracts: self.extent != Extent::All,
-                distinct: call.distinct,
-            };
+            // Rows are taken by time, and among equal times by arrival or by their columns.
+            let call = call_of(&call, true, self.extent != Extent::All);
             Aggregate { call, arguments: places, filter }
         });
         aggregates.collect()
@@ -258,15 +233,7 @@ impl Declared {
             Some((stream, _)) => format!("late rows go to `{stream}`"),
             None => "late rows are counted and dropped".to_owned(),
         };
-        format!("over {}{key}: {} ({kept}; {late})", self.extent_text, self.describe_select())
-    }
-
-    fn describe_select(&self) -> String {
-        let texts = self
-            .select
-            .iter()
-            .map(|(key, node)| format!("{} AS {}", node.expression().unwrap_or_default(), key.text));
-        texts.collect::<Vec<_>>().join(", ")
+        format!("over {}{key}: {} ({kept}; {late})", self.extent_text, selected::describe(&self.select))
     }
 }
 
@@ -282,15 +249,6 @@ fn resolve_function(
     }
     let arguments: Vec<Argument> = arguments.iter().map(argument_of).collect();
     aggregate::resolve(name, &arguments, distinct, sliding)
-}
-
-/// An argument as the registry of aggregates knows it.
-fn argument_of(argument: &Expr) -> Argument {
-    Argument {
-        data_type: argument.data_type().clone(),
-        nullable: argument.nullable(),
-        constant: argument.constant_text(),
-    }
 }
 
 #[cfg(test)]

@@ -5,30 +5,22 @@
 //! many shards read it.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat, take};
 
 use super::frame::{Extent, Frames, Plan, Round};
 use super::waiting::{Due, Waiting};
-use crate::aggregate::{Accumulator, Call, accumulator};
+use crate::aggregate::{Accumulator, accumulator};
+use crate::operator::aggregate::tally::Aggregate;
 use crate::operator::key_bytes::KeyBytes;
+use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
-use crate::operator::{Build, Context, Operator, SideRows, StateSize};
-use crate::record::{Batch, BlockEnd, KeyCodec, Schema, Segment};
+use crate::operator::work::position_of;
+use crate::operator::{Build, Context, Operator, StateSize};
+use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::{Groups, Timers};
 use crate::time::{SegmentClock, WATERMARK_MIN};
-
-/// One aggregate call.
-#[derive(Clone, Debug)]
-pub(super) struct Aggregate {
-    pub call: Call,
-    /// Places of the arguments in [`Spec::read`].
-    pub arguments: Vec<usize>,
-    /// The place of the filter in [`Spec::read`].
-    pub filter: Option<usize>,
-}
 
 /// What every shard builds its operator from.
 #[derive(Clone)]
@@ -43,11 +35,11 @@ pub(super) struct Spec {
     pub codec: KeyCodec,
     /// Positions of the columns that the aggregates read.
     pub read: Vec<usize>,
+    /// Their arguments and filters are places in `read`.
     pub aggregates: Vec<Aggregate>,
     /// Whether the order of arrival is defined; else rows of equal time are put into the order of their columns.
     pub ordered: bool,
-    /// Where late rows go.
-    pub late: Option<Arc<str>>,
+    pub late: Lateness,
     /// The input's columns, then one column per aggregate.
     pub output: Schema,
 }
@@ -132,21 +124,9 @@ impl Over {
             let watermark_ms = met_ms.max(self.queue.watermark_ms());
             watermark_ms > WATERMARK_MIN && times.at_ms.value(row) <= watermark_ms
         };
-        let number = |row| u32::try_from(row).expect("a batch is far below 4 G rows");
-        let (late, timely): (Vec<u32>, Vec<u32>) = rows.map(number).partition(is_late);
+        let (late, timely): (Vec<u32>, Vec<u32>) = rows.map(position_of).partition(is_late);
         self.waiting.add(batch, &timely);
-        if late.is_empty() {
-            return;
-        }
-        context.late += late.len() as u64;
-        if let Some(stream) = &self.spec.late {
-            let own: Vec<usize> = (0..self.spec.columns).collect();
-            let rows = u32::try_from(late.len()).expect("not more than the batch has");
-            let segment = Segment { rows, number: 0, split: 0, end: None };
-            let late = batch.take(&UInt32Array::from(late), vec![segment]).rows;
-            let rows = late.project(&own).expect("the input's columns come first");
-            context.side.push(SideRows { stream: stream.clone(), rows });
-        }
+        self.spec.late.tell(batch, late, context);
     }
 
     /// Sends the next rows that have come due, or ends the block; false where no block is ending.

@@ -12,9 +12,9 @@ use super::partition::{Limit, Observer, Partition, Position, Ranked, tree_bytes}
 use crate::operator::finale::Finale;
 use crate::operator::payload::{Changes, Payload};
 use crate::operator::queue::Queue;
-use crate::operator::work::Work;
+use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, Sends, StateSize};
-use crate::record::{Batch, KeyCodec, Schema, Segment};
+use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::{Groups, Pages};
 
 /// What every shard builds its operator from.
@@ -51,7 +51,7 @@ pub(super) struct Running {
     emptied: Vec<u32>,
     /// The block that has not ended yet.
     number: u64,
-    finale: Option<Finale>,
+    finale: Finale,
     queue: Queue,
     work: Option<Work>,
 }
@@ -118,7 +118,7 @@ impl Running {
             changed: Vec::new(),
             emptied: Vec::new(),
             number: 0,
-            finale: None,
+            finale: Finale::new(spec.sends),
             queue,
             work: None,
             spec,
@@ -139,12 +139,7 @@ impl Running {
         }
         if let Some(end) = segment.end {
             self.queue.advance(&clock);
-            if self.spec.sends == Sends::FinalRows {
-                self.finale = Finale::begin(&segment, &self.queue, || self.groups.numbers());
-            }
-            if self.finale.is_none() {
-                self.queue.end(segment.number, &end);
-            }
+            self.finale.end_block(segment.number, end, &mut self.queue, || self.groups.numbers());
         }
         self.work = Some(work);
         true
@@ -164,7 +159,7 @@ impl Running {
             }
             let partition = &self.partitions[group as usize];
             if self.spec.limit.keeps_all || partition.admits(orders.row(position).data(), &self.spec.limit) {
-                candidates.push((u32::try_from(row).expect("a batch is far below 4 G rows"), group));
+                candidates.push((position_of(row), group));
             }
         }
         candidates
@@ -265,21 +260,16 @@ impl Running {
 
     /// Sends the next of the rows that are there in the end; whether there was anything to do.
     fn finish(&mut self) -> bool {
-        let Some(mut finale) = self.finale.take() else { return false };
-        let Some(groups) = finale.next() else {
-            self.queue.end(Segment::LAST, finale.end());
-            return true;
-        };
+        let Some(groups) = self.finale.next(&mut self.queue) else { return false };
         let at_ms = self.queue.watermark_ms();
         for group in groups {
             let changes = &mut self.changes;
-            self.partitions[*group as usize].rank(&Position::FIRST, &self.spec.limit, |row, _, rank| {
-                changes.push(*group, rank, 1, row.payload(), at_ms);
+            self.partitions[group as usize].rank(&Position::FIRST, &self.spec.limit, |row, _, rank| {
+                changes.push(group, rank, 1, row.payload(), at_ms);
             });
         }
         let Spec { output, ranked, timed, .. } = &self.spec;
         self.changes.send_settled(&self.payload, output, *ranked, *timed, &mut self.queue);
-        self.finale = Some(finale);
         true
     }
 

@@ -11,10 +11,10 @@ use arrow::row::Rows;
 
 use super::format::RowFormat;
 use super::partition::{Limit, Observer, Partition, Ranked, tree_bytes};
-use crate::operator::aggregate::late::Lateness;
+use crate::operator::late::Lateness;
 use crate::operator::payload::{Payload, batch_of};
 use crate::operator::queue::Queue;
-use crate::operator::work::Work;
+use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, StateSize};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::{Groups, Pages};
@@ -294,10 +294,6 @@ impl Windowed {
             self.kept.forget(row);
         }
     }
-}
-
-fn position_of(row: usize) -> u32 {
-    u32::try_from(row).expect("a batch is far below 4 G rows")
 }
 
 impl Window {

@@ -10,7 +10,7 @@ use crate::record::{Batch, Schema};
 
 /// What a windowed step does about late rows.
 #[derive(Clone, Debug, Default)]
-pub(in crate::operator) struct Lateness {
+pub(super) struct Lateness {
     /// For how long a window that has fired still takes rows, milliseconds.
     pub allow_ms: i64,
     /// Where rows go that are later.
@@ -19,11 +19,18 @@ pub(in crate::operator) struct Lateness {
 
 /// A side stream of late rows.
 #[derive(Clone, Debug)]
-pub(in crate::operator) struct Side {
+pub(super) struct Side {
     pub stream: Arc<str>,
     /// Where the columns of the stream are in the operator's input.
     pub columns: Vec<usize>,
     pub schema: Schema,
+}
+
+impl Side {
+    /// The side stream of an operator whose input begins with the columns of the stream.
+    pub fn of_whole_rows(stream: &str, schema: &Schema) -> Self {
+        Self { stream: stream.into(), columns: (0..schema.columns().len()).collect(), schema: schema.clone() }
+    }
 }
 
 impl Lateness {
