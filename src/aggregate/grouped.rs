@@ -8,7 +8,7 @@ use std::any::Any;
 use arrow::array::{ArrayRef, BooleanArray};
 
 use super::{Accumulator, for_each_row, for_each_value};
-use crate::state::Pages;
+use crate::state::{Bits, Pages};
 
 /// How an aggregate works on the state of one group.
 pub(super) trait Rule: 'static {
@@ -55,7 +55,7 @@ impl<R: Rule> Grouped<R> {
     /// No groups yet; `retracts` as in the call.
     pub(super) fn new(rule: R, retracts: bool) -> Self {
         let presence =
-            if retracts { Presence::Counts(Pages::default()) } else { Presence::Bits(Pages::default()) };
+            if retracts { Presence::Counts(Pages::default()) } else { Presence::Bits(Bits::default()) };
         Self { rule, states: Pages::default(), presence, heap: 0 }
     }
 
@@ -181,14 +181,19 @@ impl<R: Rule> Accumulator for Grouped<R> {
 
 /// Which groups have a value: a bit where nothing is ever taken back, else how many values there are.
 enum Presence {
-    Bits(Pages<u64>),
+    Bits(Bits),
     Counts(Pages<i64>),
+}
+
+fn number_of(group: usize) -> u32 {
+    u32::try_from(group).expect("the numbers of groups are 32 bits")
 }
 
 impl Presence {
     fn resize(&mut self, groups: usize) {
         match self {
-            Self::Bits(words) => words.resize(groups.div_ceil(64)),
+            // They grow as they are set.
+            Self::Bits(_) => {}
             Self::Counts(counts) => counts.resize(groups),
         }
     }
@@ -196,12 +201,7 @@ impl Presence {
     /// Notes `count` values more; whether there was one before.
     fn add(&mut self, group: usize, count: i64) -> bool {
         match self {
-            Self::Bits(words) => {
-                let (word, bit) = (&mut words[group / 64], 1 << (group % 64));
-                let seen = *word & bit != 0;
-                *word |= bit;
-                seen
-            }
+            Self::Bits(bits) => bits.set(number_of(group)),
             Self::Counts(counts) => {
                 let seen = counts[group] > 0;
                 counts[group] += count;
@@ -225,21 +225,21 @@ impl Presence {
     /// How many values there are; no more than 1 is counted where bits are kept.
     fn count(&self, group: usize) -> i64 {
         match self {
-            Self::Bits(words) => i64::from(words[group / 64] >> (group % 64) & 1 == 1),
+            Self::Bits(bits) => i64::from(bits.get(number_of(group))),
             Self::Counts(counts) => counts[group],
         }
     }
 
     fn clear(&mut self, group: usize) {
         match self {
-            Self::Bits(words) => words[group / 64] &= !(1 << (group % 64)),
+            Self::Bits(bits) => bits.clear(number_of(group)),
             Self::Counts(counts) => counts[group] = 0,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Bits(words) => words.bytes(),
+            Self::Bits(bits) => bits.bytes(),
             Self::Counts(counts) => counts.bytes(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::UInt32Array;
 use arrow::compute::take;
 
 use crate::operator::{Context, SideRows};
@@ -41,14 +41,11 @@ impl Lateness {
         }
         context.late += late.len() as u64;
         let Some(side) = &self.side else { return };
-        let options = RecordBatchOptions::new().with_row_count(Some(late.len()));
         let late = UInt32Array::from(late);
         let columns = side.columns.iter().map(|index| {
             take(batch.rows.column(*index), &late, None).expect("the positions are inside the batch")
         });
-        let rows =
-            RecordBatch::try_new_with_options(side.schema.arrow().clone(), columns.collect(), &options)
-                .expect("the stream has the columns it was declared with");
+        let rows = side.schema.rows(columns.collect(), late.len());
         context.side.push(SideRows { stream: side.stream.clone(), rows });
     }
 }

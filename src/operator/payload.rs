@@ -1,6 +1,6 @@
 //! Rows that are kept as bytes and sent again, and the changes that are to be sent of them.
 
-use arrow::array::{ArrayRef, Int8Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, Int8Array, UInt32Array};
 use arrow::compute::take;
 use arrow::row::Rows;
 
@@ -152,7 +152,7 @@ impl Changes {
             let ranks = self.entries.iter().map(|change| i64::from(change.rank));
             columns.push(std::sync::Arc::new(arrow::array::Int64Array::from_iter_values(ranks)));
         }
-        let rows = batch_of(output, columns, self.entries.len());
+        let rows = output.rows(columns, self.entries.len());
         let at_ms: Option<Vec<i64>> = timed.then(|| self.entries.iter().map(|change| change.at_ms).collect());
         queue.rows(number, &rows, weights, at_ms.as_deref());
         self.entries.clear();
@@ -171,11 +171,4 @@ impl Changes {
     pub fn bytes(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Change>()
     }
-}
-
-/// A record batch of this many rows.
-pub(super) fn batch_of(schema: &Schema, columns: Vec<ArrayRef>, count: usize) -> RecordBatch {
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
-    RecordBatch::try_new_with_options(schema.arrow().clone(), columns, &options)
-        .expect("the columns have the types they were resolved to")
 }

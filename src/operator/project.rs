@@ -1,6 +1,6 @@
 //! The running form of every step that makes columns of columns: `select`, `set`, `drop`, `rename`.
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::ArrayRef;
 
 use super::expression::evaluate_all;
 use super::{Build, Changelog, Context, Flow, Operator, Part, Resolved, WindowColumns, column_expression};
@@ -120,9 +120,7 @@ impl Operator for Project {
             Output::Expression(_) => results.next().expect("one result per expression"),
         });
         let columns: Vec<ArrayRef> = columns.collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.len()));
-        let rows = RecordBatch::try_new_with_options(self.output.arrow().clone(), columns, &options)
-            .expect("the columns have the types they were resolved to");
+        let rows = self.output.rows(columns, batch.len());
         self.ready = Some(batch.with_rows(rows));
     }
 

@@ -1,6 +1,6 @@
 //! Whole rows as bytes and back, in Arrow's row format: how operators keep rows.
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::record::Schema;
@@ -34,9 +34,7 @@ impl RowBytes {
 
     /// The same as a batch of rows.
     pub fn read<'a>(&self, rows: impl ExactSizeIterator<Item = &'a [u8]>) -> RecordBatch {
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let columns = self.columns(rows);
-        RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)
-            .expect("what was written can be read")
+        let count = rows.len();
+        self.schema.rows(self.columns(rows), count)
     }
 }

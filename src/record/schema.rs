@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, FieldRef, Schema as ArrowSchema, SchemaRef};
 
 use super::SqlType;
@@ -56,6 +57,18 @@ impl Schema {
     #[must_use]
     pub fn arrow(&self) -> &SchemaRef {
         &self.arrow
+    }
+
+    /// Rows of these columns, `count` of them: with no columns there is no other way to know.
+    ///
+    /// # Panics
+    ///
+    /// If the columns are not those of the schema, or not of this length.
+    #[must_use]
+    pub fn rows(&self, columns: Vec<ArrayRef>, count: usize) -> RecordBatch {
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        RecordBatch::try_new_with_options(self.arrow.clone(), columns, &options)
+            .expect("the columns are made as the schema has them")
     }
 
     /// The position of a column.

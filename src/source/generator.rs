@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
 };
 use arrow::compute::filter_record_batch;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -179,9 +178,7 @@ impl Recipe {
             }
         });
         let columns: Vec<ArrayRef> = columns.collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        let rows = RecordBatch::try_new_with_options(self.output.arrow().clone(), columns, &options)
-            .expect("expressions yield their types");
+        let rows = self.output.rows(columns, count);
         if failed.is_empty() {
             return (rows, Vec::new());
         }

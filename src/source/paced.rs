@@ -179,11 +179,7 @@ mod tests {
             idle_after_ms: None,
             heartbeat,
         };
-        let make: Make = Arc::new(move |_, count, _| {
-            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
-            let rows = RecordBatch::try_new_with_options(schema.arrow().clone(), vec![], &options);
-            (rows.unwrap(), Vec::new())
-        });
+        let make: Make = Arc::new(move |_, count, _| (schema.rows(vec![], count), Vec::new()));
         let mut opened = open("test", Rows { total: None, rate: Some(rate) }, &make, &opening);
         let mut pieces = Vec::new();
         for ms in (0..until_ms).step_by(10) {

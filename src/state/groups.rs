@@ -6,7 +6,7 @@
 
 use hashbrown::HashTable;
 
-use super::Pages;
+use super::Bits;
 use super::keys::Keys;
 use crate::record::{KeyCodec, SLOTS, slot_of_hash};
 
@@ -31,9 +31,9 @@ pub struct Groups {
 /// what they leave.
 #[derive(Default)]
 struct Free {
-    bits: Pages<u64>,
+    bits: Bits,
     count: usize,
-    /// No word before this has a bit.
+    /// No number below the 64-fold of this is among them.
     first: usize,
 }
 
@@ -59,13 +59,9 @@ impl Default for Groups {
 
 impl Free {
     fn give(&mut self, number: u32) {
-        let word = number as usize / 64;
-        if self.bits.len() <= word {
-            self.bits.resize(word + 1);
-        }
-        self.bits[word] |= 1 << (number % 64);
+        self.bits.set(number);
         self.count += 1;
-        self.first = self.first.min(word);
+        self.first = self.first.min(number as usize / 64);
     }
 
     /// The lowest of them.
@@ -73,18 +69,11 @@ impl Free {
         if self.count == 0 {
             return None;
         }
-        while self.bits[self.first] == 0 {
-            self.first += 1;
-        }
-        let word = &mut self.bits[self.first];
-        let bit = word.trailing_zeros();
-        *word &= *word - 1;
+        let number = self.bits.first_from(self.first)?;
+        self.first = number as usize / 64;
+        self.bits.clear(number);
         self.count -= 1;
-        Some(u32::try_from(self.first).expect("numbers are 32 bits") * 64 + bit)
-    }
-
-    fn has(&self, number: u32) -> bool {
-        self.bits.get(number as usize / 64).is_some_and(|bits| bits >> (number % 64) & 1 == 1)
+        Some(number)
     }
 }
 
@@ -174,7 +163,7 @@ impl Groups {
         if self.free.count == 0 {
             return all.collect();
         }
-        all.filter(|number| !self.free.has(*number)).collect()
+        all.filter(|number| !self.free.bits.get(*number)).collect()
     }
 
     /// The heap bytes held.

@@ -19,7 +19,7 @@
 use std::cell::Cell;
 use std::mem;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter;
 use simd_json::value::tape::Node;
 use simd_json::{Buffers, ErrorType, INPUT_PADDING, Tape};
@@ -105,9 +105,7 @@ impl JsonDecoder {
                 *column = filter(column, &good).expect("the mask is as long as the column");
             }
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows - bad_rows.len()));
-        RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)
-            .expect("the columns were made for the schema")
+        self.schema.rows(columns, rows - bad_rows.len())
     }
 }
 

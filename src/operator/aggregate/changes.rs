@@ -1,21 +1,20 @@
 //! Corrections: what rows were before and what they are now, as changelog rows.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::compute::kernels::cmp::not_distinct;
-use arrow::datatypes::SchemaRef;
+
+use crate::record::Schema;
 
 /// Changelog rows of the change from `old` to `new`: for each pair of positions the old row taken back, then the new
 /// one inserted; neither where they are equal. Yields the rows, their weights, and for each the index of its pair.
-pub(in crate::operator) fn changes(
-    schema: &SchemaRef,
+pub(super) fn changes(
+    schema: &Schema,
     old: &RecordBatch,
     new: &RecordBatch,
     pairs: &[(Option<usize>, Option<usize>)],
 ) -> (RecordBatch, Int8Array, Vec<usize>) {
-    let both = concat_batches(schema, [old, new]).expect("old and new rows have one schema");
+    let both = concat_batches(schema.arrow(), [old, new]).expect("old and new rows have one schema");
     let is_equal = equal_rows(old, new, pairs);
     let (mut positions, mut weights, mut causes) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (before, after)) in pairs.iter().enumerate().filter(|(index, _)| !is_equal[*index]) {
@@ -27,12 +26,10 @@ pub(in crate::operator) fn changes(
         }
     }
     let positions = UInt32Array::from(positions);
-    let options = RecordBatchOptions::new().with_row_count(Some(positions.len()));
     let columns = both.columns().iter().map(|column| {
         arrow::compute::take(column, &positions, None).expect("the positions are inside the batch")
     });
-    let rows = RecordBatch::try_new_with_options(schema.clone(), columns.collect(), &options)
-        .expect("the columns keep their types");
+    let rows = schema.rows(columns.collect(), positions.len());
     (rows, Int8Array::from(weights), causes)
 }
 
@@ -71,11 +68,4 @@ fn equal_rows(old: &RecordBatch, new: &RecordBatch, pairs: &[(Option<usize>, Opt
         }
     }
     is_equal
-}
-
-/// Rows of a schema, made of these columns.
-pub(in crate::operator) fn rows_of(schema: &SchemaRef, columns: Vec<ArrayRef>, count: usize) -> RecordBatch {
-    let options = RecordBatchOptions::new().with_row_count(Some(count));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
-        .expect("aggregates yield the types they were resolved to")
 }

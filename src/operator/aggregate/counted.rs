@@ -2,7 +2,6 @@
 
 use arrow::array::RecordBatch;
 
-use super::changes::rows_of;
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
@@ -91,7 +90,7 @@ impl Counted {
     fn results(&self, groups: &[u32]) -> RecordBatch {
         let mut columns = self.tally.keys(&self.spec.codec, groups);
         columns.extend(self.tally.results(groups));
-        rows_of(self.spec.output.arrow(), columns, groups.len())
+        self.spec.output.rows(columns, groups.len())
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
-use super::changes::{changes, rows_of};
+use super::changes::changes;
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::finale::Finale;
 use crate::operator::key_bytes::KeyBytes;
@@ -16,7 +16,7 @@ use crate::operator::queue::Queue;
 use crate::operator::work::position_of;
 use crate::operator::{Build, Context, Operator, Sends, StateSize};
 use crate::record::{Batch, KeyCodec, Schema, Segment};
-use crate::state::{Pages, Timers};
+use crate::state::{Bits, Pages, Timers};
 use crate::time::WATERMARK_MAX;
 
 /// What every shard builds its operator from.
@@ -47,7 +47,7 @@ struct Running {
     /// How many rows each group has; only where rows are taken back.
     counts: Pages<i64>,
     /// Bit by bit, which groups have been sent.
-    sent: Pages<u64>,
+    sent: Bits,
     /// For each group 1 + its place among those that the present run has touched; 0 for others.
     places: Pages<u32>,
     /// The latest event time of each group, milliseconds, `i64::MAX` for a number without one; only with a ttl.
@@ -80,7 +80,7 @@ impl Running {
         Self {
             tally: Tally::new(&spec.aggregates),
             counts: Pages::default(),
-            sent: Pages::default(),
+            sent: Bits::default(),
             places: Pages::default(),
             latest_ms: Pages::default(),
             timers: Timers::new(spec.ttl_ms.unwrap_or(0)),
@@ -115,7 +115,6 @@ impl Running {
         let capacity = self.tally.groups.capacity();
         self.tally.resize();
         self.places.resize(capacity);
-        self.sent.resize(capacity.div_ceil(64));
         if self.spec.retracts {
             self.counts.resize(capacity);
         }
@@ -162,7 +161,7 @@ impl Running {
     fn apply(&mut self, inputs: &Inputs) {
         let new = &self.run.touched[self.run.looked_at..];
         if !new.is_empty() && self.spec.sends != Sends::FinalRows {
-            self.run.was_sent.extend(new.iter().map(|group| is_set(&self.sent, *group)));
+            self.run.was_sent.extend(new.iter().map(|group| self.sent.get(*group)));
             self.run.old.push(self.results(new));
             self.run.looked_at = self.run.touched.len();
         }
@@ -199,11 +198,11 @@ impl Running {
             (was_sent.then_some(index), after)
         });
         let pairs: Vec<(Option<usize>, Option<usize>)> = pairs.collect();
-        let (rows, weights, causes) = changes(schema, &old, &self.results(&there), &pairs);
+        let (rows, weights, causes) = changes(&self.spec.output, &old, &self.results(&there), &pairs);
         let at_ms: Vec<i64> = causes.iter().map(|cause| run.at_ms[*cause]).collect();
         self.queue.rows(number, &rows, Some(&weights), self.spec.timed.then_some(&at_ms));
         for group in &there {
-            set(&mut self.sent, *group, true);
+            self.sent.set(*group);
         }
         for group in &run.touched {
             self.places[*group as usize] = 0;
@@ -239,7 +238,7 @@ impl Running {
     fn forget(&mut self, groups: &[u32]) {
         self.tally.remove(groups);
         for group in groups {
-            set(&mut self.sent, *group, false);
+            self.sent.clear(*group);
             if self.spec.retracts {
                 self.counts[*group as usize] = 0;
             }
@@ -269,17 +268,8 @@ impl Running {
     fn results(&self, groups: &[u32]) -> RecordBatch {
         let mut columns = self.tally.keys(&self.spec.codec, groups);
         columns.extend(self.tally.results(groups));
-        rows_of(self.spec.output.arrow(), columns, groups.len())
+        self.spec.output.rows(columns, groups.len())
     }
-}
-
-fn is_set(bits: &Pages<u64>, number: u32) -> bool {
-    bits[number as usize / 64] >> (number % 64) & 1 == 1
-}
-
-fn set(bits: &mut Pages<u64>, number: u32, value: bool) {
-    let (word, bit) = (number as usize / 64, 1 << (number % 64));
-    bits[word] = bits[word] & !bit | if value { bit } else { 0 };
 }
 
 impl Operator for Running {

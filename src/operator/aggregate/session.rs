@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
-use super::changes::rows_of;
 use super::spans::Spans;
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
@@ -283,7 +282,7 @@ impl Sessions {
             columns.push(Arc::new(times) as ArrayRef);
         }
         columns.extend(self.tally.results(sessions));
-        rows_of(self.spec.output.arrow(), columns, sessions.len())
+        self.spec.output.rows(columns, sessions.len())
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
-use super::changes::{changes, rows_of};
+use super::changes::changes;
 use super::slices::{Run, Slices};
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
@@ -285,7 +285,7 @@ impl Sliced {
             let pairs: Vec<_> = pairs.collect();
             let rows = |tally: &Tally| results(&self.spec, end_ms, tally, &tally.groups.numbers());
             let (old, new) = (rows(&old), rows(&new));
-            let (rows, weights, _) = changes(self.spec.output.arrow(), &old, &new, &pairs);
+            let (rows, weights, _) = changes(&self.spec.output, &old, &new, &pairs);
             self.send(number, end_ms, &rows, Some(&weights));
         }
     }
@@ -365,7 +365,7 @@ fn results(spec: &Spec, end_ms: i64, tally: &Tally, numbers: &[u32]) -> RecordBa
         columns.push(Arc::new(times) as ArrayRef);
     }
     columns.extend(tally.results(numbers));
-    rows_of(spec.output.arrow(), columns, numbers.len())
+    spec.output.rows(columns, numbers.len())
 }
 
 impl Pending {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::state::Pages;
+use crate::state::{Bits, Pages};
 
 /// The spans of sessions by number: 12 bytes each.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub(super) struct Spans {
     /// Sessions of 49 days and more.
     long_ms: HashMap<u32, i64>,
     /// Bit by bit, whether the session was sent and may still change. Grown when the first one is.
-    sent: Pages<u64>,
+    sent: Bits,
 }
 
 const LONG: u32 = u32::MAX;
@@ -60,24 +60,21 @@ impl Spans {
         if std::mem::take(&mut self.lengths_ms[session as usize]) == LONG {
             self.long_ms.remove(&session);
         }
-        if self.is_sent(session) {
-            self.mark_sent(session, false);
-        }
+        self.sent.clear(session);
     }
 
     /// Whether a session has been sent.
     pub fn is_sent(&self, session: u32) -> bool {
-        self.sent.get(session as usize / 64).is_some_and(|bits| bits >> (session % 64) & 1 == 1)
+        self.sent.get(session)
     }
 
     /// Notes whether a session has been sent.
     pub fn mark_sent(&mut self, session: u32, is_sent: bool) {
-        let word = session as usize / 64;
-        if self.sent.len() <= word {
-            self.sent.resize(word + 1);
+        if is_sent {
+            self.sent.set(session);
+        } else {
+            self.sent.clear(session);
         }
-        let bit = 1 << (session % 64);
-        self.sent[word] = self.sent[word] & !bit | if is_sent { bit } else { 0 };
     }
 
     /// The heap bytes held, about.

@@ -5,7 +5,6 @@ use std::ops::Range;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 
-use crate::operator::payload::batch_of;
 use crate::operator::queue::Queue;
 use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, StateSize};
@@ -132,7 +131,7 @@ impl First {
             let take = |column: &ArrayRef| take(column, &positions, None).expect("the rows are of the batch");
             columns.iter().map(take).collect()
         };
-        let rows = batch_of(&self.spec.input, columns, count);
+        let rows = self.spec.input.rows(columns, count);
         self.queue.rows(number, &rows, None, at_ms.as_deref());
     }
 }

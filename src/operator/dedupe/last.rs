@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::operator::finale::Finale;
-use crate::operator::payload::{Changes, Payload, batch_of};
+use crate::operator::payload::{Changes, Payload};
 use crate::operator::queue::Queue;
 use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, Sends, StateSize};
@@ -149,7 +149,7 @@ impl Last {
         let rows = groups.iter().map(|group| &self.rows[*group as usize]);
         let at_ms: Vec<i64> = rows.clone().map(|row| row.at_ms).collect();
         let bytes = rows.map(|row| row.bytes.as_deref().expect("a key has a row"));
-        let rows = batch_of(&self.spec.input, self.payload.decode(bytes), groups.len());
+        let rows = self.spec.input.rows(self.payload.decode(bytes), groups.len());
         self.queue.rows(Segment::LAST, &rows, None, self.spec.timed.then_some(&at_ms));
         true
     }

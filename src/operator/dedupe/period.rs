@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::operator::payload::{Payload, batch_of};
+use crate::operator::payload::Payload;
 use crate::operator::queue::Queue;
 use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, StateSize};
@@ -177,7 +177,7 @@ impl LastWithin {
         }
         self.row_bytes -= closed.iter().map(|period| period.row.len()).sum::<usize>();
         let columns = self.payload.decode(closed.iter().map(|period| period.row.as_ref()));
-        let rows = batch_of(&self.spec.input, columns, closed.len());
+        let rows = self.spec.input.rows(columns, closed.len());
         let at_ms: Vec<i64> = closed.iter().map(|period| period.at_ms).collect();
         self.queue.rows(number, &rows, None, Some(&at_ms));
     }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat, take};
 
 use super::frame::{Extent, Frames, Plan, Round};
@@ -158,9 +158,7 @@ impl Over {
             let results = accumulate(accumulator.as_mut(), aggregate, &plan);
             columns.push(take(&results, &places, None).expect("every row has a result"));
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
-        RecordBatch::try_new_with_options(self.spec.output.arrow().clone(), columns, &options)
-            .expect("aggregates yield the types they were resolved to")
+        self.spec.output.rows(columns, groups.len())
     }
 
     /// The groups of the rows' keys.

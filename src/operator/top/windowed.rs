@@ -12,7 +12,7 @@ use arrow::row::Rows;
 use super::format::RowFormat;
 use super::partition::{Limit, Observer, Partition, Ranked, tree_bytes};
 use crate::operator::late::Lateness;
-use crate::operator::payload::{Payload, batch_of};
+use crate::operator::payload::Payload;
 use crate::operator::queue::Queue;
 use crate::operator::work::{Work, position_of};
 use crate::operator::{Context, Operator, StateSize};
@@ -288,7 +288,7 @@ impl Windowed {
         if self.spec.ranked {
             columns.push(Arc::new(Int64Array::from(ranks)));
         }
-        let batch = batch_of(&self.spec.output, columns, count);
+        let batch = self.spec.output.rows(columns, count);
         self.queue.rows(number, &batch, None, Some(&vec![end_ms.saturating_sub(1); count]));
         for row in rows {
             self.kept.forget(row);

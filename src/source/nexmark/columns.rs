@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray, StructArray,
-    TimestampMillisecondArray,
+    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, StructArray, TimestampMillisecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 
@@ -222,9 +221,7 @@ impl Generator {
         let events: Vec<Event> = numbers.into_iter().map(|number| self.event(number)).collect();
         assert!(events.len() <= Self::ROWS_MAX, "{} rows at once are too many", events.len());
         let columns = schema.columns().iter().map(|column| top_column(column, &events)).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(events.len()));
-        RecordBatch::try_new_with_options(schema.arrow().clone(), columns, &options)
-            .expect("each column was made as the schema has it")
+        schema.rows(columns, events.len())
     }
 }
 
