@@ -15,6 +15,7 @@ pub mod window; // 1: event-time arithmetic without state
 pub mod exchange; // 2: batches to the shard that owns their keys
 pub mod state; // 1: keyed state
 pub mod sink; // 3: where rows go out
+pub mod snapshot; // 4: what is kept at the end of an epoch, and how a run goes on from it
 pub mod ops; // 7: signals, progress, logs, locks, systemd
 pub mod io; // 1: the one door to glommio and io-uring
 pub mod record; // 0: batches, types, keys

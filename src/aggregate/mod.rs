@@ -23,6 +23,7 @@ mod wide_sum;
 use std::any::Any;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::datatypes::Field;
 
 use crate::record::{KeyCodec, SqlType};
 use distinct::OnlyDistinct;
@@ -57,6 +58,23 @@ pub trait Accumulator {
 
     /// The results of these groups in this order, of the Arrow type of the call's result type.
     fn finish(&self, groups: &[u32]) -> ArrayRef;
+
+    /// The columns in which states are saved. Their names tell the parts of the state; the first one is empty where one
+    /// column says all.
+    fn saved(&self) -> Vec<Field> {
+        unimplemented!()
+    }
+
+    /// The states of these groups in this order, in the columns of [`Accumulator::saved`]. What [`Accumulator::load`] makes
+    /// of them behaves as the states do from here on.
+    fn save(&self, _groups: &[u32]) -> Vec<ArrayRef> {
+        unimplemented!()
+    }
+
+    /// Sets the state of group `groups[i]`, which is empty, to row `i` of the columns that [`Accumulator::save`] has made.
+    fn load(&mut self, _groups: &[u32], _columns: &[ArrayRef]) {
+        unimplemented!()
+    }
 
     /// The heap bytes held, about. Takes no walk over the groups: it is asked once a block.
     fn bytes(&self) -> usize;

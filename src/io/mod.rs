@@ -6,8 +6,10 @@
 mod bell;
 mod clock;
 mod cpu;
+mod disk;
 mod glommio_host;
 mod probe;
+mod storage;
 mod thread_host;
 
 use std::sync::Arc;
@@ -16,7 +18,9 @@ use std::thread::JoinHandle;
 pub use bell::Bell;
 pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
+pub use disk::Disk;
 pub use probe::probe_io_uring;
+pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, Open, Storage, StoredFile, folder_of};
 
 use crate::time::Now;
 

@@ -50,6 +50,9 @@ pub use expression::column_expression;
 pub use settle::settle;
 pub use upsert::UpsertSpec;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
 use crate::error::{Place, Problem, Problems};
 use crate::record::{Batch, KeyCodec, Paths, Schema, SqlType};
 use crate::yaml::Node;
@@ -70,6 +73,51 @@ pub trait Operator {
     fn state(&self) -> StateSize {
         StateSize::default()
     }
+
+    /// The tables in which its state is saved; none where it keeps none. The same for every operator of one build.
+    fn tables(&self) -> Vec<StateTable> {
+        Vec::new()
+    }
+
+    /// Begins a view of the state as it is now, between two batches and with all output pulled: what
+    /// [`Operator::capture`] hands out from here on is that state, whatever rows come meanwhile. Takes no walk over all keys.
+    fn begin_view(&mut self) {}
+
+    /// The next rows of the view, of about `rows` entries; none once all of it has been handed out, which ends the view.
+    fn capture(&mut self, _rows: usize) -> Option<Captured> {
+        None
+    }
+
+    /// Gives the view up.
+    fn end_view(&mut self) {}
+
+    /// Takes saved rows of one of [`Operator::tables`], in any order, before the first batch: those whose keys are this
+    /// shard's, and all rows of tables without keys, whichever shards saved them.
+    fn restore(&mut self, _table: usize, _rows: &RecordBatch) {}
+
+    /// All saved rows have been taken: makes what follows from them (timers, sizes).
+    fn restored(&mut self) {}
+}
+
+/// A table of an operator's state, as it lies in a snapshot and is shown to people.
+#[derive(Clone, Debug)]
+pub struct StateTable {
+    /// Its name among the tables of the operator.
+    pub name: &'static str,
+    /// Its columns: first those of the key, under the user's names where there are such.
+    pub schema: SchemaRef,
+    /// How the key is written in bytes; its slot is that of their hash. None where the table has no key: then each shard
+    /// has rows of its own, and every shard takes those of all.
+    pub key: Option<KeyCodec>,
+}
+
+/// Rows of a view.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    /// Which of [`Operator::tables`] they belong to.
+    pub table: usize,
+    /// The rows, in the table's schema.
+    pub rows: RecordBatch,
 }
 
 /// How much an operator keeps on one shard.

@@ -1,5 +1,6 @@
 //! What flows: rows in columns, their types, their place in the input, and the bytes that decide who owns a key.
 
+mod barrier;
 mod batch;
 mod key;
 mod paths;
@@ -8,6 +9,7 @@ mod schema;
 pub mod text;
 mod types;
 
+pub use barrier::Barrier;
 pub use batch::{Batch, BlockEnd, EventTimes, Origin, Segment};
 pub use key::{KeyCodec, SLOTS, shard_of_slot, slot_of_hash};
 pub use paths::Paths;

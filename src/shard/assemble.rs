@@ -20,8 +20,8 @@ use crate::metric::ShardMetrics;
 use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
 use crate::record::{BadRecord, Batch, Schema};
-use crate::sink::{Form, RowSink, SinkError};
-use crate::source::{Extent, Ingest, Opening, Reader, Stop, TimeOf};
+use crate::sink::{self, Form, RowSink, SinkError};
+use crate::source::{CHUNK_BYTES, Extent, Ingest, Opening, Reader, Stop, TimeOf};
 use crate::time::Now;
 
 /// How much the lanes hold.
@@ -32,12 +32,14 @@ pub struct Capacity {
     pub blocks: usize,
     /// Bad records, of a lane to the quarantine.
     pub rejected: usize,
+    /// The bytes of a chunk of input.
+    pub chunk_bytes: usize,
 }
 
 impl Default for Capacity {
     /// A few chunks' worth, so that a shard may run ahead of another's turn by about one chunk.
     fn default() -> Self {
-        Self { batches: 16, blocks: 16, rejected: 256 }
+        Self { batches: 16, blocks: 16, rejected: 256, chunk_bytes: CHUNK_BYTES }
     }
 }
 
@@ -87,12 +89,15 @@ pub fn assemble(
         start,
         idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
         heartbeat: plan.needs_heartbeat(),
+        chunk_bytes: capacity.chunk_bytes,
+        resume: None,
     };
     let opened = plan.source.open(&opening)?;
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
-    let (sides, written) = side::open(&plan.sides, capacity, &bells, &writer_bell)?;
-    let sinks = match Sinks::open(plan, capacity, &bells, &writer_bell, &opened.first) {
+    let writing = sink::Opening { storage: settings.storage.clone(), resume: None };
+    let (sides, written) = side::open(&plan.sides, &writing, capacity, &bells, &writer_bell)?;
+    let sinks = match Sinks::open(plan, &writing, capacity, &bells, &writer_bell, &opened.first) {
         Ok(sinks) => sinks,
         Err(error) => {
             written.into_iter().for_each(SideEncoded::abandon);
@@ -178,6 +183,7 @@ enum SinkEnd {
 impl Sinks {
     fn open(
         plan: &Plan,
+        opening: &sink::Opening,
         capacity: &Capacity,
         bells: &[Arc<Bell>],
         writer: &Arc<Bell>,
@@ -194,7 +200,7 @@ impl Sinks {
             bells.iter().map(|bell| lane(capacity.blocks, bell, writer)).unzip();
         // Behind an exchange every shard has something to say of every number.
         let first = if plan.stages.len() == 1 { first.to_vec() } else { vec![0; bells.len()] };
-        let encoded = Encoded::new(receivers, first, open()?);
+        let encoded = Encoded::new(receivers, first, open(opening)?);
         Ok(Self { ends: senders.into_iter().map(SinkEnd::Lane).collect(), encoded: Some(encoded) })
     }
 }

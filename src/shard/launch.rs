@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 
 use super::assemble::{Capacity, assemble};
 use super::writer::{Verdict, WriterError};
-use crate::io::{Bell, Clock, Mode, Placement, host};
+use crate::io::{Bell, Clock, Mode, Placement, Storage, host};
 use crate::metric::ShardMetrics;
 use crate::plan::Plan;
 use crate::record::BadRecord;
@@ -26,6 +26,8 @@ pub struct Settings {
     pub mode: Mode,
     /// The file of the quarantine.
     pub quarantine: PathBuf,
+    /// Where files are.
+    pub storage: Arc<dyn Storage>,
 }
 
 /// What the control plane is told.

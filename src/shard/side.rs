@@ -14,7 +14,7 @@ use crate::io::Bell;
 use crate::operator::SideRows;
 use crate::plan::SideOutput;
 use crate::record::Schema;
-use crate::sink::{Form, Output, RowSink, SinkError};
+use crate::sink::{self, Form, Output, RowSink, SinkError};
 use crate::time::Now;
 
 /// Whole records on their way to the writer; none ends the lane.
@@ -39,6 +39,7 @@ enum End {
 /// If one of the outputs cannot be made; those before it have been taken back.
 pub fn open(
     sides: &[SideOutput],
+    opening: &sink::Opening,
     capacity: &Capacity,
     bells: &[Arc<Bell>],
     writer: &Arc<Bell>,
@@ -56,7 +57,7 @@ pub fn open(
             }
             Form::Bytes(open) => open,
         };
-        let output = match open() {
+        let output = match open(opening) {
             Ok(output) => output,
             Err(error) => {
                 written.into_iter().for_each(SideEncoded::abandon);
@@ -196,6 +197,6 @@ impl SideEncoded {
 
     /// Takes back what has been written.
     pub fn abandon(self) {
-        self.output.abandon();
+        self.output.abandon(false);
     }
 }

@@ -9,7 +9,7 @@ use super::assemble::{Capacity, assemble};
 use super::launch::{Event, Settings};
 use super::writer::Verdict;
 use crate::config;
-use crate::io::{Mode, Step, Task};
+use crate::io::{Disk, Mode, Step, Task};
 use crate::plan::{Plan, plan};
 use crate::time::Now;
 use crate::yaml::NoEnvironment;
@@ -134,8 +134,10 @@ fn run(folder: &Path, steps: &str, shards: usize, slots: usize, seed: u64) -> Ou
         cpus: Vec::new(),
         mode: Mode::Threads,
         quarantine: folder.join("quarantine.ndjson"),
+        storage: std::sync::Arc::new(Disk),
     };
-    let capacity = Capacity { batches: slots, blocks: slots, rejected: slots };
+    let capacity =
+        Capacity { batches: slots, blocks: slots, rejected: slots, chunk_bytes: crate::source::CHUNK_BYTES };
     let (tell, events) = channel();
     let machine = assemble(&plan, &settings, &capacity, Now::default(), &tell).unwrap();
     let recipe = machine.recipe;

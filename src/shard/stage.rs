@@ -169,6 +169,7 @@ impl SourceStage {
             }
             Polled::Wait(until_us) if !offered => Ok(Progress::Idle(until_us)),
             Polled::Wait(_) => Ok(Progress::Moved),
+            Polled::Barrier(_) => Ok(Progress::Moved),
             Polled::End => {
                 self.ended = Ended::Read;
                 Ok(Progress::Moved)

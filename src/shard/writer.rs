@@ -207,7 +207,7 @@ impl Writer {
             Some(Ok(())) => Some(commit_all(outputs).map_err(WriterError::from).and(flushed)),
             other => {
                 for output in outputs {
-                    output.abandon();
+                    output.abandon(false);
                 }
                 other
             }
@@ -221,10 +221,12 @@ impl Writer {
 /// Makes all outputs visible; those behind one that fails are taken back.
 fn commit_all(outputs: Vec<Box<dyn Output + Send>>) -> Result<(), SinkError> {
     let mut outputs = outputs.into_iter();
-    for output in outputs.by_ref() {
-        if let Err(error) = output.commit() {
+    for mut output in outputs.by_ref() {
+        let staged = output.stage(true);
+        let committed = staged.and_then(|staged| (staged.sync)().and_then(|()| (staged.commit)()));
+        if let Err(error) = committed {
             for output in outputs {
-                output.abandon();
+                output.abandon(false);
             }
             return Err(error);
         }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
-use super::{Changes, Form, Kind, Output, Sink, SinkError, changes};
+use super::{Changes, Form, Kind, Output, Sink, SinkError, Staged, changes};
 use crate::error::Problems;
 use crate::record::Schema;
 use crate::yaml::{Fields, Key, Node};
@@ -59,7 +59,7 @@ impl Sink for Declared {
 
     fn form(&self, _: &Schema) -> Form {
         let (path, append) = (self.path.clone(), self.append);
-        Form::Bytes(Box::new(move || open(path, append)))
+        Form::Bytes(Box::new(move |_| open(path, append)))
     }
 }
 
@@ -152,12 +152,19 @@ impl Output for FileOutput {
         Ok(())
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), SinkError> {
+    fn stage(&mut self, last: bool) -> Result<Staged, SinkError> {
         self.flush()?;
-        self.finish().map_err(|source| self.failed(source))
+        if last {
+            self.finish().map_err(|source| self.failed(source))?;
+        }
+        Ok(Staged {
+            position: serde_json::Value::Null,
+            sync: Box::new(|| Ok(())),
+            commit: Box::new(|| Ok(())),
+        })
     }
 
-    fn abandon(self: Box<Self>) {
+    fn abandon(self: Box<Self>, _: bool) {
         let undone = match &self.target {
             Target::Renamed { temporary } => fs::remove_file(temporary),
             Target::InPlace { before: Some(before) } => self.file.set_len(*before),
@@ -177,7 +184,11 @@ mod tests {
         let mut output = open(path.to_owned(), append).unwrap();
         output.write(text.as_bytes()).unwrap();
         output.flush().unwrap();
-        if commit { output.commit().unwrap() } else { output.abandon() }
+        if commit {
+            output.stage(true).unwrap();
+        } else {
+            output.abandon(false);
+        }
     }
 
     #[test]
@@ -187,7 +198,7 @@ mod tests {
         let mut output = open(path.clone(), false).unwrap();
         output.write(b"a\n").unwrap();
         assert!(!path.exists());
-        output.commit().unwrap();
+        output.stage(true).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "a\n");
         write(&path, false, "b\n", false);
         assert_eq!(fs::read_to_string(&path).unwrap(), "a\n");

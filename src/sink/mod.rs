@@ -11,12 +11,14 @@ mod stdout;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 pub use changes::{ChangeForm, Changes};
 use hdrhistogram::Histogram;
 
 use crate::error::Problems;
+use crate::io::Storage;
 use crate::record::Schema;
 use crate::time::Now;
 use crate::yaml::{Key, Node};
@@ -44,6 +46,21 @@ pub trait Sink: fmt::Debug {
     /// What it writes and what it guarantees, for `explain`.
     fn describe(&self) -> String;
 
+    /// What a crash does to what it writes, in one sentence for `explain`.
+    fn guarantee(&self) -> &'static str {
+        "at least once: after a crash, rows since the last snapshot are written again"
+    }
+
+    /// Makes what a committed epoch has staged visible, where a crash may have come between. Called for every committed
+    /// epoch that is known, the oldest first, before the sink is opened; what has been done already is no error.
+    ///
+    /// # Errors
+    ///
+    /// If that fails; then the run cannot start.
+    fn recover(&self, _storage: &dyn Storage, _position: &serde_json::Value) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// How it runs over rows of this schema.
     fn form(&self, rows: &Schema) -> Form;
 }
@@ -51,12 +68,12 @@ pub trait Sink: fmt::Debug {
 /// How a sink runs.
 pub enum Form {
     /// Encoded rows, written by one thread to what this opens.
-    Bytes(Box<dyn FnOnce() -> Result<Box<dyn Output + Send>, SinkError> + Send>),
+    Bytes(Box<dyn FnOnce(&Opening) -> Result<Box<dyn Output + Send>, SinkError> + Send>),
     /// Rows, taken on every shard by what this builds.
     Rows(Box<dyn Fn() -> Box<dyn RowSink + Send>>),
 }
 
-/// Takes the bytes of a run. Made visible by exactly one of `commit` and `abandon`.
+/// Takes the bytes of a run, epoch by epoch.
 pub trait Output {
     /// Appends bytes; may keep some back.
     ///
@@ -72,15 +89,40 @@ pub trait Output {
     /// As [`Output::write`].
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Makes everything written durable and visible.
+    /// Ends an epoch behind what was written so far, and passes that on. `last` says that the input is complete and that
+    /// nothing will be written any more.
     ///
     /// # Errors
     ///
-    /// If that fails; then nothing may be believed of the output.
-    fn commit(self: Box<Self>) -> Result<(), SinkError>;
+    /// As [`Output::write`].
+    fn stage(&mut self, last: bool) -> Result<Staged, SinkError>;
 
-    /// Undoes what was written, as far as that is possible.
-    fn abandon(self: Box<Self>);
+    /// Gives the output up. Where no epoch has been committed it is as before the run; else what the last committed epoch
+    /// needs to go on stays (`committed`).
+    fn abandon(self: Box<Self>, committed: bool);
+}
+
+/// What an epoch has written to an output.
+pub struct Staged {
+    /// What the manifest of the epoch says of the output: what it needs to go on from here ([`Opening::resume`]), and to
+    /// be committed once more ([`Sink::recover`]).
+    pub position: serde_json::Value,
+    /// Makes it durable; before the epoch is committed.
+    pub sync: Job,
+    /// Makes it visible; once the epoch is committed. May be done twice.
+    pub commit: Job,
+}
+
+/// Something to be done once, on another thread.
+pub type Job = Box<dyn FnOnce() -> Result<(), SinkError> + Send>;
+
+/// What a sink of bytes is opened with.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Where files are.
+    pub storage: Arc<dyn Storage>,
+    /// The position in the manifest of the epoch from which the run goes on; none where it starts afresh.
+    pub resume: Option<serde_json::Value>,
 }
 
 /// Takes the rows of one shard.

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Stdout, Write};
 
-use super::{Changes, Form, Kind, Output, Sink, SinkError, changes};
+use super::{Changes, Form, Kind, Output, Sink, SinkError, Staged, changes};
 use crate::error::Problems;
 use crate::record::Schema;
 use crate::yaml::{Fields, Key, Node};
@@ -40,7 +40,7 @@ impl Sink for Declared {
     }
 
     fn form(&self, _: &Schema) -> Form {
-        Form::Bytes(Box::new(|| {
+        Form::Bytes(Box::new(|_| {
             Ok(Box::new(StdoutOutput { buffer: BufWriter::with_capacity(64 << 10, io::stdout()) }))
         }))
     }
@@ -66,11 +66,16 @@ impl Output for StdoutOutput {
         self.buffer.flush().map_err(failed)
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), SinkError> {
-        self.flush()
+    fn stage(&mut self, _: bool) -> Result<Staged, SinkError> {
+        self.flush()?;
+        Ok(Staged {
+            position: serde_json::Value::Null,
+            sync: Box::new(|| Ok(())),
+            commit: Box::new(|| Ok(())),
+        })
     }
 
-    fn abandon(self: Box<Self>) {
+    fn abandon(self: Box<Self>, _: bool) {
         // What is still in the buffer is lost on purpose: writing it could fail again.
         drop(self.buffer.into_parts());
     }

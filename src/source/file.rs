@@ -82,6 +82,7 @@ impl Source for Declared {
             splits: files.iter().map(|file| file.path.clone()).collect(),
             extent: Some(Extent::Bytes(files.iter().map(|file| file.bytes).sum())),
             first: (0..shards).map(|shard| shard * BLOCKS_PER_CHUNK).collect(),
+            position: Box::new(|_| Ok(serde_json::Value::Null)),
         })
     }
 }
@@ -362,6 +363,8 @@ mod tests {
             start: Now::default(),
             idle_after_ms: None,
             heartbeat: false,
+            chunk_bytes: crate::source::CHUNK_BYTES,
+            resume: None,
         };
         let mut opened = declared.open(&opening).unwrap();
         let (mut pieces, mut rejected) = (Vec::new(), Vec::new());

@@ -20,13 +20,14 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+pub use chunk::CHUNK_BYTES;
 pub use error::SourceError;
 pub use ingest::{Ingest, TimeOf, last_batch};
 pub use stop::{Gate, Stop};
 
 use crate::error::Problems;
 use crate::io::Bell;
-use crate::record::{BadRecord, Schema};
+use crate::record::{BadRecord, Barrier, Schema};
 use crate::time::Now;
 use crate::yaml::{Key, Node};
 
@@ -50,6 +51,11 @@ pub trait Source: fmt::Debug {
     /// Whether its records come to an end by themselves.
     fn is_bounded(&self) -> bool {
         !self.is_live()
+    }
+
+    /// Whether its records can be had again after a crash.
+    fn replays(&self) -> bool {
+        true
     }
 
     /// Whether it reads what a sink writes to ([`crate::sink::Sink::target`]).
@@ -83,6 +89,19 @@ pub struct Opening {
     /// Whether a source with nothing to read sends an empty piece at least every [`HEARTBEAT_MS`], because a step's
     /// output is due at times of the wall clock.
     pub heartbeat: bool,
+    /// How many bytes a chunk has, where the source reads bytes.
+    pub chunk_bytes: usize,
+    /// Where to go on; none at the beginning.
+    pub resume: Option<Resume>,
+}
+
+/// Where a source goes on after a restart, on any number of shards.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// The epoch that ended here.
+    pub barrier: Barrier,
+    /// What [`Opened::position`] said.
+    pub position: serde_json::Value,
 }
 
 /// How often a silent source sends an empty piece where it is asked to, milliseconds.
@@ -98,7 +117,13 @@ pub struct Opened {
     pub extent: Option<Extent>,
     /// The first block number of each shard, `[shard]`.
     pub first: Vec<u64>,
+    /// What a snapshot keeps of the input as a whole besides the barrier, so that it is known again: which files, how
+    /// long, and what is in them before the barrier.
+    pub position: Position,
 }
+
+/// Tells the position of an input at a barrier, off the shards.
+pub type Position = Box<dyn Fn(Barrier) -> Result<serde_json::Value, SourceError> + Send>;
 
 /// How large an input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +153,8 @@ pub enum Polled {
     Piece(Piece),
     /// Nothing yet: look again when the bell rings, or at this time of [`Now::monotonic_us`].
     Wait(Option<u64>),
+    /// An epoch ends behind what was read so far.
+    Barrier(Barrier),
     /// Nothing more.
     End,
 }

@@ -61,6 +61,7 @@ pub(super) fn open(source: &str, rows: Rows, make: &Make, opening: &Opening) -> 
         splits: vec![source.into()],
         extent: rows.total.map(Extent::Rows),
         first: (0..shards).map(|shard| shard * blocks).collect(),
+        position: Box::new(|_| Ok(serde_json::Value::Null)),
     }
 }
 
@@ -178,6 +179,8 @@ mod tests {
             start: Now::default(),
             idle_after_ms: None,
             heartbeat,
+            chunk_bytes: crate::source::CHUNK_BYTES,
+            resume: None,
         };
         let make: Make = Arc::new(move |_, count, _| (schema.rows(vec![], count), Vec::new()));
         let mut opened = open("test", Rows { total: None, rate: Some(rate) }, &make, &opening);

@@ -72,7 +72,13 @@ impl Source for Stdin {
             .spawn(move || dealer.run())
             .map_err(|source| SourceError::Open { path: "stdin".to_owned(), source })?;
         let first = (0..shards as u64).map(|shard| shard * BLOCKS_PER_CHUNK).collect();
-        Ok(Opened { readers, splits: vec!["stdin".into()], extent: None, first })
+        Ok(Opened {
+            readers,
+            splits: vec!["stdin".into()],
+            extent: None,
+            first,
+            position: Box::new(|_| Ok(serde_json::Value::Null)),
+        })
     }
 }
 

@@ -25,6 +25,20 @@ pub struct Groups {
     keys: Keys,
     free: Free,
     table_bytes: usize,
+    /// The view that is being captured.
+    view: Option<View>,
+}
+
+/// The groups as they were at one moment, of which some have been captured.
+///
+/// An undo log at the level of entries: what is about to change is captured first, and a scan captures the rest.
+struct View {
+    /// Those that have been captured, or that are not of the view.
+    done: Bits,
+    /// The scan has come to here.
+    next: usize,
+    /// The view's numbers are below this.
+    end: usize,
 }
 
 /// Numbers of groups that have gone, bit by bit: when all windows close at once, a list of them would be as large as
@@ -53,6 +67,7 @@ impl Default for Groups {
             keys: Keys::default(),
             free: Free::default(),
             table_bytes: 0,
+            view: None,
         }
     }
 }
@@ -74,6 +89,18 @@ impl Free {
         self.bits.clear(number);
         self.count -= 1;
         Some(number)
+    }
+}
+
+impl View {
+    /// Whether the scan has still to come by this number.
+    fn holds(&self, number: u32) -> bool {
+        (self.next..self.end).contains(&(number as usize))
+    }
+
+    /// Notes that a group is captured; whether it had to be.
+    fn take(&mut self, number: u32) -> bool {
+        self.holds(number) && !self.done.set(number)
     }
 }
 
@@ -102,6 +129,10 @@ impl Groups {
         let number = match self.free.take() {
             Some(number) => {
                 self.keys.set(number, key);
+                if let Some(view) = &mut self.view {
+                    // It was free when the view began, or has been captured before it was removed.
+                    view.done.set(number);
+                }
                 number
             }
             None => self.keys.push(key),
@@ -121,15 +152,67 @@ impl Groups {
 
     /// Forgets a group; its number will be used again.
     ///
+    /// A group of a view has to be captured before ([`Groups::take_uncaptured`]).
+    ///
     /// # Panics
     ///
     /// If there is no such group.
     pub fn remove(&mut self, number: u32) {
+        debug_assert!(!self.is_uncaptured(number), "a group of a view is captured before it goes");
         let hash = KeyCodec::hash(self.keys.get(number));
         let index = self.table_of(hash);
         let entry = self.tables[index].numbers.find_entry(hash, |other| *other == number);
         entry.expect("a group is removed once").remove();
         self.free.give(number);
+    }
+
+    /// Begins a view of the groups as they are now: from here on [`Groups::scan`] and [`Groups::take_uncaptured`] together
+    /// name each of them once.
+    pub fn begin_view(&mut self) {
+        self.view = Some(View { done: Bits::default(), next: 0, end: self.keys.len() });
+    }
+
+    /// Gives the view up.
+    pub fn end_view(&mut self) {
+        self.view = None;
+    }
+
+    /// Whether a view has begun and groups of it may still have to be captured.
+    #[must_use]
+    pub fn has_view(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// Those of these groups that belong to the view and have not been captured, each once; the caller captures them now,
+    /// before it changes or removes them.
+    pub fn take_uncaptured(&mut self, numbers: &[u32]) -> Vec<u32> {
+        let mut taken = Vec::new();
+        if let Some(view) = &mut self.view {
+            taken.extend(numbers.iter().copied().filter(|number| view.take(*number)));
+        }
+        taken
+    }
+
+    /// The next groups of the view that have not been captured, at most `count`, which the caller captures now; none once
+    /// there are no more, which ends the view.
+    pub fn scan(&mut self, count: usize) -> Vec<u32> {
+        let mut taken = Vec::new();
+        let Some(view) = &mut self.view else { return taken };
+        while taken.len() < count && view.next < view.end {
+            let number = u32::try_from(view.next).expect("one shard holds fewer than 4 G keys");
+            view.next += 1;
+            if !view.done.get(number) && !self.free.bits.get(number) {
+                taken.push(number);
+            }
+        }
+        if taken.is_empty() {
+            self.view = None;
+        }
+        taken
+    }
+
+    fn is_uncaptured(&self, number: u32) -> bool {
+        self.view.as_ref().is_some_and(|view| view.holds(number) && !view.done.get(number))
     }
 
     /// The key of a group.
@@ -264,6 +347,49 @@ mod tests {
         for key in 0..10_000_u32 {
             let bytes = key.to_le_bytes();
             assert_eq!(groups.find(KeyCodec::hash(&bytes), &bytes), model.get(&key).copied());
+        }
+    }
+
+    #[test]
+    fn a_view_names_each_of_its_groups_once_before_it_changes() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..200 {
+            let mut groups = Groups::default();
+            let keys = random.u32(1..500);
+            for _ in 0..keys {
+                number(&mut groups, random.u32(0..keys));
+            }
+            for number in groups.numbers() {
+                if random.u8(..) < 60 {
+                    groups.remove(number);
+                }
+            }
+            let mut expect: Vec<Vec<u8>> =
+                groups.numbers().into_iter().map(|number| groups.key(number).to_vec()).collect();
+            groups.begin_view();
+            let mut seen: Vec<Vec<u8>> = Vec::new();
+            while groups.has_view() {
+                let key = random.u32(0..keys).to_le_bytes();
+                let found = groups.find(KeyCodec::hash(&key), &key);
+                match (random.u8(0..3), found) {
+                    (0, Some(found)) => {
+                        let taken = groups.take_uncaptured(&[found, found]);
+                        seen.extend(taken.iter().map(|number| groups.key(*number).to_vec()));
+                        groups.remove(found);
+                    }
+                    (1, None) => {
+                        let new = groups.insert(KeyCodec::hash(&key), &key);
+                        assert!(groups.take_uncaptured(&[new]).is_empty(), "it came behind the view");
+                    }
+                    _ => {
+                        let taken = groups.scan(random.usize(1..20));
+                        seen.extend(taken.iter().map(|number| groups.key(*number).to_vec()));
+                    }
+                }
+            }
+            expect.sort();
+            seen.sort();
+            assert_eq!(seen, expect);
         }
     }
 
