@@ -10,3 +10,7 @@ mod mount;
 #[allow(dead_code, reason = "every file of tests uses a part of the scene")]
 #[path = "../scene/mod.rs"]
 mod scene;
+
+mod history;
+mod kills;
+mod pipelines;

@@ -1,0 +1,370 @@
+//! A pipeline's history: it is started, stopped in some way, started again on other cores, until its input is complete;
+//! then what it wrote is compared with what an undisturbed run writes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::pipelines::{self, Pipeline};
+use super::scene::{LIMIT, Scene};
+
+/// How many rows the input has: some megabytes.
+const ROWS: u64 = 25_000;
+/// How often a running program is looked at.
+const LOOK: Duration = Duration::from_micros(500);
+
+/// How many times something is done: what `MILLSTREAM_FAULTS` says, else `count`.
+pub fn times(count: u64) -> u64 {
+    number_from("MILLSTREAM_FAULTS").unwrap_or(count)
+}
+
+/// The seed of a test's first draws: what `MILLSTREAM_SEED` says, else 1.
+pub fn seed() -> u64 {
+    number_from("MILLSTREAM_SEED").unwrap_or(1)
+}
+
+fn number_from(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: it takes a whole number")))
+}
+
+/// What a run has written, in an order of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Written {
+    output: Vec<String>,
+    late: Vec<String>,
+    quarantine: Vec<String>,
+    /// What the summary says of late rows.
+    late_rows: String,
+}
+
+/// A pipeline and its input, and what it writes when nothing disturbs it.
+pub struct Subject {
+    pub pipeline: Pipeline,
+    pub expect: Written,
+    /// How long it takes when nothing disturbs it.
+    pub undisturbed: Duration,
+    input: String,
+    _scene: Scene,
+}
+
+impl Subject {
+    pub fn new(pipeline: Pipeline) -> Self {
+        let scene = Scene::new();
+        let input = scene.write("in.ndjson", pipelines::input(ROWS, 7));
+        let mut history = History::new(pipeline, &input, None, 0);
+        let (mut run, started) = (history.start(1, "auto", &[]), Instant::now());
+        let ended = run.wait();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let undisturbed = started.elapsed();
+        let expect = history.written(&ended);
+        assert!(expect.output.len() > 100, "{}: there is something to lose", pipeline.name);
+        assert!(!pipeline.has_late || expect.late.len() > 100, "{}: there are late rows", pipeline.name);
+        assert!(expect.quarantine.len() > 5, "{}: there are bad records", pipeline.name);
+        Self { pipeline, expect, undisturbed, input, _scene: scene }
+    }
+
+    /// A history of its own; output and state lie in `place` where there is one, else in a scratch directory.
+    pub fn history(&self, place: Option<&Path>, seed: u64) -> History {
+        History::new(self.pipeline, &self.input, place, seed)
+    }
+}
+
+/// The folder, the runs so far and how they were stopped.
+pub struct History {
+    pipeline: Pipeline,
+    folder: Option<tempfile::TempDir>,
+    /// The pipeline file.
+    pub file: PathBuf,
+    pub output: PathBuf,
+    pub state: PathBuf,
+    seed: u64,
+    log: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; none after a signal.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub fn is_complete(&self) -> bool {
+        self.code == Some(0) && !self.is_drained()
+    }
+
+    /// Whether a signal asked it to stop, and it did in good order.
+    pub fn is_drained(&self) -> bool {
+        self.code == Some(0) && self.stderr.contains("drained")
+    }
+
+    /// Whether it went on from a snapshot.
+    pub fn has_resumed(&self) -> bool {
+        self.stderr.lines().any(|line| line.contains("from snapshot"))
+    }
+
+    /// What the summary says of late rows.
+    fn late_rows(&self) -> String {
+        let summary = self.stderr.lines().find(|line| line.contains(" rows in, ")).unwrap_or_default();
+        summary.split(", ").find(|part| part.contains(" late")).unwrap_or_default().to_owned()
+    }
+}
+
+impl History {
+    fn new(pipeline: Pipeline, input: &str, place: Option<&Path>, seed: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a scratch directory");
+        let place = place.unwrap_or(folder.path());
+        let (output, state) = (place.join("out"), place.join("state"));
+        let text = pipeline.text(input, output.to_str().expect("UTF-8"), "20ms");
+        let file = folder.path().join("pipeline.yaml");
+        fs::write(&file, text).expect("a file in the scratch directory");
+        Self { pipeline, folder: Some(folder), file, output, state, seed, log: Vec::new() }
+    }
+
+    /// The program with a verb for this pipeline.
+    pub fn command(&self, verb: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        command.arg(verb).arg(&self.file).arg("--state-dir").arg(&self.state).args(arguments);
+        for name in ["STATE_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "MILLSTREAM_LOG"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Starts it on so many cores.
+    pub fn start(&mut self, cores: usize, io: &str, arguments: &[&str]) -> Run {
+        let command = self.command("run", &["--cores", &cores.to_string(), "--io", io]);
+        self.start_as(command, &format!("--cores {cores} --io {io} {}", arguments.join(" ")), arguments)
+    }
+
+    /// Starts it on cores and with a host for them that are drawn.
+    pub fn start_anyhow(&mut self, random: &mut Rng) -> Run {
+        let io = if random.bool() { "auto" } else { "threads" };
+        self.start(random.usize(1..=4), io, &[])
+    }
+
+    /// Starts it by a command.
+    pub fn start_as(&mut self, mut command: Command, what: &str, arguments: &[&str]) -> Run {
+        let folder = self.folder.as_ref().expect("it goes last").path();
+        let stderr = folder.join(format!("stderr-{:03}", self.log.len()));
+        self.log.push(format!("run {what}"));
+        let file = File::create(&stderr).expect("a file in the scratch directory");
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        Run { child: command.spawn().expect("the program starts"), stderr }
+    }
+
+    /// Notes what was done to the run that was started last.
+    pub fn note(&mut self, what: &str) {
+        self.log.last_mut().expect("a run").push_str(&format!(": {what}"));
+    }
+
+    /// All that is to be known when something is wrong.
+    pub fn told(&self) -> String {
+        let folder = self.folder.as_ref().expect("it goes last").path();
+        let mut text = format!(
+            "pipeline `{}`, seed {} (MILLSTREAM_SEED={} repeats the draws); files in {}\n",
+            self.pipeline.name,
+            self.seed,
+            self.seed,
+            folder.display()
+        );
+        for (number, run) in self.log.iter().enumerate() {
+            let stderr = fs::read_to_string(folder.join(format!("stderr-{number:03}"))).unwrap_or_default();
+            text.push_str(&format!("-- {run}\n"));
+            for line in stderr.lines() {
+                text.push_str(&format!("   | {line}\n"));
+            }
+        }
+        text
+    }
+
+    /// Fails unless a run that has ended wrote what was expected and left no litter.
+    pub fn check(&self, subject: &Subject, ended: &Ended) {
+        assert_eq!(ended.code, Some(0), "the last run fails; {}", self.told());
+        let (found, expect) = (self.written(ended), &subject.expect);
+        self.compare("output", &found.output, &expect.output);
+        self.compare("late rows", &found.late, &expect.late);
+        self.compare("quarantine", &found.quarantine, &expect.quarantine);
+        assert_eq!(found.late_rows, expect.late_rows, "the count of late rows; {}", self.told());
+        let litter = self.litter();
+        assert!(litter.is_empty(), "litter: {litter:?}; {}", self.told());
+    }
+
+    fn compare(&self, what: &str, found: &[String], expect: &[String]) {
+        if found == expect {
+            return;
+        }
+        let lacks = |some: &[String], all: &[String]| {
+            let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+            for line in all {
+                *counts.entry(line).or_default() += 1;
+            }
+            for line in some {
+                *counts.entry(line).or_default() -= 1;
+            }
+            let lacking = counts.into_iter().filter(|(_, count)| *count > 0);
+            lacking.map(|(line, _)| line.to_owned()).collect::<Vec<String>>()
+        };
+        let (lost, more) = (lacks(found, expect), lacks(expect, found));
+        let some = |lines: &[String]| lines.iter().take(5).map(|line| format!("   {line}\n")).collect::<String>();
+        panic!(
+            "{what}: {} lines, {} expected\nlost: {}\n{}too many: {}\n{}{}",
+            found.len(),
+            expect.len(),
+            lost.len(),
+            some(&lost),
+            more.len(),
+            some(&more),
+            self.told()
+        );
+    }
+
+    /// What has been written, once the program has ended.
+    fn written(&self, ended: &Ended) -> Written {
+        let lines = |path: &Path| {
+            let text = fs::read_to_string(path)
+                .unwrap_or_else(|error| panic!("{}: {error}; {}", path.display(), self.told()));
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let mut quarantine: Vec<String> = Vec::new();
+        for name in names(&self.state.join("quarantine")) {
+            for line in lines(&self.state.join("quarantine").join(name)) {
+                let mut line: serde_json::Value = serde_json::from_str(&line)
+                    .unwrap_or_else(|error| panic!("quarantine: {error}: {line}; {}", self.told()));
+                line.as_object_mut().expect("an object").remove("at");
+                quarantine.push(line.to_string());
+            }
+        }
+        quarantine.sort_unstable();
+        Written {
+            output: lines(&self.output.join("out.ndjson")),
+            late: if self.pipeline.has_late { lines(&self.output.join("late.ndjson")) } else { Vec::new() },
+            quarantine,
+            late_rows: ended.late_rows(),
+        }
+    }
+
+    /// What should not be there once a run is complete.
+    pub fn litter(&self) -> Vec<String> {
+        let is_output = |name: &String| name == "out.ndjson" || (self.pipeline.has_late && name == "late.ndjson");
+        let mut litter: Vec<String> =
+            names(&self.output).into_iter().filter(|name| !is_output(name)).collect();
+        let snapshots = names(&self.state.join("snapshots"));
+        litter.extend(snapshots.into_iter().filter(|name| name.contains("tmp")));
+        litter
+    }
+
+    /// The committed snapshots, oldest first.
+    pub fn snapshots(&self) -> Vec<String> {
+        let mut names = names(&self.state.join("snapshots"));
+        names.retain(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        names
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(folder) = self.folder.take()
+        {
+            // What there is to look at stays.
+            drop(folder.keep());
+        }
+    }
+}
+
+/// The names in a folder, sorted; none where there is no such folder.
+pub fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let entries = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = entries.collect();
+    names.sort_unstable();
+    names
+}
+
+/// A program that runs; it is killed when it is dropped.
+pub struct Run {
+    child: Child,
+    stderr: PathBuf,
+}
+
+impl Run {
+    /// Waits so long for `done`, or for the end of the program, or of the time.
+    pub fn until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> Option<ExitStatus> {
+        let started = Instant::now();
+        loop {
+            let status = self.child.try_wait().expect("a child");
+            let left = limit.saturating_sub(started.elapsed());
+            if status.is_some() || left.is_zero() || done(self) {
+                return status;
+            }
+            thread::sleep(LOOK.min(left));
+        }
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> Ended {
+        match self.until(LIMIT, |_| false) {
+            Some(status) => self.ended(status),
+            None => panic!("it hangs; standard error: {}", self.said()),
+        }
+    }
+
+    /// Kills it, as a machine that goes away would, unless it has ended already.
+    pub fn kill(&mut self) -> Ended {
+        drop(self.child.kill());
+        let status = self.child.wait().expect("a child");
+        self.ended(status)
+    }
+
+    /// Kills it, but does not wait for its end.
+    pub fn begin_kill(&mut self) {
+        drop(self.child.kill());
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        // One that has ended but was not waited for is still there.
+        kill_process(self.pid(), signal).expect("the process is there");
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// What is on standard error so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// The most memory it has had, bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+        kilobytes << 10
+    }
+
+    fn ended(&self, status: ExitStatus) -> Ended {
+        Ended { code: status.code(), signal: status.signal(), stderr: self.said() }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
