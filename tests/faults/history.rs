@@ -90,7 +90,7 @@ pub struct History {
 }
 
 /// How a run ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ended {
     /// The exit code; none after a signal.
     pub code: Option<i32>,

@@ -14,3 +14,4 @@ mod scene;
 mod history;
 mod kills;
 mod pipelines;
+mod power;
