@@ -204,13 +204,7 @@ impl Disk {
     }
 
     /// Makes a file or a folder.
-    pub fn make(
-        &mut self,
-        folder: Inode,
-        name: &str,
-        is_folder: bool,
-        mode: u16,
-    ) -> Result<Inode, Refused> {
+    pub fn make(&mut self, folder: Inode, name: &str, is_folder: bool, mode: u16) -> Result<Inode, Refused> {
         if self.lookup(folder, name).is_ok() {
             return Err(Refused::Exists);
         }
@@ -334,8 +328,8 @@ impl Disk {
         // With each change come those that it builds on.
         for at in (0..chosen.len()).rev() {
             if chosen[at] {
-                for below in 0..at {
-                    chosen[below] |= self.pending[at].meets(&self.pending[below]);
+                for (chosen, below) in chosen[..at].iter_mut().zip(&self.pending) {
+                    *chosen |= self.pending[at].meets(below);
                 }
             }
         }
@@ -477,7 +471,12 @@ impl Disk {
         self.nodes.retain(|inode, _| kept.contains(inode));
     }
 
-    fn reach(&self, inode: Inode, found: &mut BTreeSet<Inode>, names: fn(&Folder) -> &BTreeMap<String, Inode>) {
+    fn reach(
+        &self,
+        inode: Inode,
+        found: &mut BTreeSet<Inode>,
+        names: fn(&Folder) -> &BTreeMap<String, Inode>,
+    ) {
         if let Ok(folder) = self.folder(inode) {
             for inode in names(folder).values() {
                 found.insert(*inode);
@@ -508,7 +507,8 @@ mod tests {
                     walk(disk, attributes.inode, &path, found);
                 } else {
                     let bytes = disk.read(attributes.inode, 0, usize::MAX).unwrap();
-                    let text: String = bytes.chunk_by(|a, b| a == b).map(|run| char::from(run[0].max(b'0'))).collect();
+                    let text: String =
+                        bytes.chunk_by(|a, b| a == b).map(|run| char::from(run[0].max(b'0'))).collect();
                     found.push((path, text));
                 }
             }

@@ -2,6 +2,7 @@
 //! then what it wrote is compared with what an undisturbed run writes.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use super::scene::{LIMIT, Scene};
 
 /// How many rows the input has: some megabytes.
 const ROWS: u64 = 25_000;
+/// How often snapshots are taken.
+const EVERY: &str = "20ms";
 /// How often a running program is looked at.
 const LOOK: Duration = Duration::from_micros(500);
 
@@ -38,7 +41,7 @@ fn number_from(name: &str) -> Option<u64> {
 /// What a run has written, in an order of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Written {
-    output: Vec<String>,
+    pub output: Vec<String>,
     late: Vec<String>,
     quarantine: Vec<String>,
     /// What the summary says of late rows.
@@ -57,8 +60,13 @@ pub struct Subject {
 
 impl Subject {
     pub fn new(pipeline: Pipeline) -> Self {
+        Self::repeated(pipeline, 1)
+    }
+
+    /// The same with an input that comes so many times.
+    pub fn repeated(pipeline: Pipeline, count: usize) -> Self {
         let scene = Scene::new();
-        let input = scene.write("in.ndjson", pipelines::input(ROWS, 7));
+        let input = scene.write("in.ndjson", pipelines::input(ROWS, 7).repeat(count));
         let mut history = History::new(pipeline, &input, None, 0);
         let (mut run, started) = (history.start(1, "auto", &[]), Instant::now());
         let ended = run.wait();
@@ -69,6 +77,31 @@ impl Subject {
         assert!(!pipeline.has_late || expect.late.len() > 100, "{}: there are late rows", pipeline.name);
         assert!(expect.quarantine.len() > 5, "{}: there are bad records", pipeline.name);
         Self { pipeline, expect, undisturbed, input, _scene: scene }
+    }
+
+    /// A history that was killed once it had some snapshots.
+    pub fn interrupted(&self, seed: u64) -> History {
+        for attempt in 0.. {
+            let mut history = self.history(None, seed);
+            let mut run = history.start(2, "auto", &[]);
+            let status = run.until(LIMIT, |_| history.snapshots().len() >= 2);
+            let ended = run.kill();
+            history.note("killed after some snapshots");
+            if status.is_none() && ended.code.is_none() {
+                return history;
+            }
+            assert!(
+                attempt < 20,
+                "no run can be killed between its snapshots and its end; {}",
+                history.told()
+            );
+        }
+        unreachable!("the loop returns or fails")
+    }
+
+    /// The path of the input.
+    pub fn input(&self) -> &Path {
+        Path::new(&self.input)
     }
 
     /// A history of its own; output and state lie in `place` where there is one, else in a scratch directory.
@@ -126,10 +159,17 @@ impl History {
         let folder = tempfile::tempdir().expect("a scratch directory");
         let place = place.unwrap_or(folder.path());
         let (output, state) = (place.join("out"), place.join("state"));
-        let text = pipeline.text(input, output.to_str().expect("UTF-8"), "20ms");
+        let text = pipeline.text(input, output.to_str().expect("UTF-8"), EVERY);
         let file = folder.path().join("pipeline.yaml");
         fs::write(&file, text).expect("a file in the scratch directory");
         Self { pipeline, folder: Some(folder), file, output, state, seed, log: Vec::new() }
+    }
+
+    /// Has the output written into another folder; before the first run.
+    pub fn put_output(&mut self, subject: &Subject, output: PathBuf) {
+        let text = self.pipeline.text(&subject.input, output.to_str().expect("UTF-8"), EVERY);
+        fs::write(&self.file, text).expect("a file in the scratch directory");
+        self.output = output;
     }
 
     /// The program with a verb for this pipeline.
@@ -166,7 +206,7 @@ impl History {
 
     /// Notes what was done to the run that was started last.
     pub fn note(&mut self, what: &str) {
-        self.log.last_mut().expect("a run").push_str(&format!(": {what}"));
+        write!(self.log.last_mut().expect("a run"), ": {what}").expect("texts grow");
     }
 
     /// All that is to be known when something is wrong.
@@ -181,9 +221,9 @@ impl History {
         );
         for (number, run) in self.log.iter().enumerate() {
             let stderr = fs::read_to_string(folder.join(format!("stderr-{number:03}"))).unwrap_or_default();
-            text.push_str(&format!("-- {run}\n"));
+            writeln!(text, "-- {run}").expect("texts grow");
             for line in stderr.lines() {
-                text.push_str(&format!("   | {line}\n"));
+                writeln!(text, "   | {line}").expect("texts grow");
             }
         }
         text
@@ -217,7 +257,8 @@ impl History {
             lacking.map(|(line, _)| line.to_owned()).collect::<Vec<String>>()
         };
         let (lost, more) = (lacks(found, expect), lacks(expect, found));
-        let some = |lines: &[String]| lines.iter().take(5).map(|line| format!("   {line}\n")).collect::<String>();
+        let some =
+            |lines: &[String]| lines.iter().take(5).map(|line| format!("   {line}\n")).collect::<String>();
         panic!(
             "{what}: {} lines, {} expected\nlost: {}\n{}too many: {}\n{}{}",
             found.len(),
@@ -259,7 +300,8 @@ impl History {
 
     /// What should not be there once a run is complete.
     pub fn litter(&self) -> Vec<String> {
-        let is_output = |name: &String| name == "out.ndjson" || (self.pipeline.has_late && name == "late.ndjson");
+        let is_output =
+            |name: &String| name == "out.ndjson" || (self.pipeline.has_late && name == "late.ndjson");
         let mut litter: Vec<String> =
             names(&self.output).into_iter().filter(|name| !is_output(name)).collect();
         let snapshots = names(&self.state.join("snapshots"));

@@ -15,3 +15,6 @@ mod history;
 mod kills;
 mod pipelines;
 mod power;
+mod points;
+mod storage;
+mod tamper;

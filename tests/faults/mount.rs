@@ -2,7 +2,10 @@
 //! (there is no write-back cache), so what the program has not synced is what [`Disk`] has not been told to keep.
 //! Operations can be counted, failed, held up, slowed down and written short.
 
-#![expect(clippy::disallowed_types, reason = "the file system is shared between the threads that serve it and the test")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the file system is shared between the threads that serve it and the test"
+)]
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,7 +18,8 @@ use fastrand::Rng;
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, LockOwner, MountOption, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    WriteFlags,
 };
 
 use super::disk::{Attributes, Disk, Inode, Refused};
@@ -433,7 +437,8 @@ impl Filesystem for Served {
     }
 
     fn fsync(&self, _: &Request, inode: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        let change = || self.change(|state| state.disk.fail_sync(inode.0))?.disk.sync(inode.0).map_err(number);
+        let change =
+            || self.change(|state| state.disk.fail_sync(inode.0))?.disk.sync(inode.0).map_err(number);
         answer!(reply, change(), () => reply.ok());
     }
 
@@ -512,7 +517,8 @@ mod tests {
     fn direct_writes_reach_it_whole_and_short() {
         let Some(disk) = disk() else { return };
         let direct = i32::try_from(OFlags::DIRECT.bits()).unwrap();
-        let file = File::options().write(true).create_new(true).custom_flags(direct).open(disk.path("f")).unwrap();
+        let file =
+            File::options().write(true).create_new(true).custom_flags(direct).open(disk.path("f")).unwrap();
         // An address that is a multiple of 4096.
         let buffer = vec![7_u8; 5 * 4096];
         let start = buffer.as_ptr().align_offset(4096);
@@ -553,10 +559,12 @@ mod tests {
         let Some(disk) = disk() else { return };
         let mut file = File::create(disk.path("f")).unwrap();
         disk.set_faults(Faults { fail: Some((2, Failure::InputOutput)), ..Faults::default() });
-        let codes: Vec<_> = (0..3).map(|_| file.write(b"x").err().and_then(|error| error.raw_os_error())).collect();
+        let codes: Vec<_> =
+            (0..3).map(|_| file.write(b"x").err().and_then(|error| error.raw_os_error())).collect();
         assert_eq!(codes, [None, Some(5), None]);
         disk.set_faults(Faults { fail: Some((2, Failure::Full)), for_good: true, ..Faults::default() });
-        let codes: Vec<_> = (0..3).map(|_| file.write(b"x").err().and_then(|error| error.raw_os_error())).collect();
+        let codes: Vec<_> =
+            (0..3).map(|_| file.write(b"x").err().and_then(|error| error.raw_os_error())).collect();
         assert_eq!(codes, [None, Some(28), Some(28)]);
         disk.set_faults(Faults::default());
         disk.set_capacity(8);

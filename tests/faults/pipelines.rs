@@ -87,7 +87,9 @@ impl Pipeline {
     pub fn text(&self, input: &str, output: &str, every: &str) -> String {
         let Self { name, steps, options, has_late } = self;
         let late = if *has_late {
-            format!("sinks:\n  late: {{ from: too_late, file: {{ path: {output}/late.ndjson }}, format: json }}\n")
+            format!(
+                "sinks:\n  late: {{ from: too_late, file: {{ path: {output}/late.ndjson }}, format: json }}\n"
+            )
         } else {
             String::new()
         };
