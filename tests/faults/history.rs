@@ -150,7 +150,7 @@ impl Ended {
     /// What the summary says of late rows.
     fn late_rows(&self) -> String {
         let summary = self.stderr.lines().find(|line| line.contains(" rows in, ")).unwrap_or_default();
-        summary.split(", ").find(|part| part.contains(" late")).unwrap_or_default().to_owned()
+        summary.split([',', ';']).find(|part| part.contains(" late")).unwrap_or_default().to_owned()
     }
 }
 
