@@ -236,7 +236,10 @@ impl History {
         self.compare("output", &found.output, &expect.output);
         self.compare("late rows", &found.late, &expect.late);
         self.compare("quarantine", &found.quarantine, &expect.quarantine);
-        assert_eq!(found.late_rows, expect.late_rows, "the count of late rows; {}", self.told());
+        // A run that finds the one before at its end, but for the last steps, has counted nothing itself.
+        if !ended.stderr.contains("had come to its end") {
+            assert_eq!(found.late_rows, expect.late_rows, "the count of late rows; {}", self.told());
+        }
         let litter = self.litter();
         assert!(litter.is_empty(), "litter: {litter:?}; {}", self.told());
     }
@@ -304,8 +307,9 @@ impl History {
             |name: &String| name == "out.ndjson" || (self.pipeline.has_late && name == "late.ndjson");
         let mut litter: Vec<String> =
             names(&self.output).into_iter().filter(|name| !is_output(name)).collect();
+        let is_number = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
         let snapshots = names(&self.state.join("snapshots"));
-        litter.extend(snapshots.into_iter().filter(|name| name.contains("tmp")));
+        litter.extend(snapshots.into_iter().filter(|name| !is_number(name)));
         litter
     }
 

@@ -24,7 +24,7 @@ use fuser::{
 
 use super::disk::{Attributes, Disk, Inode, Refused};
 
-/// Nothing is cached: after a power cut the same names are other files.
+/// Nothing is cached: after a power cut the same names may be other files.
 const NO_CACHE: Duration = Duration::ZERO;
 /// So many operations are served at a time, so that a slow one does not hold up the others.
 const THREADS: usize = 4;
@@ -218,6 +218,11 @@ fn attr(found: Attributes, request: &Request) -> FileAttr {
     }
 }
 
+/// What the kernel is told of a file: after a power cut it forgets what it has kept of one with the same number.
+fn found(disk: &Disk, inode: Inode) -> Result<(Attributes, Generation), Errno> {
+    Ok((disk.attributes(inode).map_err(number)?, Generation(disk.generation)))
+}
+
 fn kind(found: Attributes) -> FileType {
     if found.is_folder { FileType::Directory } else { FileType::RegularFile }
 }
@@ -256,11 +261,11 @@ impl Served {
         is_folder: bool,
         mode: u32,
         umask: u32,
-    ) -> Result<Attributes, Errno> {
+    ) -> Result<(Attributes, Generation), Errno> {
         let mut state = self.change(|_| ())?;
         let mode = u16::try_from(mode & !umask & 0o7777).expect("twelve bits");
         let inode = state.disk.make(parent.0, utf8(name)?, is_folder, mode).map_err(number)?;
-        state.disk.attributes(inode).map_err(number)
+        found(&state.disk, inode)
     }
 
     fn remove(&self, parent: INodeNo, name: &OsStr, is_folder: bool) -> Result<(), Errno> {
@@ -293,9 +298,9 @@ impl Filesystem for Served {
         let look = || {
             let state = self.state()?;
             let inode = state.disk.lookup(parent.0, utf8(name)?).map_err(number)?;
-            state.disk.attributes(inode).map_err(number)
+            found(&state.disk, inode)
         };
-        answer!(reply, look(), found => reply.entry(&NO_CACHE, &attr(found, request), Generation(0)));
+        answer!(reply, look(), (found, generation) => reply.entry(&NO_CACHE, &attr(found, request), generation));
     }
 
     fn getattr(&self, request: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
@@ -345,7 +350,7 @@ impl Filesystem for Served {
         reply: ReplyEntry,
     ) {
         let made = self.make((parent, name), true, mode, umask);
-        answer!(reply, made, found => reply.entry(&NO_CACHE, &attr(found, request), Generation(0)));
+        answer!(reply, made, (found, generation) => reply.entry(&NO_CACHE, &attr(found, request), generation));
     }
 
     fn create(
@@ -359,9 +364,9 @@ impl Filesystem for Served {
         reply: ReplyCreate,
     ) {
         let made = self.make((parent, name), false, mode, umask);
-        answer!(reply, made, found => {
+        answer!(reply, made, (found, generation) => {
             let attr = attr(found, request);
-            reply.created(&NO_CACHE, &attr, Generation(0), FileHandle(0), FopenFlags::empty());
+            reply.created(&NO_CACHE, &attr, generation, FileHandle(0), FopenFlags::empty());
         });
     }
 
@@ -478,97 +483,4 @@ impl Filesystem for Served {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, File, TryLockError};
-    use std::io::{Read, Seek, SeekFrom, Write};
-    use std::os::unix::fs::{FileExt, OpenOptionsExt};
-
-    use rustix::fs::OFlags;
-
-    use super::*;
-    use crate::power::disk;
-
-    #[test]
-    fn files_are_files() {
-        let Some(disk) = disk() else { return };
-        let folder = disk.path("a/b");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("one"), "one").unwrap();
-        let mut file = File::options().read(true).append(true).open(folder.join("one")).unwrap();
-        file.write_all(b" and more").unwrap();
-        file.set_len(7).unwrap();
-        file.sync_all().unwrap();
-        let mut text = String::new();
-        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)).unwrap();
-        assert_eq!(text, "one and");
-        fs::rename(folder.join("one"), folder.join("two")).unwrap();
-        File::open(&folder).unwrap().sync_all().unwrap();
-        let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["two"]);
-        assert!(File::create_new(folder.join("two")).is_err());
-        file.try_lock().unwrap();
-        let other = File::open(folder.join("two")).unwrap();
-        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
-        fs::remove_dir_all(disk.path("a")).unwrap();
-        assert_eq!(fs::read_dir(disk.path("")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn direct_writes_reach_it_whole_and_short() {
-        let Some(disk) = disk() else { return };
-        let direct = i32::try_from(OFlags::DIRECT.bits()).unwrap();
-        let file =
-            File::options().write(true).create_new(true).custom_flags(direct).open(disk.path("f")).unwrap();
-        // An address that is a multiple of 4096.
-        let buffer = vec![7_u8; 5 * 4096];
-        let start = buffer.as_ptr().align_offset(4096);
-        let aligned = &buffer[start..start + 4 * 4096];
-        assert_eq!(file.write_at(aligned, 0).unwrap(), aligned.len());
-        disk.set_faults(Faults { short_one_in: Some(1), ..Faults::default() });
-        // The kernel tries once more, past its cache, and then tells how far it came.
-        let written = file.write_at(aligned, 4 * 4096).unwrap();
-        assert!(written > 0 && written < aligned.len(), "{written}");
-        file.sync_data().unwrap();
-        assert_eq!(fs::metadata(disk.path("f")).unwrap().len(), (4 * 4096 + written) as u64);
-    }
-
-    #[test]
-    fn a_power_cut_leaves_what_was_synced() {
-        let Some(disk) = disk() else { return };
-        let mut synced = File::create(disk.path("synced")).unwrap();
-        synced.write_all(b"synced").unwrap();
-        synced.sync_data().unwrap();
-        File::open(disk.path("")).unwrap().sync_all().unwrap();
-        fs::write(disk.path("lost"), "lost").unwrap();
-        disk.cut_power(false);
-        assert!(fs::read(disk.path("synced")).is_err());
-        // This seed leaves nothing but that.
-        let names = (0..100).find_map(|seed| {
-            disk.power_up(&mut Rng::with_seed(seed));
-            assert_eq!(fs::read(disk.path("synced")).unwrap(), b"synced");
-            let is_lost = !disk.path("lost").exists();
-            disk.cut_power(false);
-            is_lost.then_some(())
-        });
-        assert!(names.is_some(), "what was not synced can be lost");
-        drop(synced);
-    }
-
-    #[test]
-    fn operations_fail_as_they_are_told() {
-        let Some(disk) = disk() else { return };
-        let mut file = File::create(disk.path("f")).unwrap();
-        disk.set_faults(Faults { fail: Some((2, Failure::InputOutput)), ..Faults::default() });
-        let codes: Vec<_> =
-            (0..3).map(|_| file.write(b"x").err().and_then(|error| error.raw_os_error())).collect();
-        assert_eq!(codes, [None, Some(5), None]);
-        disk.set_faults(Faults { fail: Some((2, Failure::Full)), for_good: true, ..Faults::default() });
-        let codes: Vec<_> =
-            (0..3).map(|_| file.write(b"x").err().and_then(|error| error.raw_os_error())).collect();
-        assert_eq!(codes, [None, Some(28), Some(28)]);
-        disk.set_faults(Faults::default());
-        disk.set_capacity(8);
-        assert_eq!(file.write(b"123456789").unwrap(), 5);
-        assert_eq!(disk.free(), 0);
-    }
-}
+mod tests;
