@@ -277,9 +277,12 @@ impl History {
     /// What has been written, once the program has ended.
     fn written(&self, ended: &Ended) -> Written {
         let lines = |path: &Path| {
-            let text = fs::read_to_string(path)
-                .unwrap_or_else(|error| panic!("{}: {error}; {}", path.display(), self.told()));
-            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            let mut lines = Vec::new();
+            for path in if path.is_dir() { files_below(path) } else { vec![path.to_owned()] } {
+                let text = fs::read_to_string(&path)
+                    .unwrap_or_else(|error| panic!("{}: {error}; {}", path.display(), self.told()));
+                lines.extend(text.lines().map(str::to_owned));
+            }
             lines.sort_unstable();
             lines
         };
@@ -307,6 +310,11 @@ impl History {
             |name: &String| name == "out.ndjson" || (self.pipeline.has_late && name == "late.ndjson");
         let mut litter: Vec<String> =
             names(&self.output).into_iter().filter(|name| !is_output(name)).collect();
+        // Of a folder of files, what is hidden is not complete.
+        let hidden =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let parts = files_below(&self.output.join("out.ndjson"));
+        litter.extend(parts.iter().filter(|path| hidden(path)).map(|path| path.display().to_string()));
         let is_number = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
         let snapshots = names(&self.state.join("snapshots"));
         litter.extend(snapshots.into_iter().filter(|name| !is_number(name)));
@@ -339,6 +347,15 @@ pub fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.collect();
     names.sort_unstable();
     names
+}
+
+/// The files in a folder and in those below it; none where there is no such folder.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let below = |name: String| {
+        let path = folder.join(name);
+        if path.is_dir() { files_below(&path) } else { vec![path] }
+    };
+    names(folder).into_iter().flat_map(below).collect()
 }
 
 /// A program that runs; it is killed when it is dropped.

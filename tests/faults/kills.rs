@@ -133,4 +133,5 @@ kills! {
     dedupe_into_an_appended_file_survives_kills: ONCE;
     a_range_of_rows_survives_kills: LATELY;
     a_copy_survives_kills: COPY;
+    many_files_survive_kills: PARTS;
 }

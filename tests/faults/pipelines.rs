@@ -10,8 +10,8 @@ pub struct Pipeline {
     pub name: &'static str,
     /// Its steps, indented as the file needs them.
     steps: &'static str,
-    /// Options of the file sink, with a comma before them.
-    options: &'static str,
+    /// Its sink; `OUT` stands for the path.
+    sink: &'static str,
     /// Whether late rows have a sink of their own.
     pub has_late: bool,
 }
@@ -20,7 +20,7 @@ pub struct Pipeline {
 pub const WINDOWS: Pipeline = Pipeline {
     name: "windows",
     steps: "steps:\n  - aggregate: { name: w, by: key, window: { sliding: 2s, every: 500ms }, late: { to: too_late }, select: { rows: COUNT(*), sum: SUM(n), least: MIN(note), names: COUNT(DISTINCT note) } }\n",
-    options: "",
+    sink: "file: { path: OUT }",
     has_late: true,
 };
 
@@ -28,7 +28,7 @@ pub const WINDOWS: Pipeline = Pipeline {
 pub const RUNNING: Pipeline = Pipeline {
     name: "running",
     steps: "steps:\n  - aggregate: { name: r, by: key, select: { rows: COUNT(*), sum: SUM(n), last: MAX(at), share: AVG(part) } }\n",
-    options: ", changelog: final",
+    sink: "file: { path: OUT, changelog: final }",
     has_late: false,
 };
 
@@ -36,14 +36,14 @@ pub const RUNNING: Pipeline = Pipeline {
 pub const CHANGES: Pipeline = Pipeline {
     name: "changes",
     steps: "steps:\n  - aggregate: { name: r, by: key, select: { rows: COUNT(*), sum: SUM(n) } }\n",
-    options: ", changelog: debezium",
+    sink: "file: { path: OUT, changelog: debezium }",
     has_late: false,
 };
 
 pub const SESSIONS: Pipeline = Pipeline {
     name: "sessions",
     steps: "steps:\n  - aggregate: { name: s, by: user, window: { session: 300ms }, late: { to: too_late }, select: { rows: COUNT(*), sum: SUM(n), first: MIN(at) } }\n",
-    options: "",
+    sink: "file: { path: OUT }",
     has_late: true,
 };
 
@@ -51,7 +51,7 @@ pub const SESSIONS: Pipeline = Pipeline {
 pub const LEADERS: Pipeline = Pipeline {
     name: "leaders",
     steps: "steps:\n  - aggregate: { name: w, by: key, window: { tumbling: 1s }, select: { rows: COUNT(*), sum: SUM(n) } }\n  - top: { name: t, n: 5, per: [window_start, window_end], order: 'sum DESC, key', rank: place }\n",
-    options: "",
+    sink: "file: { path: OUT }",
     has_late: false,
 };
 
@@ -59,7 +59,7 @@ pub const LEADERS: Pipeline = Pipeline {
 pub const ONCE: Pipeline = Pipeline {
     name: "once",
     steps: "steps:\n  - dedupe: { name: d, by: [key, note], within: 2s }\n",
-    options: ", append: true",
+    sink: "file: { path: OUT, append: true }",
     has_late: false,
 };
 
@@ -67,7 +67,7 @@ pub const ONCE: Pipeline = Pipeline {
 pub const LATELY: Pipeline = Pipeline {
     name: "lately",
     steps: "steps:\n  - over: { name: o, by: key, range: 5s, select: { sum: SUM(n), rows: COUNT(*) } }\n",
-    options: "",
+    sink: "file: { path: OUT }",
     has_late: false,
 };
 
@@ -75,17 +75,26 @@ pub const LATELY: Pipeline = Pipeline {
 pub const COPY: Pipeline = Pipeline {
     name: "copy",
     steps: "steps:\n  - filter: n >= 0\n  - set: { note: UPPER(note) }\n",
-    options: ", append: true",
+    sink: "file: { path: OUT, append: true }",
     has_late: false,
 };
 
-pub const ALL: [Pipeline; 8] = [WINDOWS, RUNNING, CHANGES, SESSIONS, LEADERS, ONCE, LATELY, COPY];
+/// The same into many small files.
+pub const PARTS: Pipeline = Pipeline {
+    name: "parts",
+    steps: "steps:\n  - filter: n >= 0\n",
+    sink: "files: { path: OUT, partition_by: MOD(user, 3), roll: { size: 100KiB } }",
+    has_late: false,
+};
+
+pub const ALL: [Pipeline; 9] = [WINDOWS, RUNNING, CHANGES, SESSIONS, LEADERS, ONCE, LATELY, COPY, PARTS];
 
 impl Pipeline {
     /// The pipeline file. It reads `input`, writes `out.ndjson` and `late.ndjson` in the folder `output`, and takes a
     /// snapshot so often.
     pub fn text(&self, input: &str, output: &str, every: &str) -> String {
-        let Self { name, steps, options, has_late } = self;
+        let Self { name, steps, sink, has_late } = self;
+        let sink = sink.replace("OUT", &format!("{output}/out.ndjson"));
         let late = if *has_late {
             format!(
                 "sinks:\n  late: {{ from: too_late, file: {{ path: {output}/late.ndjson }}, format: json }}\n"
@@ -98,7 +107,7 @@ impl Pipeline {
              source:\n  file: {{ path: {input} }}\n  format: json\n\
              \x20 schema: {{ key: STRING, user: BIGINT, n: BIGINT, part: 'DECIMAL(10, 2)', note: STRING, at: TIMESTAMP(3) }}\n\
              \x20 event_time: {{ column: at, out_of_order: 200ms }}\n\
-             {steps}sink:\n  file: {{ path: {output}/out.ndjson{options} }}\n  format: json\n{late}"
+             {steps}sink:\n  {sink}\n  format: json\n{late}"
         )
     }
 }

@@ -109,6 +109,6 @@ fn dedupe_into_an_appended_file_survives_power_cuts() {
 }
 
 #[test]
-fn a_copy_survives_power_cuts() {
-    check(pipelines::COPY, share());
+fn many_files_survive_power_cuts() {
+    check(pipelines::PARTS, share());
 }

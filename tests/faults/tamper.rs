@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 use rustix::process::Signal;
 
-use super::history::{Ended, History, Subject, names, seed, times};
+use super::history::{Ended, History, Subject, files_below, names, seed, times};
 use super::pipelines;
 use super::scene::LIMIT;
 
@@ -35,30 +35,23 @@ impl Change {
 
 /// The next run refuses with one of these exit codes and says all of these words.
 fn refuses(history: &mut History, what: &str, codes: &[i32], says: &[&str]) -> Ended {
-    let before = snapshot_of(&history.state.join("snapshots"));
+    let before = content_of(history);
     let ended = history.start(2, "auto", &[]).wait();
     history.note(what);
     assert!(ended.code.is_some_and(|code| codes.contains(&code)), "{:?}; {}", ended.code, history.told());
     for word in says {
         assert!(ended.stderr.contains(word), "{what}: it does not say {word:?}; {}", history.told());
     }
-    let after = snapshot_of(&history.state.join("snapshots"));
+    let after = content_of(history);
     assert!(before == after, "{what}: it has changed the snapshots; {}", history.told());
     ended
 }
 
-/// All files below a folder, with their content.
-fn snapshot_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    for name in names(folder).into_iter().filter(|name| !name.contains("tmp")) {
-        let path = folder.join(name);
-        if path.is_dir() {
-            files.extend(snapshot_of(&path));
-        } else {
-            files.push((path.clone(), fs::read(&path).expect("a file")));
-        }
-    }
-    files
+/// All files of the committed snapshots, with their content.
+fn content_of(history: &History) -> Vec<(PathBuf, Vec<u8>)> {
+    let folders = history.snapshots().into_iter().map(|name| history.state.join("snapshots").join(name));
+    let files = folders.flat_map(|folder| files_below(&folder));
+    files.map(|path| (path.clone(), fs::read(&path).expect("a file"))).collect()
 }
 
 fn goes_on(mut history: History, subject: &Subject) {
