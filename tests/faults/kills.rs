@@ -96,7 +96,7 @@ fn check(pipeline: Pipeline, count: u64) {
             };
             assert!(is_as_it_may(&found), "{:?} {:?}; {}", found.code, found.signal, history.told());
             resumed += u64::from(found.has_resumed());
-            if found.is_complete() {
+            if history.is_complete(&found) {
                 ended = Some(found);
             } else {
                 disturbed += 1;

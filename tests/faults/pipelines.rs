@@ -83,7 +83,7 @@ pub const COPY: Pipeline = Pipeline {
 pub const PARTS: Pipeline = Pipeline {
     name: "parts",
     steps: "steps:\n  - filter: n >= 0\n",
-    sink: "files: { path: OUT, partition_by: MOD(user, 3), roll: { size: 100KiB } }",
+    sink: "files: { path: OUT, partition_by: 'MOD(user, 3)', roll: { size: 100KiB } }",
     has_late: false,
 };
 
@@ -113,8 +113,10 @@ impl Pipeline {
 }
 
 /// Rows that come 1 ms after one another, shuffled a little; one in fifty is far behind, one in a thousand is no record.
-pub fn input(rows: u64, seed: u64) -> String {
+/// Each has so many bytes of `padding` that no pipeline reads.
+pub fn input(rows: u64, padding: usize, seed: u64) -> String {
     let mut random = Rng::with_seed(seed);
+    let padding = "x".repeat(padding);
     let mut text = String::new();
     for n in 0..rows {
         if random.u32(..1000) == 0 {
@@ -130,7 +132,7 @@ pub fn input(rows: u64, seed: u64) -> String {
         writeln!(
             text,
             "{{\"key\":\"key {key}\",\"user\":{user},\"n\":{n},\"part\":{}.{:02},\"note\":\"note {note}\",\
-             \"at\":\"2026-01-01T{hours:02}:{minutes:02}:{seconds:02}.{:03}\"}}",
+             \"at\":\"2026-01-01T{hours:02}:{minutes:02}:{seconds:02}.{:03}\",\"padding\":\"{padding}\"}}",
             part / 100,
             part % 100,
             at_ms % 1000

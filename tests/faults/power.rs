@@ -71,7 +71,7 @@ fn check(pipeline: Pipeline, count: u64) {
             cuts += 1;
             let ended = if is_last || status.is_some() { ended } else { found };
             resumed += u64::from(ended.has_resumed());
-            if ended.is_complete() {
+            if history.is_complete(&ended) {
                 break ended;
             }
             assert!(!is_last, "{:?} {:?}; {}", ended.code, ended.signal, history.told());

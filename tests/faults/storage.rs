@@ -247,12 +247,12 @@ fn files_that_may_not_grow_end_the_run_and_are_gone_on_from() {
 
 /// The most memory that a disturbed run may have above an undisturbed one: buffers, not the input.
 const SLACK_BYTES: u64 = 16 << 20;
-/// So often the input is read, so that it would not fit into that.
-const REPEATED: usize = 12;
+/// So many rows are read, which would not fit into that.
+const MANY_ROWS: u64 = 300_000;
 
 /// A subject with much input, and the most memory it takes undisturbed.
 fn large(pipeline: Pipeline) -> (Subject, u64) {
-    let subject = Subject::repeated(pipeline, REPEATED);
+    let subject = Subject::large(pipeline, MANY_ROWS);
     let mut history = subject.history(None, 0);
     let mut run = history.start(2, "auto", &[]);
     let mut peak_bytes = 0;

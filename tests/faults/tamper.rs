@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fastrand::Rng;
 use rustix::process::Signal;
 
 use super::history::{Ended, History, Subject, files_below, names, seed, times};
 use super::pipelines;
-use super::scene::LIMIT;
 
 /// Changes a file, and yields how to undo that.
 struct Change {
@@ -64,7 +64,7 @@ fn goes_on(mut history: History, subject: &Subject) {
 fn an_input_that_was_changed_is_refused() {
     let subject = Subject::new(pipelines::WINDOWS);
     let mut history = subject.interrupted(seed());
-    let input = subject.input().to_owned();
+    let input = subject.input();
     let codes = [65, 69];
     let half = Change::of(&input, |bytes| bytes.truncate(100));
     refuses(&mut history, "truncated input", &codes, &["in.ndjson", "--fresh"]);
@@ -199,16 +199,15 @@ fn a_snapshot_is_taken_when_it_is_asked_for() {
     drop(rare);
     let mut run = history.start(2, "auto", &[]);
     let before = history.snapshots();
-    let mut asked = 0;
     // Asked again and again: before the handler is set nobody hears it, so not before there is a state directory.
-    let ended = run.until(LIMIT, |run| {
-        if history.state.join("snapshots").exists() && asked % 20 == 0 {
+    let has_more = |history: &History| history.snapshots().iter().any(|name| !before.contains(name));
+    while !has_more(&history) {
+        let ended = run.until(Duration::from_millis(10), |_| has_more(&history));
+        assert!(ended.is_none(), "it has ended without a snapshot; {}", history.told());
+        if history.state.join("snapshots").exists() {
             run.signal(Signal::USR1);
         }
-        asked += 1;
-        history.snapshots().iter().any(|name| !before.contains(name))
-    });
-    assert!(ended.is_none(), "it has ended without a snapshot; {}", history.told());
+    }
     run.kill();
     drop(run);
     goes_on(history, &subject);
