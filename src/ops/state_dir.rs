@@ -64,6 +64,18 @@ impl StateDir {
         }
     }
 
+    /// The folder of the snapshots.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    /// A file of bad records by its name.
+    #[must_use]
+    pub fn quarantine_file(&self, name: &str) -> PathBuf {
+        self.path.join("quarantine").join(name)
+    }
+
     /// The file for the bad records of a run that began at `wall_us`.
     #[must_use]
     pub fn quarantine(&self, wall_us: i64) -> PathBuf {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use explain::explain;
 pub use sides::SideOutput;
 
-use crate::config::{BadRecord, Pipeline};
+use crate::config::{BadRecord, Pipeline, Snapshot};
 use crate::error::Problems;
 use crate::operator::{Build, Flow, SideStream};
 use crate::record::{KeyCodec, Paths, Schema, SqlType};
@@ -51,6 +51,8 @@ pub struct Plan {
     pub state_dir: Option<String>,
     /// How many bytes of state all shards may keep together; none for no limit.
     pub memory_bytes: Option<u64>,
+    /// When snapshots are taken and how many are kept.
+    pub snapshot: Snapshot,
 }
 
 impl Plan {
@@ -153,5 +155,6 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         cores: pipeline.run.cores,
         state_dir: pipeline.run.state_dir.clone(),
         memory_bytes: pipeline.run.memory_bytes,
+        snapshot: pipeline.run.snapshot,
     })
 }

@@ -141,3 +141,18 @@ pub struct Counts {
     /// Rows that a `throttle` has dropped.
     pub throttled: u64,
 }
+
+impl Counts {
+    /// The sums.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
+        Self {
+            rows_in: self.rows_in + other.rows_in,
+            rows_out: self.rows_out + other.rows_out,
+            bytes_in: self.bytes_in + other.bytes_in,
+            rejected: self.rejected + other.rejected,
+            late: self.late + other.late,
+            throttled: self.throttled + other.throttled,
+        }
+    }
+}

@@ -156,7 +156,7 @@ impl Machine {
                 chain.push(batch);
                 chain.pull()
             }
-            Taken::Empty | Taken::Finished => None,
+            Taken::Barrier(_) | Taken::Empty | Taken::Finished => None,
         });
         let Some(batch) = made else { return false };
         self.output.collect(batch);
