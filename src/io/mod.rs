@@ -4,6 +4,7 @@
 //! ([`Mode::Uring`]) or a plain thread ([`Mode::Threads`]); the task cannot tell which.
 
 mod bell;
+mod blocks;
 mod clock;
 mod cpu;
 mod disk;
@@ -18,7 +19,7 @@ use std::thread::JoinHandle;
 pub use bell::Bell;
 pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
-pub use disk::Disk;
+pub use disk::{Disk, survive_file_size_limit};
 pub use probe::probe_io_uring;
 pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, Open, Storage, StoredFile, folder_of};
 

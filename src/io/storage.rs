@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file system. All operations block, so they are called off the shards, except [`Storage::open_blocks`].
+#[expect(clippy::missing_errors_doc, reason = "said once, of all operations")]
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Makes a folder and those above it, readable by their owner only; one that is there is left alone.
     ///
@@ -54,6 +55,7 @@ pub enum Open {
 }
 
 /// An open file, written from one end to the other.
+#[expect(clippy::missing_errors_doc, reason = "said once, of all operations")]
 pub trait StoredFile: Send {
     /// Writes all bytes behind what is there.
     ///

@@ -134,7 +134,7 @@ fn run(folder: &Path, steps: &str, shards: usize, slots: usize, seed: u64) -> Ou
         cpus: Vec::new(),
         mode: Mode::Threads,
         quarantine: folder.join("quarantine.ndjson"),
-        storage: std::sync::Arc::new(Disk),
+        storage: std::sync::Arc::new(Disk::new(Mode::Threads)),
     };
     let capacity =
         Capacity { batches: slots, blocks: slots, rejected: slots, chunk_bytes: crate::source::CHUNK_BYTES };
