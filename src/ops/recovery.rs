@@ -1,0 +1,163 @@
+//! What a run goes on from: the newest snapshot, another that the user names, or nothing.
+
+use std::sync::Arc;
+
+use crate::io::Storage;
+use crate::plan::{Plan, Upgrade};
+use crate::shard::{MAIN, Recovery};
+use crate::sink::{Sink, SinkError};
+use crate::snapshot::{Loader, Manifest, SnapshotError, Store};
+
+/// What the user wants to go on from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Nothing.
+    pub fresh: bool,
+    /// The snapshot of this epoch, and none behind it.
+    pub from: Option<u64>,
+    /// Whether changes of the pipeline that lose state are accepted.
+    pub accept_changes: bool,
+}
+
+/// What there is to go on from.
+pub struct Found {
+    /// The id of the run.
+    pub run: String,
+    /// The number of its next epoch.
+    pub first_epoch: u64,
+    /// The snapshot; none where the run starts afresh.
+    pub recovery: Option<Recovery>,
+    /// Whether the run before had come to its end; its output is visible now, and nothing is left to do.
+    pub completed: bool,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// Why a run cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// A snapshot cannot be used.
+    #[error("{0}\n  help: {help}", help = .0.help())]
+    Snapshot(#[from] SnapshotError),
+    /// What a snapshot has committed cannot be made visible.
+    #[error("what snapshot {epoch} has committed cannot be made visible: {error}")]
+    Sink {
+        /// Which.
+        epoch: u64,
+        /// Why.
+        error: SinkError,
+    },
+    /// The snapshot that was asked for is not there.
+    #[error("there is no snapshot {wanted}; there are: {there}")]
+    Missing {
+        /// Which.
+        wanted: u64,
+        /// Those that are there.
+        there: String,
+    },
+    /// The pipeline has changed in a way that does not fit.
+    #[error("{0}")]
+    Changed(String),
+}
+
+/// Looks for what a run goes on from, makes visible what was committed, and removes what a crash has left. Called with the
+/// state directory locked.
+///
+/// # Errors
+///
+/// If there is something that cannot be used; then nothing has been lost.
+pub fn recover(
+    plan: &Plan,
+    storage: &Arc<dyn Storage>,
+    store: &Store,
+    wish: Wish,
+) -> Result<Found, RecoveryError> {
+    store.sweep()?;
+    let epochs = store.epochs()?;
+    let newest = epochs.last().copied().unwrap_or(0);
+    let afresh = |first_epoch, notes| Found {
+        run: new_run(),
+        first_epoch,
+        recovery: None,
+        completed: false,
+        notes,
+    };
+    if wish.fresh {
+        store.clear()?;
+        return Ok(afresh(1, Vec::new()));
+    }
+    let chosen = match wish.from {
+        Some(wanted) if !epochs.contains(&wanted) => {
+            let there: Vec<String> = epochs.iter().map(u64::to_string).collect();
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+            return Err(RecoveryError::Missing { wanted, there });
+        }
+        Some(wanted) => wanted,
+        None if epochs.is_empty() => return Ok(afresh(1, Vec::new())),
+        None => newest,
+    };
+    let manifest = store.manifest(chosen)?;
+    if manifest.pipeline != plan.name {
+        return Err(RecoveryError::Changed(format!(
+            "the state directory belongs to the pipeline `{}`, not to `{}`: give this one another (--state-dir)",
+            manifest.pipeline, plan.name
+        )));
+    }
+    roll_forward(plan, storage.as_ref(), store, &epochs, chosen)?;
+    let at = &manifest.at;
+    if manifest.finished {
+        store.clear()?;
+        let note = format!(
+            "note: the run before had come to its end ({at}), and its output is visible now; run again to start afresh"
+        );
+        return Ok(Found { completed: true, ..afresh(1, vec![note]) });
+    }
+    let upgrade = Upgrade::of(&manifest.fingerprint, &plan.fingerprint);
+    if let Some(refused) = upgrade.refused().filter(|_| !wish.accept_changes) {
+        return Err(RecoveryError::Changed(refused));
+    }
+    let loader = Loader::open(store, &manifest)?;
+    for later in epochs.iter().filter(|epoch| **epoch > chosen) {
+        store.remove(*later)?;
+    }
+    let mut notes = upgrade.notes();
+    notes.push(format!(
+        "going on from snapshot {chosen} of {at}, behind {} records read",
+        manifest.counts.rows_in
+    ));
+    Ok(Found {
+        run: manifest.run.clone(),
+        first_epoch: newest + 1,
+        recovery: Some(Recovery { manifest, kept: upgrade.kept(), loader: Arc::new(loader) }),
+        completed: false,
+        notes,
+    })
+}
+
+/// Makes visible what every snapshot up to the chosen one has committed.
+fn roll_forward(
+    plan: &Plan,
+    storage: &dyn Storage,
+    store: &Store,
+    epochs: &[u64],
+    chosen: u64,
+) -> Result<(), RecoveryError> {
+    let sides = plan.sides.iter().map(|side| (&*side.stream, side.sink.as_ref()));
+    let sinks: Vec<(&str, &dyn Sink)> = std::iter::once((MAIN, plan.sink.as_ref())).chain(sides).collect();
+    for epoch in epochs.iter().copied().filter(|epoch| *epoch <= chosen) {
+        let manifest: Manifest = store.manifest(epoch)?;
+        for (name, position) in &manifest.outputs {
+            if let Some((_, sink)) = sinks.iter().find(|(sink, _)| sink == name) {
+                sink.recover(storage, position).map_err(|error| RecoveryError::Sink { epoch, error })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An id that no other run has.
+fn new_run() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let draw = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", draw(), draw())
+}
