@@ -6,7 +6,7 @@ use crate::io::Storage;
 use crate::plan::{Plan, Upgrade};
 use crate::shard::{MAIN, Recovery};
 use crate::sink::{Sink, SinkError};
-use crate::snapshot::{Loader, Manifest, SnapshotError, Store};
+use crate::snapshot::{Manifest, SnapshotError, Store};
 
 /// What the user wants to go on from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub fn recover(
     if let Some(refused) = upgrade.refused().filter(|_| !wish.accept_changes) {
         return Err(RecoveryError::Changed(refused));
     }
-    let loader = Loader::open(store, &manifest)?;
+    let snapshot = Arc::new(store.open(&manifest)?);
     for later in epochs.iter().filter(|epoch| **epoch > chosen) {
         store.remove(*later)?;
     }
@@ -128,7 +128,12 @@ pub fn recover(
     Ok(Found {
         run: manifest.run.clone(),
         first_epoch: newest + 1,
-        recovery: Some(Recovery { manifest, kept: upgrade.kept(), loader: Arc::new(loader) }),
+        recovery: Some(Recovery {
+            manifest,
+            snapshot,
+            kept: upgrade.kept(),
+            outputs_kept: upgrade.outputs_kept(),
+        }),
         completed: false,
         notes,
     })

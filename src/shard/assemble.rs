@@ -24,7 +24,7 @@ use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
 use crate::record::Schema;
 use crate::sink::{self, Form, RowSink, SinkError};
-use crate::snapshot::{Counts, Loader, Manifest, Store};
+use crate::snapshot::{Counts, Manifest, SnapshotError, Store};
 use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
 use crate::time::Now;
 
@@ -109,7 +109,11 @@ pub fn assemble(
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
     let writing = |name: &str| sink::Opening {
         storage: settings.storage.clone(),
-        resume: from.and_then(|from| from.outputs.get(name).cloned()),
+        resume: settings
+            .recovery
+            .as_ref()
+            .filter(|recovery| recovery.outputs_kept.contains(name))
+            .and_then(|recovery| recovery.manifest.outputs.get(name).cloned()),
     };
     let quarantine = Quarantine::open(
         settings.storage.clone(),
@@ -360,9 +364,9 @@ impl Recipe {
         };
         shard.snapshots.layout = self.layout(&shard);
         if let Some(recovery) = &self.recovery
-            && let Err(what) = restore(&mut shard, &recovery.loader)
+            && let Err(error) = restore(&mut shard, recovery)
         {
-            shard.fail(what);
+            shard.fail(format!("{error}\n  help: {}", error.help()));
         }
         shard
     }
@@ -397,20 +401,16 @@ impl Recipe {
 }
 
 /// Hands a shard what its keys had in a snapshot.
-fn restore(shard: &mut Shard, loader: &Loader) -> Result<(), String> {
+fn restore(shard: &mut Shard, recovery: &Recovery) -> Result<(), SnapshotError> {
     let (number, shards) = (shard.number, shard.snapshots.shards);
     let Layout { states, first } = shard.snapshots.layout.clone();
-    for (state, (name, tables)) in states.iter().enumerate() {
+    let kept: Vec<usize> = (0..states.len()).filter(|state| recovery.kept.contains(&states[*state].0)).collect();
+    let wanted: Vec<_> = kept.iter().map(|state| states[*state].clone()).collect();
+    recovery.snapshot.rows_for(number, shards, &wanted, |state, table, rows| {
+        let state = kept[state];
         let stage = first.iter().rposition(|first| *first <= state).expect("the first stage begins with 0");
-        let chain = shard.chain(stage);
-        for (table, declared) in tables.iter().enumerate() {
-            let rows = loader.rows(name, declared, number, shards).map_err(|error| error.to_string())?;
-            for rows in rows {
-                let rows = rows.map_err(|error| error.to_string())?;
-                chain.restore(state - first[stage], table, &rows);
-            }
-        }
-    }
+        shard.chain(stage).restore(state - first[stage], table, rows);
+    })?;
     (0..first.len()).for_each(|stage| shard.chain(stage).restored());
     Ok(())
 }

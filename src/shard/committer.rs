@@ -77,8 +77,8 @@ pub enum Ending {
 pub struct Part {
     /// Its number.
     pub shard: usize,
-    /// Its file.
-    pub summary: PartSummary,
+    /// Its file; none where its stages keep nothing.
+    pub summary: Option<PartSummary>,
     /// What it has counted since the start of this run.
     pub counts: Counts,
     /// The watermarks of its exchanges, in the order of the data.
@@ -330,7 +330,7 @@ impl Committer {
         let Epoch { number, asked_us, at, parts, staged, failed, .. } = epoch;
         let (barrier, outputs, quarantine) = staged.expect("the epoch is complete");
         let parts: Vec<Part> = parts.into_values().collect();
-        let bytes = parts.iter().map(|part| part.summary.bytes).sum();
+        let bytes = parts.iter().filter_map(|part| part.summary.as_ref()).map(|part| part.bytes).sum();
         let outcome = match failed {
             Some(what) => Err(Failure::Abandoned(what)),
             None => self.commit(Complete { barrier, at, parts, outputs, quarantine }, false),
@@ -387,7 +387,7 @@ impl Committer {
             fingerprint: self.identity.fingerprint.clone(),
             source,
             watermarks: parts.first().map(|part| part.watermarks.clone()).unwrap_or_default(),
-            shards: parts.into_iter().map(|part| part.summary).collect(),
+            shards: parts.into_iter().filter_map(|part| part.summary).collect(),
             outputs: positions,
             quarantine: quarantine.extent,
             counts,

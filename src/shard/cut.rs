@@ -6,7 +6,7 @@ use super::stage::KeyedStage;
 use crate::io::BlockFile;
 use crate::operator::{Chain, SideRows, StateTable};
 use crate::record::{BadRecord, Barrier};
-use crate::snapshot::{Counts, PartHeader, PartWriter};
+use crate::snapshot::{Counts, PartInfo, PartSummary, PartWriter};
 
 /// How many entries are captured in a step of the shard: some tens of microseconds.
 const ENTRIES_A_STEP: usize = 1024;
@@ -27,11 +27,19 @@ pub struct Cut {
     pub rejected: Vec<BadRecord>,
     /// Rows of side streams of such stages.
     pub side: Vec<SideRows>,
-    part: Result<PartWriter, String>,
+    writing: Writing,
     /// Which stage's state is captured.
     stage: usize,
     /// Whether all has been captured.
     captured: bool,
+}
+
+/// The file of a shard.
+enum Writing {
+    /// None of the stages keeps anything.
+    Nothing,
+    Part(Box<PartWriter>),
+    Failed(String),
 }
 
 /// What is written of a shard's state: by stage the number of the first of its states.
@@ -44,19 +52,25 @@ pub struct Layout {
 }
 
 impl Cut {
-    /// The end of an epoch to which none of so many stages has come.
+    /// The end of an epoch to which none of so many stages has come; `file` makes the shard's file.
     #[must_use]
     pub fn new(
         barrier: Barrier,
         stages: usize,
-        file: std::io::Result<Box<dyn BlockFile>>,
-        header: PartHeader,
+        shard: usize,
         layout: &Layout,
+        file: impl FnOnce() -> std::io::Result<(Box<dyn BlockFile>, PartInfo)>,
     ) -> Self {
-        let shard = header.shard;
-        let part = file
-            .map(|file| PartWriter::new(file, header, layout.states.clone()))
-            .map_err(|error| format!("the file of a shard cannot be made: {error}"));
+        let writing = if layout.states.is_empty() {
+            Writing::Nothing
+        } else {
+            match file() {
+                Ok((file, info)) => {
+                    Writing::Part(Box::new(PartWriter::new(file, info, layout.states.clone())))
+                }
+                Err(error) => Writing::Failed(format!("the file of a shard cannot be made: {error}")),
+            }
+        };
         Self {
             barrier,
             shard,
@@ -65,7 +79,7 @@ impl Cut {
             watermarks: Vec::new(),
             rejected: Vec::new(),
             side: Vec::new(),
-            part,
+            writing,
             stage: 0,
             captured: false,
         }
@@ -88,7 +102,7 @@ impl Cut {
         self.reached[stage] = true;
         self.counts = self.counts.plus(counts);
         self.watermarks.extend(watermarks);
-        if self.part.is_ok() {
+        if matches!(self.writing, Writing::Part(_)) {
             chain.begin_view();
         }
     }
@@ -100,20 +114,21 @@ impl Cut {
         stages: &mut [KeyedStage],
         layout: &Layout,
     ) -> Option<Result<Part, String>> {
-        let part = match &mut self.part {
-            Ok(part) => part,
-            Err(what) => return Some(Err(what.clone())),
+        let part = match &mut self.writing {
+            Writing::Part(part) => part,
+            Writing::Nothing => return self.is_complete().then(|| Ok(self.part(None))),
+            Writing::Failed(what) => return Some(Err(what.clone())),
         };
         match part.poll() {
             Ok(false) => {}
             Ok(true) => {
-                let (counts, watermarks) = (self.counts, std::mem::take(&mut self.watermarks));
-                return Some(Ok(Part { shard: self.shard, summary: part.summary(), counts, watermarks }));
+                let summary = part.summary();
+                return Some(Ok(self.part(Some(summary))));
             }
             Err(error) => {
                 source.end_view();
                 stages.iter_mut().for_each(|stage| stage.chain.end_view());
-                self.part = Err(format!("the file of a shard cannot be written: {error}"));
+                self.writing = Writing::Failed(format!("the file of a shard cannot be written: {error}"));
                 return None;
             }
         }
@@ -138,10 +153,19 @@ impl Cut {
         None
     }
 
+    fn part(&mut self, summary: Option<PartSummary>) -> Part {
+        Part {
+            shard: self.shard,
+            summary,
+            counts: self.counts,
+            watermarks: std::mem::take(&mut self.watermarks),
+        }
+    }
+
     /// Whether there is something to do for the shard besides waiting for the disk.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.captured && self.part.as_ref().is_ok_and(PartWriter::is_clear)
-            && self.reached.get(self.stage).is_none_or(|reached| *reached)
+        let Writing::Part(part) = &self.writing else { return false };
+        !self.captured && part.is_clear() && self.reached.get(self.stage).is_none_or(|reached| *reached)
     }
 }

@@ -1,5 +1,6 @@
 //! A machine of shards: started, watched and stopped.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,7 +16,7 @@ use crate::metric::ShardMetrics;
 use crate::plan::Plan;
 use crate::record::BadRecord;
 use crate::sink::SinkError;
-use crate::snapshot::{Loader, Manifest, Store};
+use crate::snapshot::{Manifest, Snapshot, Store};
 use crate::source::{Cuts, Extent, SourceError};
 
 /// How to run a plan.
@@ -47,8 +48,12 @@ pub struct Settings {
 pub struct Recovery {
     /// The manifest of the snapshot.
     pub manifest: Manifest,
-    /// What the steps keep.
-    pub loader: Arc<Loader>,
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// The names of the states that are taken from it.
+    pub kept: BTreeSet<String>,
+    /// The names of the outputs that go on from it.
+    pub outputs_kept: BTreeSet<String>,
 }
 
 /// What the control plane is told.

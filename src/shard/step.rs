@@ -16,7 +16,7 @@ use crate::io::{Bell, Step, Storage, Task};
 use crate::metric::ShardMetrics;
 use crate::operator::Chain;
 use crate::record::{BadRecord, Barrier};
-use crate::snapshot::{Counts, PartHeader, Store};
+use crate::snapshot::{Counts, PartInfo, Store};
 use crate::source::SourceError;
 use crate::time::Now;
 
@@ -198,10 +198,16 @@ impl Shard {
         let stages = self.stages.len() + 1;
         if self.cut.is_none() {
             let Snapshots { storage, store, run, shards, layout, .. } = &self.snapshots;
-            let path = store.part(barrier.epoch, self.number);
-            let header =
-                PartHeader { run: run.clone(), epoch: barrier.epoch, shard: self.number, shards: *shards };
-            self.cut = Some(Cut::new(barrier, stages, storage.open_blocks(&path), header, layout));
+            let file = || {
+                let info = PartInfo {
+                    run: run.clone(),
+                    epoch: barrier.epoch,
+                    shard: u32::try_from(self.number).expect("few shards"),
+                    shards: u32::try_from(*shards).expect("few shards"),
+                };
+                Ok((storage.open_blocks(&store.part(barrier.epoch, self.number))?, info))
+            };
+            self.cut = Some(Cut::new(barrier, stages, self.number, layout, file));
         }
         let has_read_all = stage > 0 && self.source.has_read_all();
         if has_read_all && self.cut.as_ref().is_some_and(|cut| !cut.has_reached(0)) {
