@@ -5,7 +5,6 @@ pub mod closing;
 pub mod logs;
 pub mod notify;
 pub mod progress;
-pub mod recovery;
 pub mod signals;
 pub mod state_dir;
 pub mod states;

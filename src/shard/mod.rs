@@ -10,6 +10,7 @@ mod gather;
 mod launch;
 mod outlet;
 mod quarantine;
+mod recovery;
 mod side;
 #[cfg(test)]
 mod simulation;
@@ -21,4 +22,5 @@ pub use committer::{Identity, Rhythm, SnapshotReport};
 pub use launch::{Event, LaunchError, Recovery, Running, Settings, launch};
 
 pub use quarantine::QuarantineError;
+pub use recovery::{RecoveryError, Wish, recover};
 pub use writer::WriterError;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::launch::Recovery;
+use super::writer::MAIN;
 use crate::io::Storage;
 use crate::plan::{Plan, Upgrade};
-use crate::shard::{MAIN, Recovery};
 use crate::sink::{Sink, SinkError};
 use crate::snapshot::{Manifest, SnapshotError, Store};
 
