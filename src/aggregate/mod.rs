@@ -291,6 +291,8 @@ fn passes(filter: &BooleanArray, row: usize) -> bool {
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod restored;
 
 #[cfg(test)]
 mod tests {
