@@ -8,6 +8,7 @@ mod clock;
 mod cpu;
 mod disk;
 mod glommio_host;
+mod map;
 mod probe;
 mod storage;
 mod thread_host;
@@ -19,6 +20,7 @@ pub use bell::Bell;
 pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
 pub use disk::Disk;
+pub use map::map_file;
 pub use probe::probe_io_uring;
 pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, Open, Storage, StoredFile, folder_of};
 

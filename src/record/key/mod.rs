@@ -53,6 +53,12 @@ impl KeyCodec {
         }
     }
 
+    /// The types of a key's values, in order.
+    #[must_use]
+    pub fn types(&self) -> &[SqlType] {
+        &self.types
+    }
+
     /// The key bytes of every row, appended to `bytes`; `ends` gets the end of each row's bytes.
     ///
     /// # Panics
