@@ -115,10 +115,10 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
     let cpus = available_cpus();
     let shards = arguments.cores.map(usize::from).or(plan.cores).unwrap_or(cpus.len());
     let storage: Arc<dyn Storage> = Arc::new(Disk::new(mode));
-    let store = Store::new(storage.clone(), state_dir.snapshots());
+    let store = Store::new(storage.clone(), state_dir.path());
     let wish =
         Wish { fresh: arguments.fresh, from: arguments.from, accept_changes: arguments.accept_changes };
-    let found = recover(plan, storage.as_ref(), &store, wish)
+    let found = recover(plan, storage.as_ref(), &store, Access::Mapped, wish)
         .map_err(|error| (Exit::of_recovery(&error), error.to_string()))?;
     for note in &found.notes {
         say(note);

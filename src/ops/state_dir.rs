@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The state directory of a running pipeline; locked for the process's life.
 #[derive(Debug)]
@@ -64,10 +64,10 @@ impl StateDir {
         }
     }
 
-    /// The folder of the snapshots.
+    /// Where it is.
     #[must_use]
-    pub fn snapshots(&self) -> PathBuf {
-        self.path.join("snapshots")
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A file of bad records by its name.

@@ -282,7 +282,7 @@ impl Committer {
             at: time_text(now),
             parts: BTreeMap::new(),
             staged: None,
-            failed: failed.map(|error| format!("its folder cannot be made: {error}")),
+            failed: failed.map(|error| error.to_string()),
             heard: self.gone.keys().copied().collect(),
         });
         if self.draining {
@@ -392,11 +392,11 @@ impl Committer {
             quarantine: quarantine.extent,
             counts,
         };
-        self.store.commit(barrier.epoch, &manifest).map_err(|error| match error {
-            CommitError::Abandoned(error) => Failure::Abandoned(error.to_string()),
-            CommitError::Unknown(error) => Failure::Fatal(format!(
-                "it is not known whether it was committed ({error}): the next run finds out and goes on from there"
-            )),
+        self.store.commit(&manifest).map_err(|error| match error {
+            CommitError::Abandoned { .. } => Failure::Abandoned(error.to_string()),
+            CommitError::Unknown { .. } => {
+                Failure::Fatal(format!("{error}; the next run finds out and goes on from there"))
+            }
         })?;
         // From here on the epoch is committed. What is not made visible now will be when the next run starts.
         for commit in commits {
@@ -496,7 +496,11 @@ impl Committer {
             Failure::Fatal(what) => Incomplete { error: WriterError::Snapshot(what), fatal: true },
         })?;
         // Nothing is left to go on from.
-        self.store.clear().map_err(|error| WriterError::Snapshot(error.to_string()).into())
+        let epochs = self.store.list().map_err(|error| error.to_string());
+        let epochs = epochs.map(|committed| committed.iter().map(|snapshot| snapshot.epoch).collect());
+        epochs
+            .and_then(|epochs: Vec<u64>| self.store.remove(&epochs).map_err(|error| error.to_string()))
+            .map_err(|what| Incomplete { error: WriterError::Snapshot(what), fatal: true })
     }
 
     fn abandon(&self, outputs: Vec<(Arc<str>, Box<dyn Output + Send>)>) {

@@ -1,5 +1,7 @@
 //! What a run goes on from: the newest snapshot, another that the user names, or nothing.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::launch::Recovery;
@@ -7,7 +9,7 @@ use super::writer::MAIN;
 use crate::io::Storage;
 use crate::plan::{Plan, Upgrade};
 use crate::sink::{Sink, SinkError};
-use crate::snapshot::{Manifest, SnapshotError, Store};
+use crate::snapshot::{Access, Manifest, SnapshotError, Store};
 
 /// What the user wants to go on from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,14 @@ pub enum RecoveryError {
         /// Why.
         error: SinkError,
     },
+    /// The folder of the snapshots cannot be used.
+    #[error("failed to use {path}: {error}", path = .path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// The snapshot that was asked for is not there.
     #[error("there is no snapshot {wanted}; there are: {there}")]
     Missing {
@@ -69,13 +79,16 @@ pub enum RecoveryError {
 /// If there is something that cannot be used; then nothing has been lost.
 pub fn recover(
     plan: &Plan,
-    storage: &Arc<dyn Storage>,
+    storage: &dyn Storage,
     store: &Store,
+    access: Access,
     wish: Wish,
 ) -> Result<Found, RecoveryError> {
-    store.sweep()?;
-    let epochs = store.epochs()?;
+    store.prepare().map_err(|error| RecoveryError::Folder { path: store.folder().to_owned(), error })?;
+    let mut committed = store.list()?;
+    let epochs: Vec<u64> = committed.iter().map(|snapshot| snapshot.epoch).collect();
     let newest = epochs.last().copied().unwrap_or(0);
+    let failed = |error| RecoveryError::Folder { path: store.folder().to_owned(), error };
     let afresh = |first_epoch, notes| Found {
         run: new_run(),
         first_epoch,
@@ -84,7 +97,7 @@ pub fn recover(
         notes,
     };
     if wish.fresh {
-        store.clear()?;
+        store.remove(&epochs).map_err(failed)?;
         return Ok(afresh(1, Vec::new()));
     }
     let chosen = match wish.from {
@@ -97,17 +110,20 @@ pub fn recover(
         None if epochs.is_empty() => return Ok(afresh(1, Vec::new())),
         None => newest,
     };
-    let manifest = store.manifest(chosen)?;
+    let later = committed.split_off(epochs.partition_point(|epoch| *epoch <= chosen));
+    let manifests = committed.into_iter().map(|snapshot| snapshot.manifest);
+    let manifests: Vec<Manifest> = manifests.collect::<Result<_, _>>()?;
+    let manifest = manifests.last().expect("the chosen one is there").clone();
     if manifest.pipeline != plan.name {
         return Err(RecoveryError::Changed(format!(
             "the state directory belongs to the pipeline `{}`, not to `{}`: give this one another (--state-dir)",
             manifest.pipeline, plan.name
         )));
     }
-    roll_forward(plan, storage.as_ref(), store, &epochs, chosen)?;
+    roll_forward(plan, storage, &manifests)?;
     let at = &manifest.at;
     if manifest.finished {
-        store.clear()?;
+        store.remove(&epochs).map_err(failed)?;
         let note = format!(
             "note: the run before had come to its end ({at}), and its output is visible now; run again to start afresh"
         );
@@ -117,10 +133,9 @@ pub fn recover(
     if let Some(refused) = upgrade.refused().filter(|_| !wish.accept_changes) {
         return Err(RecoveryError::Changed(refused));
     }
-    let snapshot = Arc::new(store.open(&manifest)?);
-    for later in epochs.iter().filter(|epoch| **epoch > chosen) {
-        store.remove(*later)?;
-    }
+    let snapshot = Arc::new(store.open(chosen, access)?);
+    let later: Vec<u64> = later.iter().map(|snapshot| snapshot.epoch).collect();
+    store.remove(&later).map_err(failed)?;
     let mut notes = upgrade.notes();
     notes.push(format!(
         "going on from snapshot {chosen} of {at}, behind {} records read",
@@ -144,17 +159,17 @@ pub fn recover(
 fn roll_forward(
     plan: &Plan,
     storage: &dyn Storage,
-    store: &Store,
-    epochs: &[u64],
-    chosen: u64,
+    manifests: &[Manifest],
 ) -> Result<(), RecoveryError> {
     let sides = plan.sides.iter().map(|side| (&*side.stream, side.sink.as_ref()));
     let sinks: Vec<(&str, &dyn Sink)> = std::iter::once((MAIN, plan.sink.as_ref())).chain(sides).collect();
-    for epoch in epochs.iter().copied().filter(|epoch| *epoch <= chosen) {
-        let manifest: Manifest = store.manifest(epoch)?;
+    for manifest in manifests {
         for (name, position) in &manifest.outputs {
             if let Some((_, sink)) = sinks.iter().find(|(sink, _)| sink == name) {
-                sink.recover(storage, position).map_err(|error| RecoveryError::Sink { epoch, error })?;
+                sink.recover(storage, position).map_err(|error| {
+                    let epoch = manifest.barrier.epoch;
+                    RecoveryError::Sink { epoch, error }
+                })?;
             }
         }
     }
