@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array};
+use arrow::datatypes::{DataType, Field};
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 
 use super::grouped::{Grouped, Rule};
+use super::saved::column;
 use super::{Distinct, Function, one_argument};
 use crate::record::{KeyCodec, SqlType};
 
@@ -36,6 +38,10 @@ pub(super) const APPROX_COUNT_DISTINCT: Function = Function {
         Grouped::boxed(Registers { codec }, false)
     },
 };
+
+/// The words of 32 bits in front of the coupons in the image of a set; the first byte of an image tells this number, and
+/// it is another one for lists of coupons and for registers.
+const SET_WORDS: u8 = 3;
 
 /// The binary logarithm of the number of registers.
 const REGISTERS_LOG2: u8 = 12;
@@ -89,6 +95,20 @@ impl Rule for Registers {
         Arc::new(Int64Array::from_iter_values(counts))
     }
 
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", DataType::Binary)]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Sketch>> + Clone) -> Vec<ArrayRef> {
+        let sketches = states.map(|sketch| sketch.and_then(Option::as_deref).map(image));
+        vec![Arc::new(sketches.collect::<BinaryArray>())]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Sketch> {
+        let sketch = |image| Box::new(HllSketch::deserialize(image).expect("saved by this library"));
+        columns[0].as_binary::<i32>().iter().map(|image| image.map(sketch)).collect()
+    }
+
     fn heap(&self, sketch: &Sketch) -> usize {
         sketch.as_ref().map_or(0, |sketch| size_of::<HllSketch>() + sketch.estimated_size())
     }
@@ -96,6 +116,18 @@ impl Rule for Registers {
 
 fn empty() -> HllSketch {
     HllSketch::new(REGISTERS_LOG2, HllType::Hll8).expect("between 4 and 21")
+}
+
+/// The library's image of a sketch, which other implementations can read too. Coupons of a set lie in the order of a
+/// hash table with open addresses, which depends on how it was filled: they are sorted, so that equal sets are equal here.
+fn image(sketch: &HllSketch) -> Vec<u8> {
+    let mut image = sketch.serialize();
+    if let Some((SET_WORDS, coupons)) =
+        image.first().copied().zip(image.get_mut(4 * usize::from(SET_WORDS)..))
+    {
+        coupons.as_chunks_mut::<4>().0.sort_unstable();
+    }
+    image
 }
 
 #[cfg(test)]
