@@ -10,17 +10,21 @@ use hdrhistogram::Histogram;
 
 use super::load::{load, show};
 use super::{Exit, say};
-use crate::io::{Clock, Disk, Mode, available_cpus, probe_io_uring};
+use crate::io::{Clock, Disk, Mode, Storage, available_cpus, probe_io_uring};
 use crate::ops::breaker::Breaker;
 use crate::ops::closing::Closing;
 use crate::ops::notify::notify;
-use crate::ops::progress::{Progress, Totals, latency_table, summary};
+use crate::ops::progress::{Progress, latency_table, summary, totals};
 use crate::ops::signals;
 use crate::ops::state_dir::{StateDir, StateDirError};
 use crate::ops::states::{StateTotal, outgrown, state_summary, state_totals};
 use crate::plan::Plan;
-use crate::shard::{Event, LaunchError, QuarantineError, Running, Settings, WriterError, launch};
+use crate::shard::{
+    Event, Identity, LaunchError, QuarantineError, RecoveryError, Rhythm, Running, Settings, SnapshotReport, Wish,
+    WriterError, launch, recover,
+};
 use crate::sink::SinkError;
+use crate::snapshot::{Access, Counts, Manifest, Store};
 use crate::yaml::ProcessEnvironment;
 
 /// Arguments of `run`.
@@ -119,7 +123,7 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
     let wish =
         Wish { fresh: arguments.fresh, from: arguments.from, accept_changes: arguments.accept_changes };
     let found = recover(plan, storage.as_ref(), &store, Access::Mapped, wish)
-        .map_err(|error| (Exit::of_recovery(&error), error.to_string()))?;
+        .map_err(|error| (exit_of(&error), error.to_string()))?;
     for note in &found.notes {
         say(note);
     }
@@ -163,6 +167,16 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
     signals.forward(running.tell.clone()).map_err(|error| (Exit::Bug, error.to_string()))?;
     notify("READY=1");
     Ok(Started::Running { running, state_dir, recovered })
+}
+
+/// How a run ends that cannot go on from what there is.
+fn exit_of(error: &RecoveryError) -> Exit {
+    match error {
+        RecoveryError::Snapshot(_) => Exit::BadData,
+        RecoveryError::Sink { .. } | RecoveryError::Folder { .. } => Exit::Disk,
+        RecoveryError::Missing { .. } => Exit::Failed,
+        RecoveryError::Changed(_) => Exit::Config,
+    }
 }
 
 fn mode(io: Io) -> Result<Mode, (Exit, String)> {
@@ -334,7 +348,7 @@ impl<'a> Watch<'a> {
     /// Stops the run if too many records are bad.
     fn judge(&mut self, ended: bool) {
         let Some(breaker) = &mut self.breaker else { return };
-        let totals = Totals::of(&self.running.metrics);
+        let totals = totals(&self.running.metrics);
         if breaker.trips(totals.rows_in, totals.rejected, self.clock.now().monotonic_us, ended) {
             let what = format!(
                 "too many bad records: {} of {} (bad_record.stop_above); the output was taken back",
@@ -390,25 +404,46 @@ impl<'a> Watch<'a> {
         if let Some(latencies_us) = &self.latencies_us {
             say(latency_table(latencies_us).trim_end());
         }
+        if let Some(recovered) = &self.recovered {
+            let Counts { rows_in, rows_out, rejected, late, .. } =
+                recovered.counts.plus(&totals(&self.running.metrics));
+            say(format_args!(
+                "with what was before snapshot {}: {rows_in} records in, {rows_out} rows out, {late} late, {rejected} in quarantine",
+                recovered.barrier.epoch
+            ));
+        }
+        let epoch = self.recovered.as_ref().map(|recovered| recovered.barrier.epoch);
+        let resumes = self.snapshot.as_ref().map(|report| report.epoch).or(epoch);
         if let Some((exit, what)) = self.failed {
             let word = if exit == Exit::Done { "note" } else { "error" };
             say(format_args!("{word}: {what}"));
+            if let Some(epoch) = resumes.filter(|_| exit != Exit::Done) {
+                say(format_args!(
+                    "note: nothing is lost: the next run goes on from snapshot {epoch} (or starts anew with --fresh)"
+                ));
+            }
             return exit;
         }
-        if self.draining {
-            say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
+        if let Some(epoch) = resumes.filter(|_| self.draining) {
+            say(format_args!(
+                "drained: what was read is written and kept in snapshot {epoch}, from which the next run goes on"
+            ));
         }
         let held = totals.iter().find(|total| self.plan.held_in.as_deref() == Some(&*total.name));
         if let Some(held) = held.filter(|held| self.draining && held.entries > 0) {
             say(format_args!(
-                "note: the sink writes final rows, and the input was not read to its end: {} rows that could still have been taken back were not written",
+                "note: the sink writes final rows, and the input was not read to its end: {} rows that can still be taken back are kept, and are written once a run has read the rest",
                 held.entries
             ));
         }
-        let silent = Totals::of(&self.running.metrics).rows_out == 0;
+        let silent = totals(&self.running.metrics).rows_out == 0;
         let open = |closing: &Closing| closing.open(&totals, &self.running.metrics, self.draining, silent);
         if let Some(open) = self.closing.as_ref().and_then(open) {
             say(format_args!("note: {open}"));
+        }
+        if let Some((exit, what)) = self.ending {
+            say(format_args!("error: {what}"));
+            return exit;
         }
         Exit::Done
     }
