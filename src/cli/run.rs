@@ -396,8 +396,8 @@ impl<'a> Watch<'a> {
         let quarantine = self.quarantine.take().map(|path| path.display().to_string());
         let elapsed_us = self.clock.now().monotonic_us;
         say(summary(&self.running.metrics, elapsed_us, quarantine.as_deref()).trim_end());
-        let totals = self.totals();
-        let states = state_summary(&totals);
+        let kept = self.totals();
+        let states = state_summary(&kept);
         if !states.is_empty() {
             say(states.trim_end());
         }
@@ -429,7 +429,7 @@ impl<'a> Watch<'a> {
                 "drained: what was read is written and kept in snapshot {epoch}, from which the next run goes on"
             ));
         }
-        let held = totals.iter().find(|total| self.plan.held_in.as_deref() == Some(&*total.name));
+        let held = kept.iter().find(|total| self.plan.held_in.as_deref() == Some(&*total.name));
         if let Some(held) = held.filter(|held| self.draining && held.entries > 0) {
             say(format_args!(
                 "note: the sink writes final rows, and the input was not read to its end: {} rows that can still be taken back are kept, and are written once a run has read the rest",
@@ -437,7 +437,7 @@ impl<'a> Watch<'a> {
             ));
         }
         let silent = totals(&self.running.metrics).rows_out == 0;
-        let open = |closing: &Closing| closing.open(&totals, &self.running.metrics, self.draining, silent);
+        let open = |closing: &Closing| closing.open(&kept, &self.running.metrics, self.draining, silent);
         if let Some(open) = self.closing.as_ref().and_then(open) {
             say(format_args!("note: {open}"));
         }

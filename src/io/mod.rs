@@ -20,12 +20,8 @@ use std::thread::JoinHandle;
 pub use bell::Bell;
 pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
-<<<<<<< HEAD
 pub use disk::{Disk, survive_file_size_limit};
-=======
-pub use disk::Disk;
 pub use map::map_file;
->>>>>>> format
 pub use probe::probe_io_uring;
 pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, Open, Storage, StoredFile, folder_of};
 

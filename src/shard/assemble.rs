@@ -115,7 +115,7 @@ pub fn assemble(
             .filter(|recovery| recovery.outputs_kept.contains(name))
             .and_then(|recovery| recovery.manifest.outputs.get(name).cloned()),
     };
-    let quarantine = Quarantine::open(
+    let quarantine = Quarantine::open_at(
         settings.storage.clone(),
         settings.quarantine.clone(),
         plan.bad_record.limit_bytes,

@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use super::assemble::Capacity;
 use super::gather::{Gathered, Taken};
 use crate::codec::{Encode, json};
-use crate::exchange::{LaneReceiver, LaneSender, lane};
+use crate::exchange::{LaneSender, lane};
 use crate::io::Bell;
 use crate::operator::SideRows;
 use crate::plan::SideOutput;
