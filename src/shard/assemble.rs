@@ -21,7 +21,7 @@ use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
 use crate::record::{BadRecord, Batch, Schema};
 use crate::sink::{self, Form, RowSink, SinkError};
-use crate::source::{CHUNK_BYTES, Extent, Ingest, Opening, Reader, Stop, TimeOf};
+use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, TimeOf};
 use crate::time::Now;
 
 /// How much the lanes hold.
@@ -62,7 +62,7 @@ pub struct Machine {
     /// The input's splits as the user knows them.
     pub splits: Vec<Arc<str>>,
     /// Asks the readers to stop.
-    pub stop: Stop,
+    pub cuts: Cuts,
     /// What becomes of the output.
     pub verdict: Arc<Verdict>,
 }
@@ -81,11 +81,11 @@ pub fn assemble(
 ) -> Result<Machine, LaunchError> {
     let bells: Vec<Arc<Bell>> = (0..settings.shards).map(|_| Arc::default()).collect();
     let writer_bell: Arc<Bell> = Arc::default();
-    let (stop, verdict) = (Stop::new(settings.shards), Arc::<Verdict>::default());
+    let (cuts, verdict) = (Cuts::new(settings.shards), Arc::<Verdict>::default());
     let opening = Opening {
         columns: plan.columns.clone(),
         bells: bells.clone(),
-        stop: stop.clone(),
+        cuts: cuts.clone(),
         start,
         idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
         heartbeat: plan.needs_heartbeat(),
@@ -142,7 +142,7 @@ pub fn assemble(
         metrics,
         extent: opened.extent,
         splits: opened.splits,
-        stop,
+        cuts,
         verdict,
     })
 }

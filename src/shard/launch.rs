@@ -14,7 +14,7 @@ use crate::metric::ShardMetrics;
 use crate::plan::Plan;
 use crate::record::BadRecord;
 use crate::sink::SinkError;
-use crate::source::{Extent, SourceError, Stop};
+use crate::source::{Cuts, Extent, SourceError};
 
 /// How to run a plan.
 pub struct Settings {
@@ -86,20 +86,21 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     bells: Vec<Arc<Bell>>,
     writer_bell: Arc<Bell>,
-    stop: Stop,
+    cuts: Cuts,
     verdict: Arc<Verdict>,
 }
 
 impl Running {
     /// Stops reading; what has been read is worked off and written.
     pub fn drain(&self) {
-        self.stop.raise();
-        self.bells.iter().for_each(|bell| bell.ring());
+        if self.cuts.request(1, true) {
+            self.bells.iter().for_each(|bell| bell.ring());
+        }
     }
 
     /// Stops at once; unfinished output is taken back.
     pub fn abort(&self) {
-        self.stop.raise();
+        self.cuts.abandon();
         self.verdict.decide(Verdict::ABANDON);
         self.writer_bell.ring();
     }
@@ -149,7 +150,7 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
         threads,
         bells: machine.bells,
         writer_bell: machine.writer_bell,
-        stop: machine.stop,
+        cuts: machine.cuts,
         verdict: machine.verdict,
     })
 }
