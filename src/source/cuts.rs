@@ -87,16 +87,11 @@ impl Cuts {
         if self.is_pending() || self.has_ended() || shared.last_asked_for(count) {
             return false;
         }
-        let (next, behind) = (shared.place(count + 1), shared.place(count + 2));
-        // All have passed the cut whose place this was, and look at the other now.
-        behind.limit.store(NONE, Ordering::SeqCst);
-        next.epoch.store(epoch, Ordering::Relaxed);
-        next.last.store(last, Ordering::Relaxed);
+        shared.announce(count + 1, epoch, last);
         for _ in 0..2 {
-            let furthest = shared.readers.iter().map(|reader| reader.read_to.load(Ordering::SeqCst)).max();
-            next.limit.store(furthest.unwrap_or(0), Ordering::SeqCst);
+            shared.limit(count + 1, shared.furthest());
         }
-        shared.count.store(count + 1, Ordering::Release);
+        shared.release(count + 1);
         true
     }
 
@@ -137,6 +132,29 @@ impl Shared {
     fn last_asked_for(&self, count: u64) -> bool {
         count > 0 && self.place(count).last.load(Ordering::Relaxed)
     }
+
+    /// Writes down what the cut `count` is, and clears the place of the one behind it: all have passed the cut that it
+    /// was used for, and look at the other now.
+    fn announce(&self, count: u64, epoch: u64, last: bool) {
+        self.place(count + 1).limit.store(NONE, Ordering::SeqCst);
+        let place = self.place(count);
+        place.epoch.store(epoch, Ordering::Relaxed);
+        place.last.store(last, Ordering::Relaxed);
+    }
+
+    /// The number behind all that a reader has read or is about to read.
+    fn furthest(&self) -> u64 {
+        self.readers.iter().map(|reader| reader.read_to.load(Ordering::SeqCst)).max().unwrap_or(0)
+    }
+
+    fn limit(&self, count: u64, number: u64) {
+        self.place(count).limit.store(number, Ordering::SeqCst);
+    }
+
+    /// Lets the readers cut.
+    fn release(&self, count: u64) {
+        self.count.store(count, Ordering::Release);
+    }
 }
 
 /// What a reader passes before it reads; it counts as ended once its gate is dropped.
@@ -167,27 +185,34 @@ impl Gate {
     /// Whether the blocks of these numbers may be read now, which the caller then does. They are behind all that were
     /// read before.
     pub fn pass(&mut self, blocks: Range<u64>) -> Pass {
+        match self.publish(&blocks) {
+            Ok(before) => self.decide(&blocks, before),
+            Err(pass) => pass,
+        }
+    }
+
+    /// Publishes that `blocks` will have been read. Yields what was published before, or what to do where that is known
+    /// already.
+    fn publish(&mut self, blocks: &Range<u64>) -> Result<u64, Pass> {
         if self.is_over() {
-            return self.close();
+            return Err(self.close());
         }
-        let shared = &self.cuts.0;
-        let read_to = &shared.readers[self.shard].read_to;
-        let limit = &shared.place(self.passed + 1).limit;
-        if self.is_asked() {
-            // Blocks that begin before the limit and end behind it have been refused in a smaller part before; nothing
-            // of them has been read, so they are behind the cut.
-            if blocks.end > limit.load(Ordering::SeqCst) {
-                return self.cut();
-            }
-            read_to.store(blocks.end, Ordering::SeqCst);
+        // Blocks that begin before the limit and end behind it have been refused in a smaller part before; nothing of
+        // them has been read, so they are behind the cut.
+        let is_asked = self.is_asked();
+        if is_asked && blocks.end > self.limit() {
+            return Err(self.cut());
+        }
+        let before = self.read_to().swap(blocks.end, Ordering::SeqCst);
+        if is_asked { Err(Pass::Read) } else { Ok(before) }
+    }
+
+    /// Whether `blocks`, which have been published, may be read; if not, what was published `before` is again.
+    fn decide(&mut self, blocks: &Range<u64>, before: u64) -> Pass {
+        if blocks.end <= self.limit() {
             return Pass::Read;
         }
-        let before = read_to.load(Ordering::Relaxed);
-        read_to.store(blocks.end, Ordering::SeqCst);
-        if blocks.end <= limit.load(Ordering::SeqCst) {
-            return Pass::Read;
-        }
-        read_to.store(before, Ordering::SeqCst);
+        self.read_to().store(before, Ordering::SeqCst);
         Pass::Wait
     }
 
@@ -196,13 +221,21 @@ impl Gate {
         if self.is_over() {
             return Some(self.close());
         }
-        let limit = &self.cuts.0.place(self.passed + 1).limit;
-        (self.is_asked() && next >= limit.load(Ordering::SeqCst)).then(|| self.cut())
+        (self.is_asked() && next >= self.limit()).then(|| self.cut())
     }
 
     /// What there is to do for a reader at the end of its input.
     pub fn finish(&mut self) -> Pass {
         if !self.is_over() && self.is_asked() { self.cut() } else { self.close() }
+    }
+
+    /// The limit of the next cut; [`NONE`] as long as nobody asks for one.
+    fn limit(&self) -> u64 {
+        self.cuts.0.place(self.passed + 1).limit.load(Ordering::SeqCst)
+    }
+
+    fn read_to(&self) -> &AtomicU64 {
+        &self.cuts.0.readers[self.shard].read_to
     }
 
     /// Whether a cut has been asked for that is not passed yet.
@@ -222,6 +255,8 @@ impl Gate {
         self.ended = place.last.load(Ordering::Relaxed);
         let number = place.limit.load(Ordering::SeqCst);
         let epoch = place.epoch.load(Ordering::Relaxed);
+        // The limit may be one that a reader withdrew; the next is not to be before it.
+        self.read_to().fetch_max(number, Ordering::SeqCst);
         shared.readers[self.shard].passed.store(self.passed, Ordering::Release);
         Pass::Barrier(Barrier { epoch, number, piece: self.numbering.piece(number) })
     }
@@ -260,6 +295,8 @@ mod tests {
         piece: u64,
         pieces: u64,
         begun: u64,
+        /// What has been published and not been decided yet.
+        published: Option<(Range<u64>, bool, u64)>,
         did: Vec<Did>,
     }
 
@@ -275,11 +312,24 @@ mod tests {
             let random = fastrand::Rng::with_seed(seed);
             let piece = numbering.first_piece(shard, shards);
             let gate = cuts.gate(shard, numbering);
-            Self { gate, random, shards: shards as u64, piece, pieces, begun: 0, did: Vec::new() }
+            Self {
+                gate,
+                random,
+                shards: shards as u64,
+                piece,
+                pieces,
+                begun: 0,
+                published: None,
+                did: Vec::new(),
+            }
         }
 
-        /// Polls once; false at the end.
-        fn step(&mut self) -> bool {
+        /// Polls once, or with `halves` half a time; false at the end.
+        fn step(&mut self, halves: bool) -> bool {
+            if let Some((blocks, part, before)) = self.published.take() {
+                let pass = self.gate.decide(&blocks, before);
+                return self.done(pass, blocks, part);
+            }
             let number = self.gate.numbering.number(self.piece);
             let from = number + self.begun;
             let part = self.begun + 1 < BLOCKS && self.random.u8(..4) == 0;
@@ -288,9 +338,21 @@ mod tests {
                 self.gate.finish()
             } else if self.random.u8(..4) == 0 {
                 self.gate.look(from).unwrap_or(Pass::Wait)
+            } else if halves {
+                match self.gate.publish(&blocks) {
+                    Err(pass) => pass,
+                    Ok(before) => {
+                        self.published = Some((blocks, part, before));
+                        return true;
+                    }
+                }
             } else {
                 self.gate.pass(blocks.clone())
             };
+            self.done(pass, blocks, part)
+        }
+
+        fn done(&mut self, pass: Pass, blocks: Range<u64>, part: bool) -> bool {
             match pass {
                 Pass::Read => {
                     self.did.push(Did::Read(blocks));
@@ -303,6 +365,7 @@ mod tests {
                 Pass::Wait => {}
                 Pass::Barrier(barrier) => {
                     self.did.push(Did::Cut(barrier));
+                    let number = self.gate.numbering.number(self.piece);
                     self.begun = self.begun.max(barrier.number.saturating_sub(number));
                 }
                 Pass::End => return false,
@@ -372,6 +435,42 @@ mod tests {
         Numbering::of(&crate::source::testing::opening(1, Some(resume)), BLOCKS)
     }
 
+    /// Readers and the one who asks, each a step at a time, in any order.
+    #[test]
+    fn no_order_of_steps_leaves_a_gap() {
+        let mut random = fastrand::Rng::with_seed(6);
+        for round in 0..20_000 {
+            let shards = random.usize(1..4);
+            let start = numbering(random.u64(..5));
+            let pieces = start.start() + random.u64(..12);
+            let cuts = Cuts::new(shards);
+            let model = |shard| Model::new(&cuts, shard, shards, start, pieces, round * 8 + shard as u64);
+            let mut models: Vec<Model> = (0..shards).map(model).collect();
+            let mut live: Vec<usize> = (0..shards).collect();
+            let (mut count, mut asking, mut furthest) = (0, 0, 0);
+            while !live.is_empty() {
+                if random.usize(..=live.len()) > 0 {
+                    let at = random.usize(..live.len());
+                    if !models[live[at]].step(true) {
+                        live.swap_remove(at);
+                    }
+                    continue;
+                }
+                match asking {
+                    0 if count == 2 || cuts.is_pending() => continue,
+                    0 => cuts.0.announce(count + 1, count, false),
+                    1 | 3 => furthest = cuts.0.furthest(),
+                    2 | 4 => cuts.0.limit(count + 1, furthest),
+                    _ => cuts.0.release(count + 1),
+                }
+                count += u64::from(asking == 5);
+                asking = (asking + 1) % 6;
+            }
+            let did: Vec<Vec<Did>> = models.into_iter().map(|model| model.did).collect();
+            check(&did, start);
+        }
+    }
+
     #[test]
     fn threads_cut_at_one_piece_without_gaps() {
         let mut random = fastrand::Rng::with_seed(5);
@@ -387,7 +486,7 @@ mod tests {
                 .into_iter()
                 .map(|mut model| {
                     std::thread::spawn(move || {
-                        while model.step() {
+                        while model.step(false) {
                             if model.random.u8(..64) == 0 {
                                 std::thread::yield_now();
                             }

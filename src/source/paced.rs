@@ -274,44 +274,4 @@ pub(super) fn due_after_us(number: u64, rate: f64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::testing;
-
-    /// The numbers that the readers of two shards end, stepped through time, as (time in ms, shard, from, through, rows).
-    fn paced(heartbeat: bool, rate: f64, until_ms: u64) -> Vec<(u64, usize, u64, u64, usize)> {
-        let opening = Opening { heartbeat, ..testing::opening(2, None) };
-        let schema = opening.columns.clone();
-        let make: Make = Arc::new(move |_, count, _| (schema.rows(vec![], count), Vec::new()));
-        let mut opened = open("test", Rows { total: None, rate: Some(rate) }, None, &make, &opening).unwrap();
-        let mut pieces = Vec::new();
-        for ms in (0..until_ms).step_by(10) {
-            let now = Now { monotonic_us: ms * 1000, wall_us: 0 };
-            for (shard, reader) in opened.readers.iter_mut().enumerate() {
-                while let Polled::Piece(piece) = reader.poll(now).unwrap() {
-                    let Content::Rows(rows) = piece.content else { panic!("rows") };
-                    pieces.push((ms, shard, piece.number, piece.next - 1, rows.num_rows()));
-                }
-            }
-        }
-        pieces
-    }
-
-    #[test]
-    fn a_silence_is_filled_where_it_is_asked_for() {
-        assert_eq!(paced(false, 4.0, 600), [(0, 0, 0, 1, 1), (250, 1, 1, 2, 1), (500, 0, 2, 3, 1)]);
-        let w = BLOCKS_PER_PIECE;
-        let expect = [
-            (0, 0, 0, 2 * w - 1, 1),
-            (100, 1, w, w, 0),
-            (200, 1, w + 1, w + 1, 0),
-            (250, 1, w + 2, 3 * w - 1, 1),
-            (350, 0, 2 * w, 2 * w, 0),
-            (450, 0, 2 * w + 1, 2 * w + 1, 0),
-            (500, 0, 2 * w + 2, 4 * w - 1, 1),
-        ];
-        assert_eq!(paced(true, 4.0, 600), expect);
-        // Rows that are not silent for that long are as they were.
-        assert!(paced(true, 100.0, 600).iter().all(|(_, _, _, _, rows)| *rows == 1));
-    }
-}
+mod tests;

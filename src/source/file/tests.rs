@@ -106,14 +106,13 @@ fn run(
             Polled::End => live.retain(|other| *other != shard),
         }
         let cut = barriers.iter().enumerate().all(|(shard, cut)| cut.is_some() || !live.contains(&shard));
-        if let (true, Some(barrier)) = (cut, barriers.iter().flatten().next()) {
-            if random.u8(..3) == 0 || live.is_empty() {
-                read.retain(|(number, _, _)| *number < barrier.number);
-                // As it comes back from a manifest.
-                let position = (opened.position)(*barrier).unwrap().to_string();
-                let position = serde_json::from_str(&position).unwrap();
-                return (read, Some(Resume { barrier: *barrier, position }));
-            }
+        let barrier = barriers.iter().flatten().next().filter(|_| cut);
+        if let Some(barrier) = barrier.filter(|_| random.u8(..3) == 0 || live.is_empty()) {
+            read.retain(|(number, _, _)| *number < barrier.number);
+            // As it comes back from a manifest.
+            let position = (opened.position)(*barrier).unwrap().to_string();
+            let position = serde_json::from_str(&position).unwrap();
+            return (read, Some(Resume { barrier: *barrier, position }));
         }
     }
     (read, None)
