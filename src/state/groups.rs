@@ -26,7 +26,7 @@ pub struct Groups {
     free: Free,
     table_bytes: usize,
     /// The view that is being captured.
-    view: Option<View>,
+    view: Option<Box<View>>,
 }
 
 /// The groups as they were at one moment, of which some have been captured.
@@ -169,7 +169,7 @@ impl Groups {
     /// Begins a view of the groups as they are now: from here on [`Groups::scan`] and [`Groups::take_uncaptured`] together
     /// name each of them once.
     pub fn begin_view(&mut self) {
-        self.view = Some(View { done: Bits::default(), next: 0, end: self.keys.len() });
+        self.view = Some(Box::new(View { done: Bits::default(), next: 0, end: self.keys.len() }));
     }
 
     /// Gives the view up.

@@ -67,7 +67,7 @@ impl Counted {
         let own = vec![saved::whole_number("rows")];
         let table = GroupTable::new(&spec.codec, &spec.output, own, &spec.names, &tally);
         let (counts, run, captured) = (Pages::default(), Run::default(), VecDeque::new());
-        Self { table, tally, counts, run, queue, captured, spec }
+        Self { spec, table, tally, counts, run, queue, captured }
     }
 
     /// Adds one row to the window of its key.

@@ -56,7 +56,12 @@ impl GroupTable {
     }
 
     /// The rows of these groups; `own` are the operator's own columns of them.
-    pub fn save(&self, tally: &Tally, numbers: &[u32], own: impl IntoIterator<Item = ArrayRef>) -> RecordBatch {
+    pub fn save(
+        &self,
+        tally: &Tally,
+        numbers: &[u32],
+        own: impl IntoIterator<Item = ArrayRef>,
+    ) -> RecordBatch {
         let mut columns = tally.keys(&self.codec, numbers);
         columns.extend(own);
         columns.extend(tally.save(numbers));

@@ -28,7 +28,7 @@ pub(super) struct Case {
 }
 
 /// One case in so many is cut.
-const CUT_ONE_IN: u8 = 6;
+const CUT_ONE_IN: u8 = 8;
 
 /// One case in so many has more rows than a batch.
 const LARGE_ONE_IN: u64 = 2000;
@@ -64,10 +64,9 @@ impl Case {
         }
         let shards = rng.usize(1..=3);
         let mut cuts = Vec::new();
-        if rng.u8(..CUT_ONE_IN) == 0 {
-            let every = rng.usize(1..4);
-            let at = (1..blocks.len()).filter(|_| rng.usize(..every) == 0).take(12);
-            let at: Vec<usize> = at.collect();
+        if blocks.len() > 1 && rng.u8(..CUT_ONE_IN) == 0 {
+            let mut at: Vec<usize> = (0..rng.usize(1..=3)).map(|_| rng.usize(1..blocks.len())).collect();
+            at.sort_unstable();
             cuts.extend(at.into_iter().map(|block| Cut { block, shards: rng.usize(1..=3) }));
         }
         Self { blocks, shards, cuts }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::util::display::array_value_to_string;
 
@@ -181,8 +181,11 @@ fn place(table: &StateTable, rows: &RecordBatch, shards: usize) -> Vec<RecordBat
 }
 
 fn row_text(rows: &RecordBatch, row: usize) -> String {
-    let value = |column| array_value_to_string(column, row).expect("every type of ours can be shown");
-    rows.columns().iter().map(|column| format!("{:?}", value(column))).collect::<Vec<_>>().join(", ")
+    let value = |column: &ArrayRef| {
+        let text = array_value_to_string(column, row).expect("every type of ours can be shown");
+        if column.is_null(row) { "NULL".to_owned() } else { format!("{text:?}") }
+    };
+    rows.columns().iter().map(value).collect::<Vec<_>>().join(", ")
 }
 
 /// Numbers that look random (Steele et al., "Fast Splittable Pseudorandom Number Generators", 2014).
