@@ -53,6 +53,12 @@ impl KeyCodec {
         }
     }
 
+    /// How many columns a key has.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.types.len()
+    }
+
     /// The key bytes of every row, appended to `bytes`; `ends` gets the end of each row's bytes.
     ///
     /// # Panics
