@@ -9,7 +9,10 @@ mod clock;
 mod cpu;
 mod disk;
 mod glommio_host;
-mod map;
+pub use disk::{Disk, survive_file_size_limit};
+pub use map::map_file;
+#[cfg(any(test, feature = "simulation"))]
+mod model;
 mod probe;
 mod storage;
 mod thread_host;
@@ -21,7 +24,10 @@ pub use bell::Bell;
 pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
 pub use disk::{Disk, survive_file_size_limit};
+pub use disk::{Disk, survive_file_size_limit};
 pub use map::map_file;
+#[cfg(any(test, feature = "simulation"))]
+pub use model::{Fault, Ignored, Lasting, ModelDisk};
 pub use probe::probe_io_uring;
 pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, Open, Storage, StoredFile, folder_of};
 

@@ -33,11 +33,3 @@ pub(super) fn open(file: File, mode: Mode) -> io::Result<Box<dyn BlockFile>> {
         Mode::Threads => Ok(Box::new(thread::ThreadFile::open(file)?)),
     }
 }
-
-/// The same error once more: the first error of a file is what every later look at it yields.
-fn again(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
-    }
-}

@@ -18,8 +18,8 @@ use io_uring::{IoUring, opcode, squeue};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use super::{BLOCKS, PAGE_BYTES, again};
-use crate::io::storage::{BLOCK_BYTES, BlockFile};
+use super::{BLOCKS, PAGE_BYTES};
+use crate::io::storage::{BLOCK_BYTES, BlockFile, again};
 
 /// Room for every block and the sync.
 const ENTRIES: u32 = 16;

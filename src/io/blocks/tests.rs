@@ -176,10 +176,14 @@ fn a_full_disk_is_an_error() {
     }
 }
 
+/// Set where a test may limit its whole process.
+const LIMITED: &str = "MILLSTREAM_TEST_LIMITED";
+
 /// Runs the tests' own program once more, for this test alone: the limit is the whole process's.
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error() {
     let child = Command::new(std::env::current_exe().unwrap())
+        .env(LIMITED, "yes")
         .args(["--exact", "io::blocks::tests::with_a_limit_on_the_size_of_files", "--ignored"])
         .output()
         .unwrap();
@@ -190,6 +194,10 @@ fn a_limit_on_the_size_of_files_is_an_error() {
 #[test]
 #[ignore = "run by the test above, in a process of its own"]
 fn with_a_limit_on_the_size_of_files() {
+    if std::env::var_os(LIMITED).is_none() {
+        println!("SKIPPED: a limit here would hit other tests");
+        return;
+    }
     survive_file_size_limit().unwrap();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap()];
     // At a block's end, at a page's end, and where no write past the page cache can end.

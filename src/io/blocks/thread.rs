@@ -11,9 +11,9 @@ use std::thread;
 
 use rustix::fs::fdatasync;
 
-use super::{BLOCKS, PAGE_BYTES, again};
+use super::{BLOCKS, PAGE_BYTES};
 use crate::io::cpu;
-use crate::io::storage::{BLOCK_BYTES, BlockFile};
+use crate::io::storage::{BLOCK_BYTES, BlockFile, again};
 
 /// What the thread is asked for, in order.
 enum Request {
