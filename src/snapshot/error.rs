@@ -77,6 +77,11 @@ impl SnapshotError {
         Self::Damaged { path: path.to_owned(), what: what.into(), place }
     }
 
+    /// A file that should be there.
+    pub(super) fn missing(path: &Path) -> Self {
+        Self::damaged(path, Location::Whole, "it is missing")
+    }
+
     /// A whole file that belongs to something else.
     pub(super) fn foreign(path: &Path, what: impl Into<String>) -> Self {
         Self::Foreign { path: path.to_owned(), what: what.into() }

@@ -186,7 +186,7 @@ fn bytes(storage: &dyn Storage, path: &Path, access: Access) -> Result<Buffer, S
         Access::Read => storage.read(path).map(Buffer::from_vec),
     };
     bytes.map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => SnapshotError::damaged(path, Location::Whole, "it is missing"),
+        std::io::ErrorKind::NotFound => SnapshotError::missing(path),
         _ => SnapshotError::io(path, source),
     })
 }

@@ -15,6 +15,9 @@ mod manifest;
 mod part;
 mod payload;
 mod read;
+mod store;
+#[cfg(test)]
+mod tests;
 
 pub use columns::sql_type;
 pub use error::{Location, SnapshotError};
@@ -24,3 +27,4 @@ pub use manifest::{
 };
 pub use part::{PartInfo, PartWriter, part_name};
 pub use read::{Part, SavedState, SavedTable};
+pub use store::{CommitError, Committed, Store, snapshot_name};

@@ -26,7 +26,7 @@ pub struct Part {
     info: PartInfo,
     seed: u64,
     states: Vec<SavedState>,
-    blocks: Vec<Block>,
+    pub(super) blocks: Vec<Block>,
 }
 
 /// A state that a part holds.
