@@ -6,6 +6,7 @@ mod parts;
 mod store;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -205,7 +206,10 @@ fn read(bytes: &[u8], manifest: &Manifest, shard: usize) -> Result<String, Snaps
     let mut text = String::new();
     for (state, saved) in part.states().iter().enumerate() {
         for table in 0..saved.tables.len() {
-            part.rows(state, table, None, |rows| text += &lines(&rows).concat())?;
+            part.rows(state, table, None, |rows| {
+                text += &lines(&rows).concat();
+                ControlFlow::Continue(())
+            })?;
         }
     }
     Ok(text)

@@ -87,7 +87,11 @@ fn large_rows_are_cut_into_blocks() {
     let (manifest, files) = written(1, 1, 40_000, 40_000);
     let part = open(&files[0], &manifest, 0).unwrap();
     let mut counts = Vec::new();
-    part.rows(0, 0, None, |rows| counts.push(rows.num_rows())).unwrap();
+    let count = |rows: RecordBatch| {
+        counts.push(rows.num_rows());
+        ControlFlow::Continue(())
+    };
+    part.rows(0, 0, None, count).unwrap();
     assert_eq!(counts.iter().sum::<usize>(), 40_000);
     assert!(counts.len() > 5, "{counts:?}");
     assert_eq!(files[0].len() % 4096, 0);
