@@ -46,6 +46,7 @@ const DOORS: &[(&str, &str)] = &[
     ("simd_json", "codec/"),
     ("clap*", "cli/"),
     ("memmap2", "io/"),
+    ("parquet", "cli/"),
 ];
 
 /// Files that may be unsafe.

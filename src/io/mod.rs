@@ -9,8 +9,7 @@ mod clock;
 mod cpu;
 mod disk;
 mod glommio_host;
-pub use disk::{Disk, survive_file_size_limit};
-pub use map::map_file;
+mod map;
 #[cfg(any(test, feature = "simulation"))]
 mod model;
 mod probe;
@@ -23,7 +22,6 @@ use std::thread::JoinHandle;
 pub use bell::Bell;
 pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
-pub use disk::{Disk, survive_file_size_limit};
 pub use disk::{Disk, survive_file_size_limit};
 pub use map::map_file;
 #[cfg(any(test, feature = "simulation"))]

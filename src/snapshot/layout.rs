@@ -76,7 +76,7 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 }
 
 /// Puts the magic and the checksum of all behind it in front of a structure; yields the checksum.
-fn seal(bytes: &mut [u8], magic: &[u8; 8], seed: u64) -> u64 {
+pub(super) fn seal(bytes: &mut [u8], magic: &[u8; 8], seed: u64) -> u64 {
     let checksum = xxh3_64_with_seed(&bytes[CONTENT..], seed);
     put(bytes, 0, magic);
     put(bytes, 8, &checksum.to_le_bytes());

@@ -1,5 +1,6 @@
 //! A snapshot as a whole: its manifest, its parts, and the rows in them that a shard takes.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -115,6 +116,7 @@ impl Snapshot {
                         if rows.num_rows() > 0 {
                             take(state, table, &rows);
                         }
+                        ControlFlow::Continue(())
                     })?;
                 }
             }
@@ -134,7 +136,8 @@ impl Snapshot {
         left
     }
 
-    /// Hands out all rows of one saved table, counted as in [`Snapshot::states`], whichever shard they are of.
+    /// Hands out the rows of one saved table, counted as in [`Snapshot::states`], whichever shard they are of, until it is
+    /// told that they are enough.
     ///
     /// # Errors
     ///
@@ -143,9 +146,20 @@ impl Snapshot {
         &self,
         state: usize,
         table: usize,
-        mut take: impl FnMut(RecordBatch),
+        mut take: impl FnMut(&RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), SnapshotError> {
-        self.parts.iter().try_for_each(|part| part.rows(state, table, None, &mut take))
+        let mut enough = false;
+        for part in &self.parts {
+            if enough {
+                break;
+            }
+            part.rows(state, table, None, |rows| {
+                let next = take(&rows);
+                enough = next.is_break();
+                next
+            })?;
+        }
+        Ok(())
     }
 
     /// Checks every byte of every part.
@@ -186,7 +200,7 @@ fn bytes(storage: &dyn Storage, path: &Path, access: Access) -> Result<Buffer, S
         Access::Read => storage.read(path).map(Buffer::from_vec),
     };
     bytes.map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => SnapshotError::damaged(path, Location::Whole, "it is missing"),
+        std::io::ErrorKind::NotFound => SnapshotError::missing(path),
         _ => SnapshotError::io(path, source),
     })
 }

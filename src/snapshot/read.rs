@@ -1,5 +1,6 @@
 //! Reads a part, and believes nothing of it that has not been checked.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -26,7 +27,7 @@ pub struct Part {
     info: PartInfo,
     seed: u64,
     states: Vec<SavedState>,
-    blocks: Vec<Block>,
+    pub(super) blocks: Vec<Block>,
 }
 
 /// A state that a part holds.
@@ -167,7 +168,8 @@ impl Part {
         Ok(())
     }
 
-    /// Hands out the rows of one table, block by block: all of them, or those whose keys are in some slots.
+    /// Hands out the rows of one table, block by block: all of them, or those whose keys are in some slots; until it is
+    /// told that they are enough.
     ///
     /// # Errors
     ///
@@ -177,7 +179,7 @@ impl Part {
         state: usize,
         table: usize,
         slots: Option<&Slots>,
-        mut take: impl FnMut(RecordBatch),
+        mut take: impl FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), SnapshotError> {
         let of_table = |block: &Block| (block.state as usize, block.table as usize) == (state, table);
         for (number, block) in self.blocks.iter().enumerate().filter(|(_, block)| of_table(block)) {
@@ -187,13 +189,16 @@ impl Part {
                 continue;
             }
             for rows in self.block(number)? {
-                match slots {
+                let rows = match slots {
                     Some(Slots { range, codec })
                         if block.first_slot < range.0 || range.1 < block.last_slot =>
                     {
-                        take(self.owned(number, &rows, *range, codec)?);
+                        self.owned(number, &rows, *range, codec)?
                     }
-                    _ => take(rows),
+                    _ => rows,
+                };
+                if take(rows).is_break() {
+                    return Ok(());
                 }
             }
         }

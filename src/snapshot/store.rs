@@ -195,7 +195,7 @@ impl Store {
             file.write_all(manifest.text().as_bytes())?;
             file.sync()?;
             self.storage.sync_folder(&writing)?;
-            if self.epochs().is_ok_and(|epochs| epochs.contains(&epoch)) {
+            if self.storage.list(&self.folder)?.contains(&snapshot_name(epoch)) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             Ok(())
