@@ -92,8 +92,9 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<(Running, StateDir), (Exi
         })?;
     let cpus = available_cpus();
     let shards = arguments.cores.map(usize::from).or(plan.cores).unwrap_or(cpus.len());
-    let quarantine = state_dir.quarantine(Clock::start().now().wall_us);
-    let settings = Settings { shards, cpus, mode, quarantine, storage: Arc::new(Disk) };
+    let wall_us = Clock::start().now().wall_us;
+    let (quarantine, writer) = (state_dir.quarantine(wall_us), state_dir.writer(wall_us));
+    let settings = Settings { shards, cpus, mode, quarantine, storage: Arc::new(Disk), writer };
     // Before anything is opened, so that no signal ends the process with an unfinished output beside it.
     let signals = signals::catch().map_err(|error| (Exit::Bug, error.to_string()))?;
     let running = launch(plan, &settings).map_err(|error| match &error {

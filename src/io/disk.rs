@@ -1,11 +1,11 @@
 //! The real file system.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
-use super::storage::{BlockFile, Open, Storage, StoredFile};
+use super::storage::{BlockFile, FileKind, Found, Open, Storage, StoredFile, folder_of};
 
 /// The file system of the machine.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,32 @@ impl Storage for Disk {
         }
     }
 
+    fn look(&self, path: &Path) -> io::Result<Option<Found>> {
+        let metadata = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata?,
+        };
+        let kind = match metadata.file_type() {
+            kind if kind.is_file() => FileKind::Regular,
+            kind if kind.is_dir() => FileKind::Folder,
+            _ => FileKind::Other,
+        };
+        Ok(Some(Found { kind, length: metadata.len(), inode: Some(metadata.ino()) }))
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        match (fs::canonicalize(path), path.file_name()) {
+            (Err(error), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(fs::canonicalize(folder_of(path))?.join(name))
+            }
+            (resolved, _) => resolved,
+        }
+    }
+
+    fn create_output_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -88,5 +114,19 @@ impl StoredFile for File {
 
     fn duplicate(&self) -> io::Result<Box<dyn StoredFile>> {
         Ok(Box::new(self.try_clone()?))
+    }
+
+    fn inode(&self) -> io::Result<Option<u64>> {
+        Ok(Some(self.metadata()?.ino()))
+    }
+
+    fn try_lock(&mut self) -> io::Result<bool> {
+        match File::try_lock(self) {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            // Some network file systems know no locks.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }

@@ -20,7 +20,7 @@ pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
 pub use disk::Disk;
 pub use probe::probe_io_uring;
-pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, Open, Storage, StoredFile, folder_of};
+pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, FileKind, Found, Open, Storage, StoredFile, folder_of};
 
 use crate::time::Now;
 

@@ -2,8 +2,13 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::sink::Identity;
 
 /// The state directory of a running pipeline; locked for the process's life.
 #[derive(Debug)]
@@ -62,6 +67,19 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => Err(StateDirError::Locked { path: path.display().to_string() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// Who writes the outputs of a run that begins at `wall_us`: an owner that is the same for every run with this
+    /// directory on this machine.
+    #[must_use]
+    pub fn writer(&self, wall_us: i64) -> Identity {
+        let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let machine = rustix::system::uname();
+        let named = [machine.nodename().to_bytes(), b"/", path.as_os_str().as_bytes()].concat();
+        let hash = xxh3_64(&named);
+        // Names that begin with the time stand in the order of the runs.
+        let run = format!("{:013x}{:04x}", wall_us.unsigned_abs(), hash & 0xffff);
+        Identity { owner: format!("{hash:016x}"), run }
     }
 
     /// The file for the bad records of a run that began at `wall_us`.

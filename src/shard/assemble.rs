@@ -95,7 +95,8 @@ pub fn assemble(
     let opened = plan.source.open(&opening)?;
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
-    let writing = sink::Opening { storage: settings.storage.clone(), resume: None };
+    let writing =
+        sink::Opening { storage: settings.storage.clone(), resume: None, writer: settings.writer.clone() };
     let (sides, written) = side::open(&plan.sides, &writing, capacity, &bells, &writer_bell)?;
     let sinks = match Sinks::open(plan, &writing, capacity, &bells, &writer_bell, &opened.first) {
         Ok(sinks) => sinks,

@@ -13,7 +13,7 @@ use crate::io::{Bell, Clock, Mode, Placement, Storage, host};
 use crate::metric::ShardMetrics;
 use crate::plan::Plan;
 use crate::record::BadRecord;
-use crate::sink::SinkError;
+use crate::sink::{Identity, SinkError};
 use crate::source::{Extent, SourceError, Stop};
 
 /// How to run a plan.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub quarantine: PathBuf,
     /// Where files are.
     pub storage: Arc<dyn Storage>,
+    /// Who writes the outputs.
+    pub writer: Identity,
 }
 
 /// What the control plane is told.
