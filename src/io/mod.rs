@@ -4,10 +4,12 @@
 //! ([`Mode::Uring`]) or a plain thread ([`Mode::Threads`]); the task cannot tell which.
 
 mod bell;
+mod blocks;
 mod clock;
 mod cpu;
 mod disk;
 mod glommio_host;
+mod map;
 mod probe;
 mod storage;
 mod thread_host;
@@ -18,7 +20,8 @@ use std::thread::JoinHandle;
 pub use bell::Bell;
 pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
-pub use disk::Disk;
+pub use disk::{Disk, survive_file_size_limit};
+pub use map::map_file;
 pub use probe::probe_io_uring;
 pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, FileKind, Found, Open, Storage, StoredFile, folder_of};
 

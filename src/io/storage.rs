@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file system. All operations block, so they are called off the shards, except [`Storage::open_blocks`].
+#[expect(clippy::missing_errors_doc, reason = "said once, of all operations")]
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Makes a folder and those above it, readable by their owner only; one that is there is left alone.
     ///
@@ -35,6 +36,20 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// The path from the root, without links; what is not there keeps its name.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         Ok(path.to_owned())
+    }
+
+    /// Opens a file for output, which others may read as far as the process lets them.
+    fn open_output(&self, path: &Path, how: Open) -> io::Result<Box<dyn StoredFile>> {
+        self.open(path, how)
+    }
+
+    /// Makes a file at `to`, or empties the one that is there, and copies the first bytes of another into it; an error
+    /// where there are fewer.
+    fn copy_output(&self, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+        let content = self.read(from)?;
+        let length = usize::try_from(bytes).ok().filter(|length| *length <= content.len());
+        let length = length.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.open_output(to, Open::Truncated)?.write_all(&content[..length])
     }
 
     /// Makes a folder for output and those above it, which others may read as far as the process lets them; one that is
@@ -93,6 +108,7 @@ pub enum Open {
 }
 
 /// An open file, written from one end to the other.
+#[expect(clippy::missing_errors_doc, reason = "said once, of all operations")]
 pub trait StoredFile: Send {
     /// Writes all bytes behind what is there.
     ///

@@ -4,11 +4,9 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
-
-use crate::sink::Identity;
 
 /// The state directory of a running pipeline; locked for the process's life.
 #[derive(Debug)]
@@ -69,17 +67,25 @@ impl StateDir {
         }
     }
 
-    /// Who writes the outputs of a run that begins at `wall_us`: an owner that is the same for every run with this
-    /// directory on this machine.
+    /// Where it is.
     #[must_use]
-    pub fn writer(&self, wall_us: i64) -> Identity {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file of bad records by its name.
+    #[must_use]
+    pub fn quarantine_file(&self, name: &str) -> PathBuf {
+        self.path.join("quarantine").join(name)
+    }
+
+    /// A name for all that is left by runs with this directory on this machine, and by no others: 16 letters and digits.
+    #[must_use]
+    pub fn owner(&self) -> String {
         let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let machine = rustix::system::uname();
         let named = [machine.nodename().to_bytes(), b"/", path.as_os_str().as_bytes()].concat();
-        let hash = xxh3_64(&named);
-        // Names that begin with the time stand in the order of the runs.
-        let run = format!("{:013x}{:04x}", wall_us.unsigned_abs(), hash & 0xffff);
-        Identity { owner: format!("{hash:016x}"), run }
+        format!("{:016x}", xxh3_64(&named))
     }
 
     /// The file for the bad records of a run that began at `wall_us`.

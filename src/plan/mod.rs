@@ -8,17 +8,20 @@ mod event_time;
 mod explain;
 mod sides;
 mod steps;
+mod upgrade;
 
 use std::sync::Arc;
 
 pub use explain::explain;
 pub use sides::SideOutput;
+pub use upgrade::Upgrade;
 
-use crate::config::{BadRecord, Pipeline};
+use crate::config::{BadRecord, Pipeline, Snapshot};
 use crate::error::Problems;
 use crate::operator::{Build, Flow, SideStream};
 use crate::record::{KeyCodec, Paths, Schema, SqlType};
 use crate::sink::Sink;
+use crate::snapshot::Fingerprint;
 use crate::source::{Source, TimeOf};
 
 /// Everything that a run is built from.
@@ -51,6 +54,10 @@ pub struct Plan {
     pub state_dir: Option<String>,
     /// How many bytes of state all shards may keep together; none for no limit.
     pub memory_bytes: Option<u64>,
+    /// When snapshots are taken and how many are kept.
+    pub snapshot: Snapshot,
+    /// What it is, in words.
+    pub fingerprint: Fingerprint,
 }
 
 impl Plan {
@@ -138,6 +145,14 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let mut states =
         stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone());
     let held_in = states.next_back().filter(|_| holds);
+    let mut fingerprint = Fingerprint::default();
+    for state in stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone()) {
+        fingerprint.operators.push(crate::snapshot::OperatorText { state: Some(state.to_string()), text: String::new(), tables: std::collections::BTreeMap::new() });
+    }
+    fingerprint.sinks.insert("sink".to_owned(), String::new());
+    for side in &sides {
+        fingerprint.sinks.insert(side.stream.to_string(), String::new());
+    }
     Some(Plan {
         name: pipeline.name.value.clone(),
         decodes: source.schema().is_none(),
@@ -153,5 +168,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         cores: pipeline.run.cores,
         state_dir: pipeline.run.state_dir.clone(),
         memory_bytes: pipeline.run.memory_bytes,
+        snapshot: pipeline.run.snapshot,
+        fingerprint,
     })
 }

@@ -8,6 +8,7 @@ use base64::Engine;
 use serde::Serialize;
 
 use crate::record::BadRecord;
+use crate::snapshot::QuarantineExtent;
 use crate::record::text::{TimestampStyle, write_timestamp};
 
 /// A line of the quarantine.
@@ -30,6 +31,16 @@ pub struct Quarantine {
     limit_bytes: u64,
     written_bytes: u64,
     file: Option<BufWriter<File>>,
+}
+
+/// What an epoch has put into the quarantine.
+pub struct QuarantineStaged {
+    /// Its file and its length; none where there is none.
+    pub extent: Option<QuarantineExtent>,
+    /// The file.
+    pub path: Option<PathBuf>,
+    /// Makes it durable.
+    pub sync: Box<dyn FnOnce() -> Result<(), QuarantineError> + Send>,
 }
 
 /// Why a record cannot be kept.
@@ -58,6 +69,23 @@ impl Quarantine {
     #[must_use]
     pub fn new(path: PathBuf, limit_bytes: u64) -> Self {
         Self { path, limit_bytes, written_bytes: 0, file: None }
+    }
+
+    /// Stub.
+    pub fn open_at(
+        _storage: std::sync::Arc<dyn crate::io::Storage>,
+        path: PathBuf,
+        limit_bytes: u64,
+        _resume: Option<&QuarantineExtent>,
+    ) -> Result<Self, QuarantineError> {
+        Ok(Self::new(path, limit_bytes))
+    }
+
+    /// Stub.
+    pub fn stage(&mut self) -> Result<QuarantineStaged, QuarantineError> {
+        self.flush()?;
+        let path = self.path().map(Path::to_owned);
+        Ok(QuarantineStaged { extent: None, path, sync: Box::new(|| Ok(())) })
     }
 
     /// Where the records are, if there are any.

@@ -11,7 +11,6 @@ use super::writer::Verdict;
 use crate::config;
 use crate::io::{Disk, Mode, Step, Task};
 use crate::plan::{Plan, plan};
-use crate::sink::Identity;
 use crate::time::Now;
 use crate::yaml::NoEnvironment;
 
@@ -135,8 +134,7 @@ fn run(folder: &Path, steps: &str, shards: usize, slots: usize, seed: u64) -> Ou
         cpus: Vec::new(),
         mode: Mode::Threads,
         quarantine: folder.join("quarantine.ndjson"),
-        storage: std::sync::Arc::new(Disk),
-        writer: Identity { owner: "simulated".to_owned(), run: "run".to_owned() },
+        storage: std::sync::Arc::new(Disk::new(Mode::Threads)),
     };
     let capacity =
         Capacity { batches: slots, blocks: slots, rejected: slots, chunk_bytes: crate::source::CHUNK_BYTES };

@@ -152,12 +152,12 @@ pub struct Opening {
     /// The position in the manifest of the epoch from which the run goes on; none where it starts afresh.
     pub resume: Option<serde_json::Value>,
     /// Who writes.
-    pub writer: Identity,
+    pub author: Author,
 }
 
 /// Who writes an output: what tells its unfinished files apart from those of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct Author {
     /// The same for all runs that use one state directory, and for no others: what one of them has left behind, the next
     /// may remove. Letters and digits.
     pub owner: String,

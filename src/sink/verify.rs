@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Form, Identity, Opening, Output, Sink, SinkError};
+use super::{Form, Author, Opening, Output, Sink, SinkError};
 use crate::error::Problems;
-use crate::io::{BlockFile, Disk, Found, Open, Storage, StoredFile};
+use crate::io::{BlockFile, Disk, Found, Mode, Open, Storage, StoredFile};
 use crate::record::Schema;
 use crate::time::Now;
 use crate::yaml::parse;
@@ -49,60 +49,71 @@ impl Mortal {
     }
 }
 
+/// The real file system.
+pub(super) fn disk() -> Disk {
+    Disk::new(Mode::Threads)
+}
+
 impl Storage for Mortal {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         self.live()?;
-        Disk.create_folder(path)
+        disk().create_folder(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         self.live()?;
-        Disk.list(path)
+        disk().list(path)
     }
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn StoredFile>> {
         self.live()?;
-        Ok(Box::new(MortalFile { file: Disk.open(path, how)?, life: self.clone() }))
+        Ok(Box::new(MortalFile { file: disk().open(path, how)?, life: self.clone() }))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.live()?;
-        Disk.read(path)
+        disk().read(path)
     }
 
     fn length(&self, path: &Path) -> io::Result<Option<u64>> {
         self.live()?;
-        Disk.length(path)
+        disk().length(path)
     }
 
     fn look(&self, path: &Path) -> io::Result<Option<Found>> {
         self.live()?;
-        Disk.look(path)
+        disk().look(path)
     }
 
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         self.live()?;
-        Disk.resolve(path)
+        disk().resolve(path)
+    }
+
+    fn copy_output(&self, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+        self.live()?;
+        disk().copy_output(from, to, if self.is_dead() { bytes / 2 } else { bytes })?;
+        if self.is_dead() { Err(io::Error::other("killed")) } else { Ok(()) }
     }
 
     fn create_output_folder(&self, path: &Path) -> io::Result<()> {
         self.live()?;
-        Disk.create_output_folder(path)
+        disk().create_output_folder(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.live()?;
-        Disk.rename(from, to)
+        disk().rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.live()?;
-        Disk.remove(path)
+        disk().remove(path)
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
         self.live()?;
-        Disk.remove_folder(path)
+        disk().remove_folder(path)
     }
 
     fn sync_folder(&self, _path: &Path) -> io::Result<()> {
@@ -110,7 +121,7 @@ impl Storage for Mortal {
     }
 
     fn open_blocks(&self, path: &Path) -> io::Result<Box<dyn BlockFile>> {
-        Disk.open_blocks(path)
+        disk().open_blocks(path)
     }
 }
 
@@ -171,8 +182,8 @@ pub(super) fn opened(
     run: &str,
 ) -> Result<Box<dyn Output + Send>, SinkError> {
     let Form::Bytes(open) = sink.form(&Schema::new(Vec::new())) else { panic!("a sink of bytes") };
-    let writer = Identity { owner: "tests".to_owned(), run: run.to_owned() };
-    open(&Opening { storage, resume, writer })
+    let author = Author { owner: "tests".to_owned(), run: run.to_owned() };
+    open(&Opening { storage, resume, author })
 }
 
 /// Rows that go through a sink, whose lives a seed draws.

@@ -7,8 +7,24 @@
 //! <state>/quarantine/                bad records
 //! ```
 
+mod columns;
+mod error;
+mod layout;
+mod load;
 mod manifest;
+mod part;
+mod payload;
+mod read;
+mod store;
+#[cfg(test)]
+mod tests;
 
+pub use columns::sql_type;
+pub use error::{Location, SnapshotError};
+pub use load::{Access, Snapshot, columns};
 pub use manifest::{
     BarrierText, Counts, FORMAT, Fingerprint, KEY_HASH, Manifest, OperatorText, PartSummary, QuarantineExtent,
 };
+pub use part::{PartInfo, PartWriter, part_name};
+pub use read::{Part, SavedState, SavedTable};
+pub use store::{CommitError, Committed, Store, snapshot_name};

@@ -1,12 +1,16 @@
 //! The keyed operator behind `aggregate` over count windows: every n rows of a key are one result.
 
-use arrow::array::RecordBatch;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+
+use super::saved::{self, CLOCK, GROUPS, GroupTable, clock_row, clock_table, clock_times};
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
 use crate::operator::work::position_of;
-use crate::operator::{Build, Context, Operator, StateSize};
+use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::Pages;
 
@@ -19,6 +23,8 @@ pub(super) struct Spec {
     /// How many rows make a window.
     pub rows: u64,
     pub aggregates: Vec<Aggregate>,
+    /// What the results of the aggregates are called.
+    pub names: Vec<String>,
     /// The keys, one column per aggregate.
     pub output: Schema,
     /// Whether rows have event times.
@@ -29,13 +35,19 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build::new(description, move || Box::new(Counted::new(spec.clone()))).keeping(state)
 }
 
+/// The shard's times.
+const TIMES: &[&str] = &["watermark"];
+
 struct Counted {
     spec: Spec,
+    table: GroupTable,
     tally: Tally,
     /// How many rows the open window of each group has.
     counts: Pages<u64>,
     run: Run,
     queue: Queue,
+    /// What has been captured of a view and not been handed out.
+    captured: VecDeque<Captured>,
 }
 
 /// Rows that are not yet added, up to the first of a group whose window they have filled.
@@ -52,7 +64,10 @@ impl Counted {
     fn new(spec: Spec) -> Self {
         let queue = Queue::new(&spec.output, spec.timed);
         let tally = Tally::new(&spec.aggregates);
-        Self { tally, counts: Pages::default(), run: Run::default(), queue, spec }
+        let own = vec![saved::whole_number("rows")];
+        let table = GroupTable::new(&spec.codec, &spec.output, own, &spec.names, &tally);
+        let (counts, run, captured) = (Pages::default(), Run::default(), VecDeque::new());
+        Self { table, tally, counts, run, queue, captured, spec }
     }
 
     /// Adds one row to the window of its key.
@@ -87,6 +102,21 @@ impl Counted {
         run.full.iter().for_each(|group| self.counts[*group as usize] = 0);
     }
 
+    /// Captures groups of a view that are about to change.
+    fn capture_first(&mut self, groups: &[u32]) {
+        let groups = self.tally.groups.take_uncaptured(groups);
+        if !groups.is_empty() {
+            let captured = self.saved(&groups);
+            self.captured.push_back(captured);
+        }
+    }
+
+    fn saved(&self, groups: &[u32]) -> Captured {
+        let counts = groups.iter().map(|group| self.counts[*group as usize].cast_signed());
+        let counts: ArrayRef = Arc::new(Int64Array::from_iter_values(counts));
+        Captured { table: GROUPS, rows: self.table.save(&self.tally, groups, [counts]) }
+    }
+
     fn results(&self, groups: &[u32]) -> RecordBatch {
         let mut columns = self.tally.keys(&self.spec.codec, groups);
         columns.extend(self.tally.results(groups));
@@ -98,6 +128,9 @@ impl Operator for Counted {
     fn push(&mut self, batch: Batch, _: &mut Context) {
         let keys = KeyBytes::of(&batch, &self.spec.keys, &self.spec.codec);
         let inputs = Inputs::of(&batch, &self.spec.aggregates);
+        if self.tally.groups.has_view() {
+            self.capture_first(&self.tally.groups_of(keys.of_rows(&batch)));
+        }
         let mut from = 0;
         for (segment, clock) in batch.segments.iter().zip(&batch.clocks) {
             let rows = from..from + segment.rows as usize;
@@ -119,5 +152,39 @@ impl Operator for Counted {
     fn state(&self) -> StateSize {
         let bytes = self.tally.bytes() + self.counts.bytes();
         StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: None }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.declare(), clock_table(TIMES)]
+    }
+
+    fn begin_view(&mut self) {
+        self.tally.groups.begin_view();
+        self.captured = [clock_row(TIMES, &[self.queue.watermark_ms()])].into();
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        self.captured.pop_front().or_else(|| {
+            let groups = self.tally.groups.scan(rows);
+            (!groups.is_empty()).then(|| self.saved(&groups))
+        })
+    }
+
+    fn end_view(&mut self) {
+        self.tally.groups.end_view();
+        self.captured.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == CLOCK {
+            clock_times(rows, 0).for_each(|watermark_ms| self.queue.advance_to(watermark_ms));
+            return;
+        }
+        let groups = self.table.load(&mut self.tally, rows);
+        self.counts.resize(self.tally.groups.capacity());
+        let counts = saved::read_whole_numbers(self.table.own(rows, 0));
+        for (group, count) in groups.iter().zip(counts) {
+            self.counts[*group as usize] = count.cast_unsigned();
+        }
     }
 }

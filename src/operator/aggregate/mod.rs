@@ -5,13 +5,16 @@
 //! and a projection of the selected expressions over the aggregates' results. Which operator it is depends on the
 //! window: fixed in time ([`sliced`]), sessions ([`session`]), so many rows ([`counted`]), none ([`running`]).
 
+mod ahead;
 mod changes;
 mod counted;
 pub(super) mod options;
 mod resolve;
 mod retime;
 mod running;
+mod saved;
 mod session;
+mod slice_view;
 mod sliced;
 mod slices;
 mod spans;

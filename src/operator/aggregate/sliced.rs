@@ -10,14 +10,17 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
+use super::ahead::Ahead;
 use super::changes::changes;
+use super::saved::{CLOCK, GROUPS, clock_row, clock_table, clock_times};
+use super::slice_view::SliceTable;
 use super::slices::{Run, Slices};
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
 use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
 use crate::operator::work::position_of;
-use crate::operator::{Build, Context, Operator, StateSize};
+use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::Groups;
 use crate::time::{SegmentClock, WATERMARK_MIN};
@@ -31,6 +34,8 @@ pub(super) struct Spec {
     pub codec: KeyCodec,
     pub windows: Windows,
     pub aggregates: Vec<Aggregate>,
+    /// What the results of the aggregates are called.
+    pub names: Vec<String>,
     /// The keys, the window's start and end, one column per aggregate.
     pub output: Schema,
     pub lateness: Lateness,
@@ -46,6 +51,9 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build { by_wall_clock, ..build.keeping(state) }
 }
 
+/// The shard's times: the watermark, up to where windows have been fired, and the wall clock where rows go by it.
+const TIMES: &[&str] = &["watermark", "fired", "wall"];
+
 struct Sliced {
     spec: Spec,
     slices: Slices,
@@ -56,6 +64,10 @@ struct Sliced {
     firing: Option<Firing>,
     corrections: BTreeMap<i64, Correction>,
     queue: Queue,
+    /// Keys whose windows were fired further than this shard's where they were before a restart.
+    ahead: Ahead,
+    /// The row of the shard's times of a view, until it is handed out.
+    times: Option<Captured>,
 }
 
 /// Windows that are being fired.
@@ -120,7 +132,11 @@ enum Fate {
 impl Sliced {
     fn new(spec: Spec) -> Self {
         let corrects = spec.lateness.allow_ms > 0;
-        let slices = Slices::new(spec.aggregates.clone(), spec.windows.slices(), corrects);
+        // Where a slice goes with the first window that fires, what is there has not been fired.
+        let by_shard = spec.by_wall_clock && (spec.windows.slices() > 1 || corrects);
+        let Spec { windows, codec, output, names, aggregates, .. } = &spec;
+        let table = SliceTable::new(*windows, codec, output, names, aggregates, by_shard);
+        let slices = Slices::new(aggregates.clone(), windows.slices(), corrects, table);
         let queue = Queue::new(&spec.output, true);
         Self {
             clock: RowClock::new(spec.by_wall_clock),
@@ -131,6 +147,8 @@ impl Sliced {
             firing: None,
             corrections: BTreeMap::new(),
             queue,
+            ahead: Ahead::default(),
+            times: None,
         }
     }
 
@@ -330,15 +348,16 @@ impl Sliced {
             |slice| self.spec.windows.last_end_ms(slice) == end_ms && self.spec.lateness.allow_ms == 0;
         let rows = match runs.as_slice() {
             [(0, slice)] if is_last(*slice) => {
-                Rows::Own(self.slices.remove(*slice).expect("it covers a window"))
+                self.slices.take(*slice).map_or(Rows::Shared((0, *slice)), Rows::Own)
             }
             [run] => Rows::Shared(*run),
             runs => Rows::Own(self.slices.merge(runs)),
         };
-        let numbers = match &rows {
-            Rows::Own(tally) => tally.groups.numbers(),
-            Rows::Shared(run) => self.slices.tally(*run).groups.numbers(),
+        let groups = match &rows {
+            Rows::Own(tally) => &tally.groups,
+            Rows::Shared(run) => &self.slices.tally(*run).groups,
         };
+        let numbers = self.ahead.without_fired(end_ms, groups);
         Emission { end_ms, rows, numbers, sent: 0 }
     }
 
@@ -351,7 +370,7 @@ impl Sliced {
             {
                 break;
             }
-            self.slices.remove(slice);
+            self.slices.drop_slice(slice);
         }
     }
 }
@@ -393,5 +412,45 @@ impl Operator for Sliced {
     fn state(&self) -> StateSize {
         let (entries, bytes) = self.slices.size();
         StateSize { entries, bytes, next_close_ms: self.next_end_ms() }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.slices.table().groups().declare(), clock_table(TIMES)]
+    }
+
+    fn begin_view(&mut self) {
+        debug_assert!(self.work.is_none() && self.firing.is_none(), "a view begins between batches");
+        debug_assert!(self.corrections.is_empty(), "a view begins between blocks");
+        self.slices.begin_view(self.fired_ms);
+        let times = [self.queue.watermark_ms(), self.fired_ms, self.clock.wall_ms()];
+        self.times = Some(clock_row(TIMES, &times));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        let groups = |rows| Captured { table: GROUPS, rows };
+        self.times.take().or_else(|| self.slices.capture(rows).map(groups))
+    }
+
+    fn end_view(&mut self) {
+        self.times = None;
+        self.slices.end_view();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == CLOCK {
+            clock_times(rows, 0).for_each(|watermark_ms| self.queue.advance_to(watermark_ms));
+            self.ahead.shards_fired_ms.extend(clock_times(rows, 1));
+            clock_times(rows, 2).for_each(|wall_ms| self.clock.see(wall_ms));
+        } else {
+            self.slices.restore(rows);
+            if let Some(fired_ms) = self.slices.table().fired_ms(rows) {
+                self.ahead.note(&self.slices.table().groups().keys(rows), fired_ms);
+            }
+        }
+    }
+
+    fn restored(&mut self) {
+        // By the wall clock each shard fires for itself: what one has not fired is still there.
+        self.fired_ms = self.ahead.start();
     }
 }

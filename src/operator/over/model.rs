@@ -189,7 +189,7 @@ fn every_row_gets_the_aggregates_of_its_frame() {
         let rows = random_rows(&mut random, count);
         let (expect, late) = model(&rows, extent, ordered);
         let resolved = step_of(extent, ordered);
-        let output = run(&resolved, 1 + case % 3, 1 + case % 5, blocks_of(&rows, &mut random));
+        let output = run(&resolved, 1 + case % 3, 1 + case % 5, &blocks_of(&rows, &mut random));
         assert_eq!(output.late, late, "case {case}, {extent:?}: {rows:?}");
         assert_eq!(found(&output.batches), expect, "case {case}, {extent:?}: {rows:?}");
     }

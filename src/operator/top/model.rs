@@ -169,7 +169,7 @@ fn every_way(
             );
             check(
                 &resolved,
-                run(&resolved, shards, 1 + rows.len() % 3, blocks(rows, per_block, changelog)),
+                run(&resolved, shards, 1 + rows.len() % 3, &blocks(rows, per_block, changelog)),
                 &what,
             );
         }
@@ -277,7 +277,7 @@ fn what_is_sent_between_block_ends_is_netted() {
             ..flow_of(&schema())
         };
         let resolved = resolve_step(&step, &flow);
-        let output = run(&resolved, 1, usize::MAX, blocks(&changes, random.usize(1..20), true));
+        let output = run(&resolved, 1, usize::MAX, &blocks(&changes, random.usize(1..20), true));
         let mut signs: BTreeMap<(u64, Made), i8> = BTreeMap::new();
         for batch in &output.batches {
             let numbers =

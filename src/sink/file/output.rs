@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::folder::{self, NewNames};
 use super::super::progress::Progress;
-use super::super::{Identity, Job, Opening, Output, SinkError, Staged};
+use super::super::{Author, Job, Opening, Output, SinkError, Staged};
 use super::position::{self, Position, Undo, beside};
 use crate::io::{FileKind, Open, Storage, StoredFile, folder_of};
 
@@ -27,7 +27,7 @@ pub(super) struct FileOutput {
     /// The least length that a committed epoch may count on; none before the first epoch.
     staged_bytes: Option<u64>,
     target: Target,
-    writer: Identity,
+    author: Author,
     /// How many epochs have been staged.
     stages: u64,
     progress: Arc<Progress>,
@@ -55,7 +55,7 @@ pub(super) fn open(
     let found = storage.look(path).map_err(create)?;
     // What is there and is no regular file is written to as it is; that a folder is none says the system itself.
     if found.is_some_and(|found| found.kind != FileKind::Regular) {
-        let file = storage.open(path, Open::Append).map_err(create)?;
+        let file = storage.open_output(path, Open::Append).map_err(create)?;
         return Ok(Box::new(FileOutput::new(path.to_owned(), file, Target::AsItIs, opening)));
     }
     // A link's target is replaced, not the link.
@@ -93,7 +93,7 @@ fn same_place(before: &Path, now: &Path) -> Result<(), SinkError> {
 /// Opens a file at its end and locks it; somebody else may have renamed it meanwhile.
 fn open_locked(storage: &dyn Storage, file: &Path, path: &Path) -> Result<Box<dyn StoredFile>, SinkError> {
     let failed = |source| SinkError::Create { path: file.display().to_string(), source };
-    let mut opened = storage.open(file, Open::Append).map_err(failed)?;
+    let mut opened = storage.open_output(file, Open::Append).map_err(failed)?;
     let is_ours = opened.try_lock().map_err(failed)?;
     let found = storage.look(file).map_err(failed)?;
     if !is_ours || found.is_none_or(|found| opened.inode().is_ok_and(|inode| inode != found.inode)) {
@@ -103,7 +103,7 @@ fn open_locked(storage: &dyn Storage, file: &Path, path: &Path) -> Result<Box<dy
 }
 
 fn fresh(path: PathBuf, opening: &Opening) -> Result<FileOutput, SinkError> {
-    let temporary = beside(&path, &opening.writer.owner, "tmp");
+    let temporary = beside(&path, &opening.author.owner, "tmp");
     let mut file = open_locked(opening.storage.as_ref(), &temporary, &path)?;
     file.truncate(0).map_err(|source| SinkError::Create { path: temporary.display().to_string(), source })?;
     let folder = folder_of(&path);
@@ -144,7 +144,7 @@ fn too_short(path: &Path, length: u64, bytes: u64) -> SinkError {
 fn fresh_in_place(path: PathBuf, opening: &Opening) -> Result<FileOutput, SinkError> {
     let storage = opening.storage.as_ref();
     let failed = |source| SinkError::Create { path: path.display().to_string(), source };
-    let undo = beside(&path, &opening.writer.owner, "undo");
+    let undo = beside(&path, &opening.author.owner, "undo");
     let mut before = storage.look(&path).map_err(failed)?.map(|found| found.length);
     let left = Undo::read(storage, &undo)?;
     let mut file = open_locked(storage, &path, &path)?;
@@ -157,7 +157,7 @@ fn fresh_in_place(path: PathBuf, opening: &Opening) -> Result<FileOutput, SinkEr
         file.truncate(left.bytes.unwrap_or(0)).map_err(failed)?;
         before = left.bytes;
     }
-    let run = opening.writer.run.clone();
+    let run = opening.author.run.clone();
     Undo { run, bytes: before, inode }.keep(storage, &undo).map_err(failed)?;
     let folder = folder_of(&path);
     let mut output = FileOutput::new(path, file, Target::InPlace { before, undo, inode }, opening);
@@ -203,7 +203,7 @@ impl FileOutput {
             bytes: 0,
             staged_bytes: None,
             target,
-            writer: opening.writer.clone(),
+            author: opening.author.clone(),
             stages: 0,
             progress: Arc::default(),
             names: NewNames::default(),
@@ -225,7 +225,7 @@ impl FileOutput {
                 bytes,
                 inode: *inode,
                 undo: undo.clone(),
-                run: self.writer.run.clone(),
+                run: self.author.run.clone(),
             },
             Target::AsItIs => Position::AsItIs { path },
         }

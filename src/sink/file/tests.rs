@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::super::verify::{Mortal, Trial, declared, opened};
+use super::super::verify::{Mortal, Trial, declared, disk, opened};
 use super::super::{Output, Sink, SinkError};
-use crate::io::Disk;
 
 fn file(path: &Path, append: bool) -> Box<dyn Sink> {
     declared(&format!("file: {{ path: {}, append: {append} }}", path.display()))
 }
 
 fn open(path: &Path, append: bool, resume: Option<Value>) -> Result<Box<dyn Output + Send>, SinkError> {
-    opened(file(path, append).as_ref(), Arc::new(Disk), resume, "run")
+    opened(file(path, append).as_ref(), Arc::new(disk()), resume, "run")
 }
 
 /// Stages, makes durable and commits what was written; yields the position.
@@ -189,12 +188,12 @@ fn a_commit_can_be_made_up_for_and_repeated() {
     drop((output, staged.commit));
     assert!(!path.exists());
     for _ in 0..2 {
-        sink.recover(&Disk, &staged.position).unwrap();
+        sink.recover(&disk(), &staged.position).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "a\n");
     }
     // What the user does with it afterwards is the user's affair.
     fs::remove_file(&path).unwrap();
-    sink.recover(&Disk, &staged.position).unwrap();
+    sink.recover(&disk(), &staged.position).unwrap();
 }
 
 #[test]

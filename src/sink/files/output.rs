@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use super::super::folder::{self, NewNames};
 use super::super::progress::Progress;
-use super::super::{Identity, Job, Opening, Output, SinkError, Staged};
+use super::super::{Author, Job, Opening, Output, SinkError, Staged};
 use super::Roll;
 use super::position::{CompleteFile, OpenFile, Place, Position, recover, sweep, wrong_length};
 use crate::io::{FileKind, Open, Storage, StoredFile};
@@ -26,13 +26,16 @@ const OPEN_MAX: usize = 128;
 /// How many complete files may wait to be made durable with their epoch; those beyond are made so at once.
 const UNSYNCED_MAX: usize = 128;
 
+/// How much of the run's name is in the names of its files: no two runs that write to one folder draw the same.
+const RUN_BYTES: usize = 12;
+
 /// A folder of files at work.
 pub(super) struct FilesOutput {
     storage: Arc<dyn Storage>,
     root: PathBuf,
     roll: Roll,
     prefix: String,
-    writer: Identity,
+    author: Author,
     /// The files that are written on, by partition.
     open: HashMap<String, Part>,
     /// The files that are complete, until it is known that they are visible.
@@ -104,7 +107,8 @@ pub(super) fn open(
         }
         Some(position) => position,
         None => {
-            let Identity { owner, run } = opening.writer.clone();
+            let Author { owner, run } = opening.author.clone();
+            let run = run.get(..RUN_BYTES).map_or(run.clone(), str::to_owned);
             Position { root, owner, run, ..Position::default() }
         }
     };
@@ -123,7 +127,7 @@ pub(super) fn open(
         stages: 0,
         progress: Arc::default(),
         names: NewNames::default(),
-        writer: Identity { owner: position.owner.clone(), run: position.run.clone() },
+        author: Author { owner: position.owner.clone(), run: position.run.clone() },
         root: position.root.clone(),
     };
     output.names.add(1, changed);
@@ -149,7 +153,7 @@ fn resume_part(storage: &dyn Storage, place: Place, file: &OpenFile) -> Result<P
     if found.length < file.bytes {
         return Err(wrong_length(&path, found.length, file.bytes));
     }
-    let mut handle = storage.open(&path, Open::Append).map_err(failed)?;
+    let mut handle = storage.open_output(&path, Open::Append).map_err(failed)?;
     handle.truncate(file.bytes).map_err(failed)?;
     Ok(Part {
         place,
@@ -214,12 +218,12 @@ impl FilesOutput {
             let changed = folder::make(self.storage.as_ref(), &folder)?;
             self.names.add(stage, changed);
         }
-        let name = format!("{}{}-{:08}.ndjson", self.prefix, self.writer.run, self.next);
-        let place = Place { folder: folder.clone(), name, owner: self.writer.owner.clone() };
+        let name = format!("{}{}-{:08}.ndjson", self.prefix, self.author.run, self.next);
+        let place = Place { folder: folder.clone(), name, owner: self.author.owner.clone() };
         let path = place.temporary();
         let file = self
             .storage
-            .open(&path, Open::New)
+            .open_output(&path, Open::New)
             .map_err(|source| SinkError::Create { path: path.display().to_string(), source })?;
         self.next += 1;
         self.names.add(stage, [folder]);
@@ -289,8 +293,8 @@ impl FilesOutput {
         });
         Position {
             root: self.root.clone(),
-            owner: self.writer.owner.clone(),
-            run: self.writer.run.clone(),
+            owner: self.author.owner.clone(),
+            run: self.author.run.clone(),
             next: self.next,
             open,
             complete: complete.collect(),

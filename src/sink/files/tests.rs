@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::super::verify::{Trial, declared, opened};
+use super::super::verify::{Trial, declared, disk, opened};
 use super::super::{Output, Sink, SinkError, Staged};
-use crate::io::Disk;
 use crate::time::Now;
 
 fn files(path: &Path, options: &str) -> Box<dyn Sink> {
@@ -17,7 +16,7 @@ fn files(path: &Path, options: &str) -> Box<dyn Sink> {
 }
 
 fn open(path: &Path, options: &str, resume: Option<Value>) -> Result<Box<dyn Output + Send>, SinkError> {
-    opened(files(path, options).as_ref(), Arc::new(Disk), resume, "run")
+    opened(files(path, options).as_ref(), Arc::new(disk()), resume, "run")
 }
 
 fn commit(staged: Staged) -> Value {
@@ -179,13 +178,13 @@ fn a_commit_can_be_made_up_for_and_repeated() {
     drop((output, staged.commit));
     let sink = files(folder.path(), "");
     for _ in 0..2 {
-        sink.recover(&Disk, &staged.position).unwrap();
+        sink.recover(&disk(), &staged.position).unwrap();
         let expect = "a/part-run-00000000.ndjson: 1 ; b/part-run-00000001.ndjson: 2 ";
         assert_eq!(shown(folder.path()), expect);
     }
     // A reader may have taken one away.
     fs::remove_file(folder.path().join("a/part-run-00000000.ndjson")).unwrap();
-    sink.recover(&Disk, &staged.position).unwrap();
+    sink.recover(&disk(), &staged.position).unwrap();
 }
 
 /// The rows that are visible, sorted; each is where it belongs.
