@@ -142,6 +142,7 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         mode,
         quarantine,
         storage,
+        owner: state_dir.owner(),
         store,
         identity: Identity {
             pipeline: plan.name.clone(),

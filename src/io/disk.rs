@@ -1,9 +1,9 @@
 //! The real file system.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -11,9 +11,9 @@ use rustix::fs::{fdatasync, fsync};
 
 use super::Mode;
 use super::blocks;
-use super::storage::{BlockFile, Open, Storage, StoredFile};
+use super::storage::{BlockFile, FileKind, Found, Open, Storage, StoredFile, folder_of};
 
-/// The file system of the machine. Files are made readable by their owner only.
+/// The file system of the machine. Files are made readable by their owner only, except output.
 #[derive(Clone, Copy, Debug)]
 pub struct Disk {
     mode: Mode,
@@ -55,13 +55,23 @@ impl Storage for Disk {
     }
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn StoredFile>> {
-        let mut options = File::options();
-        match how {
-            Open::Truncated => options.write(true).create(true).truncate(true),
-            Open::Append => options.append(true).create(true),
-            Open::New => options.write(true).create_new(true),
-        };
-        Ok(Box::new(DiskFile { file: options.mode(0o600).open(path)? }))
+        open(path, how, 0o600)
+    }
+
+    fn open_output(&self, path: &Path, how: Open) -> io::Result<Box<dyn StoredFile>> {
+        open(path, how, 0o666)
+    }
+
+    fn create_output_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder(path))
+    }
+
+    fn copy_output(&self, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+        let mut source = File::open(from)?.take(bytes);
+        let mut target = File::options().write(true).create(true).truncate(true).open(to)?;
+        // On file systems that can, the two share their blocks.
+        let copied = io::copy(&mut source, &mut target)?;
+        if copied < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -73,6 +83,28 @@ impl Storage for Disk {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Found>> {
+        let metadata = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata?,
+        };
+        let kind = match metadata.file_type() {
+            kind if kind.is_file() => FileKind::Regular,
+            kind if kind.is_dir() => FileKind::Folder,
+            _ => FileKind::Other,
+        };
+        Ok(Some(Found { kind, length: metadata.len(), inode: Some(metadata.ino()) }))
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        match (fs::canonicalize(path), path.file_name()) {
+            (Err(error), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(fs::canonicalize(folder_of(path))?.join(name))
+            }
+            (resolved, _) => resolved,
         }
     }
 
@@ -104,6 +136,17 @@ impl Storage for Disk {
 /// A folder as the kernel takes it: the parent of a bare file name is the empty path, which means the working folder.
 fn folder(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+/// Opens a file; a new one has the rights `mode`, as far as the process gives any.
+fn open(path: &Path, how: Open, mode: u32) -> io::Result<Box<dyn StoredFile>> {
+    let mut options = File::options();
+    match how {
+        Open::Truncated => options.write(true).create(true).truncate(true),
+        Open::Append => options.append(true).create(true),
+        Open::New => options.write(true).create_new(true),
+    };
+    Ok(Box::new(DiskFile { file: options.mode(mode).open(path)? }))
 }
 
 struct DiskFile {
@@ -146,6 +189,20 @@ impl StoredFile for DiskFile {
 
     fn duplicate(&self) -> io::Result<Box<dyn StoredFile>> {
         Ok(Box::new(Self { file: self.file.try_clone()? }))
+    }
+
+    fn inode(&self) -> io::Result<Option<u64>> {
+        Ok(Some(self.file.metadata()?.ino()))
+    }
+
+    fn try_lock(&mut self) -> io::Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            // Some network file systems know no locks.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub use map::map_file;
 #[cfg(any(test, feature = "simulation"))]
 pub use model::{Fault, Ignored, Lasting, ModelDisk};
 pub use probe::probe_io_uring;
-pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, Open, Storage, StoredFile, folder_of};
+pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, FileKind, Found, Open, Storage, StoredFile, folder_of};
 
 use crate::time::Now;
 

@@ -27,6 +27,37 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// How long a file is, bytes; none where there is no such file.
     fn length(&self, path: &Path) -> io::Result<Option<u64>>;
 
+    /// What a path leads to, links followed; none where there is nothing.
+    fn look(&self, path: &Path) -> io::Result<Option<Found>> {
+        let found = |length| Found { kind: FileKind::Regular, length, inode: None };
+        Ok(self.length(path)?.map(found))
+    }
+
+    /// The path from the root, without links; what is not there keeps its name.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+
+    /// Opens a file for output, which others may read as far as the process lets them.
+    fn open_output(&self, path: &Path, how: Open) -> io::Result<Box<dyn StoredFile>> {
+        self.open(path, how)
+    }
+
+    /// Makes a file at `to`, or empties the one that is there, and copies the first bytes of another into it; an error
+    /// where there are fewer.
+    fn copy_output(&self, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+        let content = self.read(from)?;
+        let length = usize::try_from(bytes).ok().filter(|length| *length <= content.len());
+        let length = length.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.open_output(to, Open::Truncated)?.write_all(&content[..length])
+    }
+
+    /// Makes a folder for output and those above it, which others may read as far as the process lets them; one that is
+    /// there is left alone.
+    fn create_output_folder(&self, path: &Path) -> io::Result<()> {
+        self.create_folder(path)
+    }
+
     /// Gives a file or a folder another name, in the place of a file that has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
@@ -41,6 +72,28 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Makes a new file that is written in blocks without blocking the caller.
     fn open_blocks(&self, path: &Path) -> io::Result<Box<dyn BlockFile>>;
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub kind: FileKind,
+    /// How long it is, bytes; of a regular file.
+    pub length: u64,
+    /// What tells it apart from a file that had its name before; none where nothing does.
+    pub inode: Option<u64>,
+}
+
+/// What there is in a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A file that can be cut and renamed.
+    Regular,
+    /// A folder.
+    Folder,
+    /// A pipe or a device: what was written to it is gone.
+    Other,
 }
 
 /// How a file is opened.
@@ -72,6 +125,17 @@ pub trait StoredFile: Send {
 
     /// Another handle of the same file, by which another thread can sync it.
     fn duplicate(&self) -> io::Result<Box<dyn StoredFile>>;
+
+    /// What tells the file apart, as in [`Found`].
+    fn inode(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Whether it is locked now for this handle and its duplicates: false where somebody else has locked it. Where the
+    /// file system knows no locks it always is. The last handle that goes unlocks it.
+    fn try_lock(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// The bytes that a [`BlockFile`] writes at once.

@@ -23,7 +23,7 @@ use crate::metric::ShardMetrics;
 use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
 use crate::record::Schema;
-use crate::sink::{self, Form, RowSink, SinkError};
+use crate::sink::{self, Author, Form, RowSink, SinkError};
 use crate::snapshot::{Counts, Manifest, SnapshotError, Store};
 use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
 use crate::time::Now;
@@ -109,6 +109,7 @@ pub fn assemble(
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
     let writing = |name: &str| sink::Opening {
         storage: settings.storage.clone(),
+        author: Author { owner: settings.owner.clone(), run: settings.identity.run.clone() },
         resume: settings
             .recovery
             .as_ref()

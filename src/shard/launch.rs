@@ -31,6 +31,8 @@ pub struct Settings {
     pub quarantine: PathBuf,
     /// Where files are.
     pub storage: Arc<dyn Storage>,
+    /// What tells unfinished output of this state directory apart ([`crate::sink::Author::owner`]).
+    pub owner: String,
     /// The snapshots.
     pub store: Store,
     /// What all snapshots of the run say.
