@@ -9,7 +9,7 @@ use clap::Args;
 use super::load::show;
 use super::{Exit, say};
 use crate::config;
-use crate::io::Disk;
+use crate::io::{Disk, Mode};
 use crate::ops::state_dir::StateDir;
 use crate::snapshot::{Access, Snapshot, SnapshotError, Store};
 use crate::yaml::ProcessEnvironment;
@@ -57,7 +57,7 @@ impl StateDirectory {
 
     /// Its snapshots.
     pub fn store(&self) -> Result<Store, Exit> {
-        Ok(Store::new(Arc::new(Disk), &self.locate()?))
+        Ok(Store::new(Arc::new(Disk::new(Mode::Threads)), &self.locate()?))
     }
 }
 
