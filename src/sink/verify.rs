@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Form, Author, Opening, Output, Sink, SinkError};
+use super::{Author, Form, Opening, Output, Sink, SinkError};
 use crate::error::Problems;
 use crate::io::{BlockFile, Disk, Found, Mode, Open, Storage, StoredFile};
 use crate::record::Schema;
