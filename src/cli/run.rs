@@ -20,8 +20,8 @@ use crate::ops::state_dir::{StateDir, StateDirError};
 use crate::ops::states::{StateTotal, outgrown, state_summary, state_totals};
 use crate::plan::Plan;
 use crate::shard::{
-    Event, Identity, LaunchError, QuarantineError, RecoveryError, Rhythm, Running, Settings, SnapshotReport, Wish,
-    WriterError, launch, recover,
+    Event, Identity, LaunchError, QuarantineError, RecoveryError, Rhythm, Running, Settings, SnapshotReport,
+    Wish, WriterError, launch, recover,
 };
 use crate::sink::SinkError;
 use crate::snapshot::{Access, Counts, Manifest, Store};
@@ -130,7 +130,8 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
     if found.completed {
         return Ok(Started::Completed);
     }
-    let quarantine = match found.recovery.as_ref().and_then(|recovery| recovery.manifest.quarantine.as_ref()) {
+    let quarantine = match found.recovery.as_ref().and_then(|recovery| recovery.manifest.quarantine.as_ref())
+    {
         Some(extent) => state_dir.quarantine_file(&extent.file),
         None => state_dir.quarantine(Clock::start().now().wall_us),
     };
@@ -307,10 +308,7 @@ impl<'a> Watch<'a> {
             }
             Event::Signal(signal) if signal == signals::SNAPSHOT => self.running.snapshot(),
             Event::Signal(signal) if self.draining => {
-                self.fail(
-                    Exit::Signal(signal),
-                    "stopped at once by a second signal".to_owned(),
-                );
+                self.fail(Exit::Signal(signal), "stopped at once by a second signal".to_owned());
             }
             Event::Signal(_) => self.drain(),
             Event::Ended { .. } => unreachable!("heard by the caller"),

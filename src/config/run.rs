@@ -72,7 +72,8 @@ fn snapshot(key: &Key, node: &Node, problems: &mut Problems) -> Snapshot {
                 .help("write for instance every: 10s"),
         );
     }
-    let keep = fields.whole("keep", 1, 1000, problems).map(|keep| usize::try_from(keep).expect("at most 1000"));
+    let keep =
+        fields.whole("keep", 1, 1000, problems).map(|keep| usize::try_from(keep).expect("at most 1000"));
     let failures = fields.whole("max_failures", 1, 1000, problems);
     let max_failures = failures.map(|failures| u32::try_from(failures).expect("at most 1000"));
     fields.finish(problems);

@@ -42,8 +42,7 @@ impl Progress {
     /// Shows how far the run is after `elapsed_us`, and what holds its windows up where something does.
     pub fn show(&self, metrics: &[Arc<ShardMetrics>], elapsed_us: u64, held_up: Option<&str>) {
         if self.shown {
-            let mut line =
-                progress_line(totals(metrics), self.extent, least_watermark(metrics), elapsed_us);
+            let mut line = progress_line(totals(metrics), self.extent, least_watermark(metrics), elapsed_us);
             if let Some(held_up) = held_up {
                 push(&mut line, held_up);
             }

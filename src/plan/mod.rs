@@ -146,8 +146,14 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone());
     let held_in = states.next_back().filter(|_| holds);
     let mut fingerprint = Fingerprint::default();
-    for state in stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone()) {
-        fingerprint.operators.push(crate::snapshot::OperatorText { state: Some(state.to_string()), text: String::new(), tables: std::collections::BTreeMap::new() });
+    for state in
+        stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone())
+    {
+        fingerprint.operators.push(crate::snapshot::OperatorText {
+            state: Some(state.to_string()),
+            text: String::new(),
+            tables: std::collections::BTreeMap::new(),
+        });
     }
     fingerprint.sinks.insert("sink".to_owned(), String::new());
     for side in &sides {

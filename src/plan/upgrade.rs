@@ -14,11 +14,19 @@ impl Upgrade {
         Self(states, new.sinks.keys().cloned().collect())
     }
     /// Stub.
-    pub fn refused(&self) -> Option<String> { None }
+    pub fn refused(&self) -> Option<String> {
+        None
+    }
     /// Stub.
-    pub fn notes(&self) -> Vec<String> { Vec::new() }
+    pub fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Stub.
-    pub fn kept(&self) -> BTreeSet<String> { self.0.clone() }
+    pub fn kept(&self) -> BTreeSet<String> {
+        self.0.clone()
+    }
     /// Stub.
-    pub fn outputs_kept(&self) -> BTreeSet<String> { self.1.clone() }
+    pub fn outputs_kept(&self) -> BTreeSet<String> {
+        self.1.clone()
+    }
 }

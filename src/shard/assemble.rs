@@ -199,7 +199,8 @@ fn watermarks(plan: &Plan, splits: usize, from: Option<&Manifest>) -> Result<Vec
     for exchange in 0..plan.stages.len() - 1 {
         // Behind a keyed stage every lane carries that stage's watermark.
         let out_of_order_ms = plan.time.as_ref().map_or(0, |time| time.out_of_order_ms);
-        let mut begin = if exchange == 0 { Watermarks::new(splits, out_of_order_ms) } else { Watermarks::new(1, 0) };
+        let mut begin =
+            if exchange == 0 { Watermarks::new(splits, out_of_order_ms) } else { Watermarks::new(1, 0) };
         if let Some(saved) = from.and_then(|from| from.watermarks.get(exchange)) {
             begin.restore(saved).map_err(LaunchError::Snapshot)?;
         }
@@ -261,7 +262,8 @@ impl Sinks {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             bells.iter().map(|bell| lane(capacity.blocks, bell, writer)).unzip();
         // Behind an exchange every shard has something to say of every number.
-        let first = if plan.stages.len() == 1 { first.to_vec() } else { vec![first_number(from); bells.len()] };
+        let first =
+            if plan.stages.len() == 1 { first.to_vec() } else { vec![first_number(from); bells.len()] };
         let encoded = Encoded::new(receivers, first, open(opening)?);
         Ok(Self { ends: senders.into_iter().map(SinkEnd::Lane).collect(), encoded: Some(encoded) })
     }
@@ -405,7 +407,8 @@ impl Recipe {
 fn restore(shard: &mut Shard, recovery: &Recovery) -> Result<(), SnapshotError> {
     let (number, shards) = (shard.number, shard.snapshots.shards);
     let Layout { states, first } = shard.snapshots.layout.clone();
-    let kept: Vec<usize> = (0..states.len()).filter(|state| recovery.kept.contains(&states[*state].0)).collect();
+    let kept: Vec<usize> =
+        (0..states.len()).filter(|state| recovery.kept.contains(&states[*state].0)).collect();
     let wanted: Vec<_> = kept.iter().map(|state| states[*state].clone()).collect();
     recovery.snapshot.rows_for(number, shards, &wanted, |state, table, rows| {
         let state = kept[state];

@@ -217,7 +217,11 @@ impl Task for Committer {
                 return Step::Done;
             }
         }
-        if self.ending.as_ref().is_some_and(|epoch| epoch.heard.len() == self.shards && epoch.staged.is_some()) {
+        if self
+            .ending
+            .as_ref()
+            .is_some_and(|epoch| epoch.heard.len() == self.shards && epoch.staged.is_some())
+        {
             let epoch = self.ending.take().expect("just seen");
             self.finish(epoch, now);
             return Step::Again;
@@ -226,7 +230,12 @@ impl Task for Committer {
             self.ask(now);
             return Step::Again;
         }
-        Step::Wait(self.rhythm.every_us.filter(|_| self.ending.is_none() && !self.closed).map(|every| self.began_us + every))
+        Step::Wait(
+            self.rhythm
+                .every_us
+                .filter(|_| self.ending.is_none() && !self.closed)
+                .map(|every| self.began_us + every),
+        )
     }
 }
 
@@ -234,7 +243,8 @@ impl Committer {
     /// A committer of a run.
     #[must_use]
     pub fn new(commission: Commission<'_>) -> Self {
-        let Commission { settings, start, inbox, events, requests, cuts, bells, verdict, position } = commission;
+        let Commission { settings, start, inbox, events, requests, cuts, bells, verdict, position } =
+            commission;
         let from = settings.recovery.as_ref().map(|recovery| &recovery.manifest);
         Self {
             store: settings.store.clone(),
@@ -401,7 +411,9 @@ impl Committer {
         // From here on the epoch is committed. What is not made visible now will be when the next run starts.
         for commit in commits {
             commit().map_err(|error| {
-                Failure::Fatal(format!("its output cannot be made visible: {error}; the next run tries again"))
+                Failure::Fatal(format!(
+                    "its output cannot be made visible: {error}; the next run tries again"
+                ))
             })?;
         }
         if let Err(error) = self.store.prune(self.rhythm.keep) {
@@ -490,7 +502,8 @@ impl Committer {
         let number = self.next_epoch;
         self.store.begin(number).map_err(|error| WriterError::Snapshot(error.to_string()))?;
         let barrier = Barrier { epoch: number, number: u64::MAX, piece: u64::MAX };
-        let complete = Complete { barrier, at: time_text(now), parts: Vec::new(), outputs: staged, quarantine };
+        let complete =
+            Complete { barrier, at: time_text(now), parts: Vec::new(), outputs: staged, quarantine };
         self.commit(complete, true).map_err(|failure| match failure {
             Failure::Abandoned(what) => Incomplete { error: WriterError::Snapshot(what), fatal: false },
             Failure::Fatal(what) => Incomplete { error: WriterError::Snapshot(what), fatal: true },

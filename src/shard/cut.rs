@@ -98,7 +98,13 @@ impl Cut {
     }
 
     /// Notes that a stage has come to the barrier, with what it has counted and the watermarks it takes its rows by.
-    pub fn reach(&mut self, stage: usize, chain: &mut Chain, counts: &Counts, watermarks: Option<serde_json::Value>) {
+    pub fn reach(
+        &mut self,
+        stage: usize,
+        chain: &mut Chain,
+        counts: &Counts,
+        watermarks: Option<serde_json::Value>,
+    ) {
         self.reached[stage] = true;
         self.counts = self.counts.plus(counts);
         self.watermarks.extend(watermarks);

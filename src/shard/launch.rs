@@ -185,7 +185,8 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
     let placement = Placement { name: "writer".to_owned(), cpu: None, bell: machine.writer_bell.clone() };
     let writer = machine.writer;
     threads.push(host(Mode::Threads, placement, clock, move || writer)?);
-    let placement = Placement { name: "committer".to_owned(), cpu: None, bell: machine.committer_bell.clone() };
+    let placement =
+        Placement { name: "committer".to_owned(), cpu: None, bell: machine.committer_bell.clone() };
     let committer = machine.committer;
     threads.push(host(Mode::Threads, placement, clock, move || committer)?);
     for parts in machine.parts {

@@ -1,7 +1,7 @@
 //! The quarantine: bad records kept with their bytes, their origin and the reason, one JSON object a line.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -89,13 +89,8 @@ pub fn recover(
     let epochs: Vec<u64> = committed.iter().map(|snapshot| snapshot.epoch).collect();
     let newest = epochs.last().copied().unwrap_or(0);
     let failed = |error| RecoveryError::Folder { path: store.folder().to_owned(), error };
-    let afresh = |first_epoch, notes| Found {
-        run: new_run(),
-        first_epoch,
-        recovery: None,
-        completed: false,
-        notes,
-    };
+    let afresh =
+        |first_epoch, notes| Found { run: new_run(), first_epoch, recovery: None, completed: false, notes };
     if wish.fresh {
         store.remove(&epochs).map_err(failed)?;
         return Ok(afresh(1, Vec::new()));
@@ -156,11 +151,7 @@ pub fn recover(
 }
 
 /// Makes visible what every snapshot up to the chosen one has committed.
-fn roll_forward(
-    plan: &Plan,
-    storage: &dyn Storage,
-    manifests: &[Manifest],
-) -> Result<(), RecoveryError> {
+fn roll_forward(plan: &Plan, storage: &dyn Storage, manifests: &[Manifest]) -> Result<(), RecoveryError> {
     let sides = plan.sides.iter().map(|side| (&*side.stream, side.sink.as_ref()));
     let sinks: Vec<(&str, &dyn Sink)> = std::iter::once((MAIN, plan.sink.as_ref())).chain(sides).collect();
     for manifest in manifests {
