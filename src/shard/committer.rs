@@ -24,6 +24,9 @@ use crate::snapshot::{
 use crate::source::{Cuts, Position};
 use crate::time::Now;
 
+/// How soon a barrier is asked for again that could not be, microseconds.
+const ASK_AGAIN_US: u64 = 1000;
+
 /// What the committer is told.
 pub enum Told {
     /// A shard has written its part of an epoch, or has failed to.
@@ -278,9 +281,8 @@ impl Committer {
             || self.rhythm.every_us.is_some_and(|every| now.monotonic_us >= self.began_us + every)
     }
 
-    /// Asks for the barrier of the next epoch.
-    fn ask(&mut self, now: Now) {
-        self.requests.snapshot.store(false, Ordering::Release);
+    /// Asks for the barrier of the next epoch; whether it is on its way.
+    fn ask(&mut self, now: Now) -> bool {
         self.draining = self.requests.drain.load(Ordering::Acquire);
         let number = self.next_epoch;
         self.next_epoch += 1;
@@ -298,14 +300,17 @@ impl Committer {
         if self.draining {
             self.verdict.end_with(number);
         }
-        if !self.cuts.request(number, self.draining) {
-            // Nothing is read any more: the run comes to its own end.
+        let asked = self.cuts.request(number, self.draining);
+        self.requests.snapshot.store(!asked && self.requests.snapshot.load(Ordering::Acquire), Ordering::Release);
+        if !asked {
+            // A reader has still to pass the barrier before, or nothing is read any more: then the run comes to its own end.
+            self.closed = self.cuts.has_ended();
             self.ending = None;
             self.draining = false;
             self.store.abandon(number);
-            self.closed = true;
         }
         self.bells.iter().for_each(|bell| bell.ring());
+        asked
     }
 
     fn hear(&mut self, told: Told, now: Now) {
@@ -432,8 +437,9 @@ impl Committer {
     ) {
         self.ended = true;
         if let Some(epoch) = self.ending.take() {
-            // Its barrier was asked for when there was no more input to carry it.
+            // Its barrier was asked for when there was no more input to carry it: the input is complete.
             self.store.abandon(epoch.number);
+            self.draining = false;
         }
         let path = quarantine.as_ref().ok().and_then(|quarantine| quarantine.path.clone());
         let outcome = match (ending, quarantine) {
