@@ -20,7 +20,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 
 use super::*;
-use crate::io::{BlockFile, Disk, Storage};
+use crate::io::{BlockFile, Disk, Mode, Storage};
 use crate::operator::StateTable;
 use crate::record::{Column, KeyCodec, SLOTS, SqlType, shard_of_slot, slot_of_hash};
 
@@ -217,7 +217,7 @@ fn read(bytes: &[u8], manifest: &Manifest, shard: usize) -> Result<String, Snaps
 
 /// Puts the parts and the manifest of a snapshot into a folder of committed snapshots.
 fn place(state: &Path, manifest: &Manifest, files: &[Vec<u8>]) -> Store {
-    let store = Store::new(Arc::new(Disk), state);
+    let store = Store::new(Arc::new(Disk::new(Mode::Threads)), state);
     store.prepare().unwrap();
     let folder = store.begin(manifest.barrier.epoch).unwrap();
     for (shard, bytes) in files.iter().enumerate() {
