@@ -11,7 +11,7 @@ use super::gather::Gathered;
 use super::launch::{Event, LaunchError, Recovery, Settings};
 use super::outlet::{Block, Encoder, Outlet};
 use super::quarantine::Quarantine;
-use super::side::{self, SideEncoded, SideOutlet, SidePart};
+use super::side::{self, SideOutlet, SidePart};
 use super::stage::{KeyedStage, SourceStage};
 use super::step::{Shard, Snapshots};
 use super::writer::{Encoded, MAIN, RejectedItem, Verdict, Writer};
@@ -119,7 +119,9 @@ pub fn assemble(
     let sinks = match Sinks::open(plan, &writing(MAIN), capacity, &bells, &writer_bell, &opened.first, from) {
         Ok(sinks) => sinks,
         Err(error) => {
-            written.into_iter().for_each(|side| side.abandon(from.is_some()));
+            for side in written {
+                side.abandon(from.is_some());
+            }
             return Err(error.into());
         }
     };

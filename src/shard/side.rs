@@ -70,7 +70,9 @@ pub fn open(
         let output = match open(&opening(&side.stream)) {
             Ok(output) => output,
             Err(error) => {
-                written.into_iter().for_each(|side| side.abandon(committed));
+                for side in written {
+                    side.abandon(committed);
+                }
                 return Err(error);
             }
         };

@@ -163,9 +163,10 @@ fn run(folder: &Path, steps: &str, shards: usize, slots: usize, seed: u64) -> Ou
     let mut idle_in_a_row = 0;
     loop {
         let task = pick(&weights, &mut random);
+        let writes = task == shards.len();
         let step = match shards.get_mut(task) {
             Some(shard) => shard.step(Now::default()),
-            None if task == shards.len() => writer.step(Now::default()),
+            None if writes => writer.step(Now::default()),
             None => committer.step(Now::default()),
         };
         for event in events.try_iter() {
