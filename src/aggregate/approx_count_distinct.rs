@@ -146,4 +146,31 @@ mod tests {
             assert!((about - count).abs() * 1000 <= count * 48, "{about} for {count}");
         }
     }
+
+    #[test]
+    fn a_sketch_of_any_size_is_restored() {
+        let sketch_of = |values: std::ops::Range<i64>| {
+            let mut sketches =
+                Grouped::boxed(Registers { codec: KeyCodec::new(vec![SqlType::BigInt]).unwrap() }, false);
+            sketches.resize(1);
+            let rows: Vec<u32> = (0..u32::try_from(values.end - values.start).unwrap()).collect();
+            let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+            sketches.add(&rows, &vec![0; rows.len()], &[column], None);
+            sketches
+        };
+        // Lists of coupons, sets of them, which grow, and registers.
+        for count in [0, 1, 7, 8, 24, 25, 100, 250, 384, 385, 1000, 60_000] {
+            let mut straight = sketch_of(0..count);
+            let (saved, mut restored) = (straight.save(&[0]), sketch_of(0..0));
+            restored.load(&[0], &saved);
+            assert_eq!(restored.save(&[0]), saved, "{count} values");
+            assert_eq!(restored.bytes(), straight.bytes(), "{count} values");
+            for (from, more) in [(0, 1), (count, 1), (count, 30), (count, 500), (-90_000, 80_000)] {
+                let later = sketch_of(from..from + more);
+                straight.merge(&[0], later.as_ref(), &[0]);
+                restored.merge(&[0], later.as_ref(), &[0]);
+                assert_eq!(&restored.finish(&[0]), &straight.finish(&[0]), "{count} values and {more}");
+            }
+        }
+    }
 }

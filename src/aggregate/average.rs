@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, 
 
 use super::exact_sum::ExactSum;
 use super::grouped::{Grouped, Rule};
-use super::saved::{column, counts, save_counts, with_count};
+use super::saved::{column, counts, with_count, with_counts};
 use super::wide_sum::WideSum;
 use super::{Accumulator, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
@@ -93,7 +93,7 @@ impl Rule for IntegerAverage {
 
     fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
         let sums = states.clone().map(|state| state.map(|(sum, _)| sum));
-        save_counts(WideSum::save(sums, INTEGER_DIGITS, 0), states.map(|state| state.map(|(_, count)| count)))
+        with_counts(WideSum::save(sums, INTEGER_DIGITS, 0), states.map(|state| state.map(|(_, count)| count)))
     }
 
     fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {
@@ -153,7 +153,7 @@ impl Rule for DecimalAverage {
 
     fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
         let sums = states.clone().map(|state| state.map(|(sum, _)| sum));
-        save_counts(
+        with_counts(
             WideSum::save(sums, self.precision, self.scale),
             states.map(|state| state.map(|(_, count)| count)),
         )
@@ -233,7 +233,7 @@ impl Rule for PlainAverage {
     fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
         let sums = states.clone().map(|state| state.map(|(sum, _)| *sum));
         let sums: ArrayRef = Arc::new(sums.collect::<Float64Array>());
-        save_counts(vec![sums], states.map(|state| state.map(|(_, count)| count)))
+        with_counts(vec![sums], states.map(|state| state.map(|(_, count)| count)))
     }
 
     fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {
@@ -283,7 +283,7 @@ impl Rule for ExactAverage {
 
     fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
         let sums = states.clone().map(|state| state.map(|(sum, _)| sum));
-        save_counts(ExactSum::save(sums), states.map(|state| state.map(|(_, count)| count)))
+        with_counts(ExactSum::save(sums), states.map(|state| state.map(|(_, count)| count)))
     }
 
     fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {

@@ -65,7 +65,7 @@ pub trait Accumulator {
     fn saved(&self) -> Vec<Field>;
 
     /// The states of these groups in this order, in the columns of [`Accumulator::saved`]. What [`Accumulator::load`] makes
-    /// of them behaves as the states do from here on.
+    /// of them behaves as the states do from here on. As with results, one column holds at most 2 GiB of text or bytes.
     fn save(&self, groups: &[u32]) -> Vec<ArrayRef>;
 
     /// Sets the state of group `groups[i]`, which is empty, to row `i` of the columns that [`Accumulator::save`] has made.
@@ -291,6 +291,8 @@ fn passes(filter: &BooleanArray, row: usize) -> bool {
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod restored;
 
 #[cfg(test)]
 mod tests {

@@ -32,7 +32,7 @@ pub(super) fn with_count(mut columns: Vec<Field>) -> Vec<Field> {
 }
 
 /// These columns, and behind them the counts, 0 where there is no state.
-pub(super) fn save_counts<'a>(
+pub(super) fn with_counts<'a>(
     mut columns: Vec<ArrayRef>,
     counts: impl Iterator<Item = Option<&'a i64>>,
 ) -> Vec<ArrayRef> {

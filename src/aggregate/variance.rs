@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Field, Float64Type};
 
 use super::exact_sum::ExactSum;
 use super::grouped::{Grouped, Rule};
-use super::saved::{counts, save_counts, with_count};
+use super::saved::{counts, with_count, with_counts};
 use super::{Argument, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 
@@ -167,7 +167,7 @@ impl Rule for Variance {
     fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Moments>> + Clone) -> Vec<ArrayRef> {
         let sums = ExactSum::save(states.clone().map(|moments| moments.map(|moments| &moments.sum)));
         let squares = ExactSum::save(states.clone().map(|moments| moments.map(|moments| &moments.squares)));
-        save_counts([sums, squares].concat(), states.map(|moments| moments.map(|moments| &moments.count)))
+        with_counts([sums, squares].concat(), states.map(|moments| moments.map(|moments| &moments.count)))
     }
 
     fn load(&self, columns: &[ArrayRef]) -> Vec<Moments> {
