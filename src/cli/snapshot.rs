@@ -89,7 +89,7 @@ fn extent(manifest: &Manifest) -> (u64, u64) {
 
 fn list(store: &Store, format: Format) -> Result<(), Exit> {
     let all = store.list().map_err(|error| refuse(&error))?;
-    let damaged = all.iter().filter_map(|committed| committed.manifest.as_ref().err()).last();
+    let damaged = all.iter().filter_map(|committed| committed.manifest.as_ref().err()).next_back();
     match format {
         Format::Json => print(&(Value::from(all.iter().map(listed).collect::<Vec<_>>()).to_string() + "\n")),
         Format::Text if all.is_empty() => say(format_args!("no snapshots in {}", store.folder().display())),
