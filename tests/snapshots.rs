@@ -267,6 +267,14 @@ fn damage_is_told_and_nothing_is_pruned_then() {
     refused(&scene, &["snapshot", "verify", "state"], 65, &[place, "`run --from N`", "`run --fresh`"]);
     said(&scene, &["snapshot", "verify", "state", "--snapshot", "41"]);
     refused(&scene, &["state", "show", "state", "spend"], 65, &[place]);
+    // What can be told of it is told.
+    said(&scene, &["snapshot", "show", "state"]);
+    bytes[8] ^= 1;
+    fs::write(&path, &bytes).expect("a part");
+    let shown = run(&scene, &["snapshot", "show", "state"]);
+    assert!(shown.code == Some(65) && shown.stdout.contains("piece 12"), "{shown:?}");
+    bytes[8] ^= 1;
+    fs::write(&path, &bytes).expect("a part");
     refused(&scene, &["snapshot", "prune", "state", "--keep", "1"], 65, &[place, "nothing is removed"]);
     assert_eq!(scene.names("state/snapshots"), ["0000000041", "0000000042"]);
     fs::write(scene.path("state/snapshots/0000000042/MANIFEST"), "millstream snapshot 1\n")
@@ -286,8 +294,9 @@ fn pruning_waits_for_nobody_and_reading_does_not_lock() {
     assert_eq!(said(&scene, &["snapshot", "prune", "state", "--keep", "1"]), "removed: 41\n");
     assert_eq!(said(&scene, &["snapshot", "prune", "state"]), "nothing to remove\n");
     assert_eq!(scene.names("state/snapshots"), ["0000000042"]);
-    refused(&scene, &["snapshot", "prune", "pipeline.yaml"], 1, &["there is no state directory"]);
-    assert!(!scene.exists(".millstream"), "nothing is made");
+    refused(&scene, &["snapshot", "prune", "pipeline.yaml"], 1, &["there are no snapshots in"]);
+    refused(&scene, &["snapshot", "prune", "."], 1, &["there are no snapshots in"]);
+    assert!(!scene.exists(".millstream") && !scene.exists("LOCK"), "nothing is made");
 }
 
 #[test]

@@ -162,3 +162,11 @@ fn parts_that_are_missing_or_of_other_tables_are_refused() {
     let error = Snapshot::open(&Disk, folder.path(), odd, Access::Read).unwrap_err().to_string();
     assert!(error.contains("shard 0") || error.contains("shard-000"), "{error}");
 }
+
+#[test]
+fn shards_share_a_snapshot_and_take_their_writer_along() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>() {}
+    shared::<Snapshot>();
+    sent::<PartWriter>();
+}
