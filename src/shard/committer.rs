@@ -301,7 +301,9 @@ impl Committer {
             self.verdict.end_with(number);
         }
         let asked = self.cuts.request(number, self.draining);
-        self.requests.snapshot.store(!asked && self.requests.snapshot.load(Ordering::Acquire), Ordering::Release);
+        self.requests
+            .snapshot
+            .store(!asked && self.requests.snapshot.load(Ordering::Acquire), Ordering::Release);
         if !asked {
             // A reader has still to pass the barrier before, or nothing is read any more: then the run comes to its own end.
             self.closed = self.cuts.has_ended();
