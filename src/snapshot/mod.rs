@@ -35,7 +35,8 @@ pub use columns::sql_type;
 pub use error::{Location, SnapshotError};
 pub use load::{Access, Snapshot, columns, type_name};
 pub use manifest::{
-    BarrierText, Counts, FORMAT, Fingerprint, KEY_HASH, Manifest, OperatorText, PartSummary, QuarantineExtent,
+    BarrierText, ComponentText, Counts, FORMAT, Fingerprint, KEY_HASH, Manifest, PartSummary,
+    QuarantineExtent, StateText, StepText,
 };
 pub use part::{PartInfo, PartWriter, part_name};
 pub use read::{Part, SavedState, SavedTable};
