@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array};
+use arrow::datatypes::{DataType, Field};
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 
 use super::grouped::{Grouped, Rule};
+use super::saved::column;
 use super::{Distinct, Function, one_argument};
 use crate::record::{KeyCodec, SqlType};
 
@@ -36,6 +38,10 @@ pub(super) const APPROX_COUNT_DISTINCT: Function = Function {
         Grouped::boxed(Registers { codec }, false)
     },
 };
+
+/// The words of 32 bits in front of the coupons in the image of a set; the first byte of an image tells this number, and
+/// it is another one for lists of coupons and for registers.
+const SET_WORDS: u8 = 3;
 
 /// The binary logarithm of the number of registers.
 const REGISTERS_LOG2: u8 = 12;
@@ -89,6 +95,20 @@ impl Rule for Registers {
         Arc::new(Int64Array::from_iter_values(counts))
     }
 
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", DataType::Binary)]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Sketch>> + Clone) -> Vec<ArrayRef> {
+        let sketches = states.map(|sketch| sketch.and_then(Option::as_deref).map(image));
+        vec![Arc::new(sketches.collect::<BinaryArray>())]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Sketch> {
+        let sketch = |image| Box::new(HllSketch::deserialize(image).expect("saved by this library"));
+        columns[0].as_binary::<i32>().iter().map(|image| image.map(sketch)).collect()
+    }
+
     fn heap(&self, sketch: &Sketch) -> usize {
         sketch.as_ref().map_or(0, |sketch| size_of::<HllSketch>() + sketch.estimated_size())
     }
@@ -96,6 +116,18 @@ impl Rule for Registers {
 
 fn empty() -> HllSketch {
     HllSketch::new(REGISTERS_LOG2, HllType::Hll8).expect("between 4 and 21")
+}
+
+/// The library's image of a sketch, which other implementations can read too. Coupons of a set lie in the order of a
+/// hash table with open addresses, which depends on how it was filled: they are sorted, so that equal sets are equal here.
+fn image(sketch: &HllSketch) -> Vec<u8> {
+    let mut image = sketch.serialize();
+    if let Some((SET_WORDS, coupons)) =
+        image.first().copied().zip(image.get_mut(4 * usize::from(SET_WORDS)..))
+    {
+        coupons.as_chunks_mut::<4>().0.sort_unstable();
+    }
+    image
 }
 
 #[cfg(test)]
@@ -112,6 +144,33 @@ mod tests {
                 assert_eq!(about, expect);
             }
             assert!((about - count).abs() * 1000 <= count * 48, "{about} for {count}");
+        }
+    }
+
+    #[test]
+    fn a_sketch_of_any_size_is_restored() {
+        let sketch_of = |values: std::ops::Range<i64>| {
+            let mut sketches =
+                Grouped::boxed(Registers { codec: KeyCodec::new(vec![SqlType::BigInt]).unwrap() }, false);
+            sketches.resize(1);
+            let rows: Vec<u32> = (0..u32::try_from(values.end - values.start).unwrap()).collect();
+            let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+            sketches.add(&rows, &vec![0; rows.len()], &[column], None);
+            sketches
+        };
+        // Lists of coupons, sets of them, which grow, and registers.
+        for count in [0, 1, 7, 8, 24, 25, 100, 250, 384, 385, 1000, 60_000] {
+            let mut straight = sketch_of(0..count);
+            let (saved, mut restored) = (straight.save(&[0]), sketch_of(0..0));
+            restored.load(&[0], &saved);
+            assert_eq!(restored.save(&[0]), saved, "{count} values");
+            assert_eq!(restored.bytes(), straight.bytes(), "{count} values");
+            for (from, more) in [(0, 1), (count, 1), (count, 30), (count, 500), (-90_000, 80_000)] {
+                let later = sketch_of(from..from + more);
+                straight.merge(&[0], later.as_ref(), &[0]);
+                restored.merge(&[0], later.as_ref(), &[0]);
+                assert_eq!(&restored.finish(&[0]), &straight.finish(&[0]), "{count} values and {more}");
+            }
         }
     }
 }

@@ -10,9 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array};
+use arrow::datatypes::{DataType, Field, Int32Type};
 
 use super::grouped::{Grouped, Rule};
-use super::percentile::{at_rank, counts_heap, doubles, merge_counts, resolve_share, share, take_back};
+use super::percentile::{
+    at_rank, counts_heap, doubles, load_counts, merge_counts, resolve_share, save_counts, share, take_back,
+};
+use super::saved::{column, counted_type, list_type};
 use super::{Distinct, Function};
 
 /// The entry in the registry.
@@ -86,6 +90,18 @@ impl Rule for Bins {
             at_rank(counts, rank).map(middle_of)
         });
         Arc::new(results.collect::<Float64Array>())
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", list_type(counted_type(DataType::Int32)))]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
+        vec![save_counts::<_, Int32Type>(states, |bin| bin)]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {
+        load_counts::<_, Int32Type>(&columns[0], |bin| bin)
     }
 
     fn heap(&self, counts: &Self::State) -> usize {

@@ -1,13 +1,11 @@
 //! `ARRAY_AGG`: the values in the order of their arrival, NULL among them, as in Flink.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, ListArray};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::Field;
 
 use super::form::{Form, with_form};
 use super::grouped::{Grouped, Rule};
+use super::saved::column;
 use super::sequence::Sequence;
 use super::{Accumulator, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
@@ -29,15 +27,11 @@ pub(super) const ARRAY_AGG: Function = Function {
 };
 
 fn build(call: &Call) -> Box<dyn Accumulator> {
-    let result = call.result.arrow();
-    with_form!(call.arguments[0].data_type.arrow(), form => {
-        Grouped::boxed(ArrayAgg { form, result }, call.retracts)
-    })
+    with_form!(call.arguments[0].data_type.arrow(), form => Grouped::boxed(ArrayAgg { form }, call.retracts))
 }
 
 struct ArrayAgg<F> {
     form: F,
-    result: DataType,
 }
 
 impl<F: Form> Rule for ArrayAgg<F> {
@@ -64,12 +58,19 @@ impl<F: Form> Rule for ArrayAgg<F> {
 
     fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Sequence<F>>>) -> ArrayRef {
         let states: Vec<Option<&Sequence<F>>> = states.collect();
-        let lengths = states.iter().map(|values| values.map_or(0, |values| values.iter().len()));
-        let offsets = OffsetBuffer::from_lengths(lengths);
-        let nulls: NullBuffer = states.iter().map(Option::is_some).collect();
-        let elements = self.form.array(states.into_iter().flatten().flat_map(Sequence::iter));
-        let DataType::List(field) = &self.result else { unreachable!("the result is an ARRAY") };
-        Arc::new(ListArray::new(field.clone(), offsets, elements, Some(nulls)))
+        Sequence::lists(&self.form, states.iter().copied())
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", Sequence::lists_type(&self.form))]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Sequence<F>>> + Clone) -> Vec<ArrayRef> {
+        vec![Sequence::lists(&self.form, states)]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Sequence<F>> {
+        Sequence::load(&self.form, &columns[0])
     }
 
     fn heap(&self, values: &Sequence<F>) -> usize {
@@ -79,8 +80,11 @@ impl<F: Form> Rule for ArrayAgg<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{BooleanArray, Int64Array, StringArray, StructArray};
-    use arrow::datatypes::{Field, Fields};
+    use arrow::buffer::NullBuffer;
+    use arrow::datatypes::{DataType, Fields};
 
     use super::*;
     use crate::aggregate::tests::run;

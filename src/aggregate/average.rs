@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, i256};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, i256};
 
 use super::exact_sum::ExactSum;
 use super::grouped::{Grouped, Rule};
+use super::saved::{column, counts, with_count, with_counts};
 use super::wide_sum::WideSum;
 use super::{Accumulator, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
@@ -33,13 +34,18 @@ pub(super) const AVG: Function = Function {
 fn build(call: &Call) -> Box<dyn Accumulator> {
     let result = call.result.clone();
     match &call.arguments[0].data_type {
-        SqlType::Decimal(_, scale) => Grouped::boxed(DecimalAverage { scale: *scale }, call.retracts),
+        SqlType::Decimal(precision, scale) => {
+            Grouped::boxed(DecimalAverage { precision: *precision, scale: *scale }, call.retracts)
+        }
         integer if integer.is_integer() => Grouped::boxed(IntegerAverage { result }, call.retracts),
         // What is taken back from a plain sum leaves its rounding errors behind.
         _ if call.ordered && !call.retracts => Grouped::boxed(PlainAverage { result }, call.retracts),
         _ => Grouped::boxed(ExactAverage { result }, call.retracts),
     }
 }
+
+/// An integer has no more digits than this.
+const INTEGER_DIGITS: u8 = 19;
 
 struct IntegerAverage {
     result: SqlType,
@@ -49,6 +55,7 @@ impl Rule for IntegerAverage {
     /// Sum and count.
     type State = (WideSum, i64);
     type Column = Int64Array;
+    const COUNTED: bool = true;
 
     fn column(&self, arguments: &[ArrayRef]) -> Int64Array {
         let wide = cast(&arguments[0], &DataType::Int64).expect("integers widen");
@@ -79,9 +86,26 @@ impl Rule for IntegerAverage {
         let averages: ArrayRef = Arc::new(averages.collect::<Int64Array>());
         cast(&averages, &self.result.arrow()).expect("between the least and the greatest of this type")
     }
+
+    fn saved(&self) -> Vec<Field> {
+        with_count(WideSum::saved("sum", INTEGER_DIGITS, 0))
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
+        let sums = states.clone().map(|state| state.map(|(sum, _)| sum));
+        with_counts(WideSum::save(sums, INTEGER_DIGITS, 0), states.map(|state| state.map(|(_, count)| count)))
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {
+        WideSum::load(columns, INTEGER_DIGITS)
+            .into_iter()
+            .zip(counts(columns).values().iter().copied())
+            .collect()
+    }
 }
 
 struct DecimalAverage {
+    precision: u8,
     scale: u8,
 }
 
@@ -89,6 +113,7 @@ impl Rule for DecimalAverage {
     /// Sum and count.
     type State = (WideSum, i64);
     type Column = Decimal128Array;
+    const COUNTED: bool = true;
 
     fn column(&self, arguments: &[ArrayRef]) -> Decimal128Array {
         arguments[0].as_primitive::<Decimal128Type>().clone()
@@ -120,6 +145,25 @@ impl Rule for DecimalAverage {
                 .filter(|average| average.unsigned_abs() < 10_u128.pow(38))
         });
         Arc::new(averages.collect::<Decimal128Array>().with_data_type(SqlType::Decimal(38, scale).arrow()))
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        with_count(WideSum::saved("sum", self.precision, self.scale))
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
+        let sums = states.clone().map(|state| state.map(|(sum, _)| sum));
+        with_counts(
+            WideSum::save(sums, self.precision, self.scale),
+            states.map(|state| state.map(|(_, count)| count)),
+        )
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {
+        WideSum::load(columns, self.precision)
+            .into_iter()
+            .zip(counts(columns).values().iter().copied())
+            .collect()
     }
 }
 
@@ -157,6 +201,7 @@ impl Rule for PlainAverage {
     /// Sum and count.
     type State = (f64, i64);
     type Column = Float64Array;
+    const COUNTED: bool = true;
 
     fn column(&self, arguments: &[ArrayRef]) -> Float64Array {
         doubles(arguments)
@@ -180,6 +225,21 @@ impl Rule for PlainAverage {
     fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>>) -> ArrayRef {
         divide(states.map(Option::<&Self::State>::copied), &self.result)
     }
+
+    fn saved(&self) -> Vec<Field> {
+        with_count(vec![column("sum", DataType::Float64)])
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
+        let sums = states.clone().map(|state| state.map(|(sum, _)| *sum));
+        let sums: ArrayRef = Arc::new(sums.collect::<Float64Array>());
+        with_counts(vec![sums], states.map(|state| state.map(|(_, count)| count)))
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {
+        let sums = columns[0].as_primitive::<Float64Type>().values().iter().copied();
+        sums.zip(counts(columns).values().iter().copied()).collect()
+    }
 }
 
 /// The average of doubles by their exact sum.
@@ -191,6 +251,7 @@ impl Rule for ExactAverage {
     /// Sum and count.
     type State = (ExactSum, i64);
     type Column = Float64Array;
+    const COUNTED: bool = true;
     const HEAP: bool = true;
 
     fn column(&self, arguments: &[ArrayRef]) -> Float64Array {
@@ -214,6 +275,19 @@ impl Rule for ExactAverage {
 
     fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>>) -> ArrayRef {
         divide(states.map(|state| state.map(|(sum, count)| (sum.total(), *count))), &self.result)
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        with_count(ExactSum::saved("sum"))
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
+        let sums = states.clone().map(|state| state.map(|(sum, _)| sum));
+        with_counts(ExactSum::save(sums), states.map(|state| state.map(|(_, count)| count)))
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {
+        ExactSum::load(columns).into_iter().zip(counts(columns).values().iter().copied()).collect()
     }
 
     fn heap(&self, (sum, _): &Self::State) -> usize {

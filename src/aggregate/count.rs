@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::datatypes::{DataType, Field, Int64Type};
 
 use super::{Accumulator, Argument, Distinct, Function, for_each_row, for_each_value};
 use crate::record::SqlType;
@@ -90,6 +91,20 @@ impl Accumulator for Count {
     fn finish(&self, groups: &[u32]) -> ArrayRef {
         let counts = groups.iter().map(|group| self.counts[*group as usize]);
         Arc::new(Int64Array::from_iter_values(counts))
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        vec![Field::new("", DataType::Int64, false)]
+    }
+
+    fn save(&self, groups: &[u32]) -> Vec<ArrayRef> {
+        vec![self.finish(groups)]
+    }
+
+    fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) {
+        for (group, count) in groups.iter().zip(columns[0].as_primitive::<Int64Type>().values()) {
+            self.counts[*group as usize] = *count;
+        }
     }
 
     fn bytes(&self) -> usize {

@@ -8,12 +8,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_empty_array};
 use arrow::compute::take;
-use arrow::datatypes::{Float32Type, Float64Type};
+use arrow::datatypes::{Field, Float32Type, Float64Type};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::saved::{column, counted, counted_type, elements, list_type, lists, values_and_counts};
 use super::{Accumulator, for_each_row, for_each_value};
 use crate::record::{KeyCodec, SqlType};
 use crate::state::Pages;
@@ -27,6 +28,7 @@ const NONE: u32 = 0;
 /// An accumulator that is given each value of a group once.
 pub(super) struct OnlyDistinct {
     inner: Box<dyn Accumulator>,
+    argument: SqlType,
     codec: KeyCodec,
     /// Whether NULL is a value too.
     nulls: bool,
@@ -284,8 +286,8 @@ struct Passed {
 impl OnlyDistinct {
     /// An accumulator in front of `inner`, which takes one argument of this type.
     pub(super) fn new(inner: Box<dyn Accumulator>, argument: SqlType, nulls: bool, retracts: bool) -> Self {
-        let codec = KeyCodec::new(vec![argument]).expect("resolved to a type that can be a key");
-        Self { inner, codec, nulls, values: Values::new(retracts) }
+        let codec = KeyCodec::new(vec![argument.clone()]).expect("resolved to a type that can be a key");
+        Self { inner, argument, codec, nulls, values: Values::new(retracts) }
     }
 
     /// The rows among these that `is_passed` says are passed on, with their groups.
@@ -398,6 +400,63 @@ impl Accumulator for OnlyDistinct {
 
     fn finish(&self, groups: &[u32]) -> ArrayRef {
         self.inner.finish(groups)
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        let value = self.argument.arrow();
+        let element = if self.values.counted.is_some() { counted_type(value) } else { value };
+        let mut fields = self.inner.saved();
+        fields.push(column("values", list_type(element)));
+        fields
+    }
+
+    fn save(&self, groups: &[u32]) -> Vec<ArrayRef> {
+        let (mut places, mut lengths) = (Vec::new(), Vec::with_capacity(groups.len()));
+        for group in groups {
+            let before = places.len();
+            places.extend(self.values.of_group(*group));
+            lengths.push(places.len() - before);
+        }
+        let keys = places.iter().map(|place| self.values.places[*place as usize].key.bytes());
+        // A NULL without a type has no values and no columns either.
+        let values = if places.is_empty() {
+            new_empty_array(&self.argument.arrow())
+        } else {
+            self.codec.decode(keys).remove(0)
+        };
+        let elements = if self.values.counted.is_some() {
+            counted(values, places.iter().map(|place| self.values.rows(*place)).collect())
+        } else {
+            values
+        };
+        let mut columns = self.inner.save(groups);
+        columns.push(lists(lengths.into_iter().map(Some), elements));
+        columns
+    }
+
+    fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) {
+        let (own, inner) = columns.split_last().expect("the values have a column");
+        self.inner.load(groups, inner);
+        let (elements, ranges) = elements(own);
+        if elements.is_empty() {
+            return;
+        }
+        let (values, counts) = if self.values.counted.is_some() {
+            let (values, counts) = values_and_counts(&elements);
+            (values, Some(counts))
+        } else {
+            (&elements, None)
+        };
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(values.len()));
+        self.codec.encode(std::slice::from_ref(values), values.len(), &mut bytes, &mut ends);
+        let mut start = 0;
+        for (group, range) in groups.iter().zip(ranges) {
+            for row in range {
+                let end = ends[row] as usize;
+                self.values.add(*group, &bytes[start..end], counts.map_or(1, |counts| counts.value(row)));
+                start = end;
+            }
+        }
     }
 
     fn bytes(&self) -> usize {

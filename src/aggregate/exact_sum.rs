@@ -4,6 +4,13 @@
 //! sum is kept as non-overlapping partial sums, whose exact total is rounded once at the end. Terms so large that a
 //! sum of them could overflow are kept apart, scaled down; those that are not finite are counted.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Float64Array};
+use arrow::datatypes::{DataType, Field, Float64Type};
+
+use super::saved::{column, part};
+
 /// From here on terms are large: 2^900. Below it takes 2^123 terms to overflow.
 const LARGE: f64 = 8.452_712_498_170_644e270;
 /// What large terms are scaled by, 2^-1200, and its two halves, as 2^1200 is no double. What is at least 2^900 with 106
@@ -14,7 +21,7 @@ const HALF_UNSCALE: f64 = 4.149_515_568_880_993e180;
 /// An exact sum of doubles. It is 24 bytes, and more on the heap only where two partial sums do not do.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExactSum {
-    /// The two partial sums, non-overlapping, where there are no more.
+    /// The two partial sums, non-overlapping, where there are no more: the rounded sum, and what is left.
     high: f64,
     low: f64,
     more: Option<Box<More>>,
@@ -29,6 +36,26 @@ struct More {
     large: Vec<f64>,
     /// How many terms are infinite, minus infinite, and not a number.
     special: [i64; 3],
+}
+
+impl More {
+    /// How many partial sums there are, those, the three counts, and the large partial sums.
+    fn save(&self) -> Vec<u8> {
+        let count = [u64::try_from(self.partials.len()).expect("64 bits")];
+        let bits = |partials: &[f64]| partials.iter().map(|partial| partial.to_bits()).collect::<Vec<_>>();
+        let special = self.special.map(i64::cast_unsigned);
+        let words = [&count[..], &bits(&self.partials), &special, &bits(&self.large)].concat();
+        words.into_iter().flat_map(u64::to_le_bytes).collect()
+    }
+
+    fn load(bytes: &[u8]) -> Self {
+        let (words, _) = bytes.as_chunks::<8>();
+        let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
+        let count = words.next().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        let partials = words.by_ref().take(count).map(f64::from_bits).collect();
+        let special = [(); 3].map(|()| words.next().unwrap_or(0).cast_signed());
+        Self { partials, special, large: words.map(f64::from_bits).collect() }
+    }
 }
 
 /// The rounded sum of two numbers and what was lost.
@@ -208,6 +235,39 @@ impl ExactSum {
         rounded(&partials) * HALF_UNSCALE * HALF_UNSCALE
     }
 
+    /// The columns in which sums are saved.
+    pub fn saved(name: &str) -> Vec<Field> {
+        vec![
+            column(name, DataType::Float64),
+            column(part(name, "rest"), DataType::Float64),
+            column(part(name, "more"), DataType::Binary),
+        ]
+    }
+
+    /// Sums in these columns: the rounded sum, what is left of it, and where two numbers do not do all that is kept,
+    /// as numbers of 8 bytes, little-endian.
+    pub fn save<'a>(sums: impl Iterator<Item = Option<&'a Self>> + Clone) -> Vec<ArrayRef> {
+        let totals = sums.clone().map(|sum| sum.map(Self::total));
+        let rests = sums.clone().map(|sum| sum.map(|sum| sum.low));
+        let more = sums.map(|sum| sum?.more.as_ref().map(|more| more.save()));
+        vec![
+            Arc::new(totals.collect::<Float64Array>()),
+            Arc::new(rests.collect::<Float64Array>()),
+            Arc::new(more.collect::<BinaryArray>()),
+        ]
+    }
+
+    /// The sums that were saved in these columns.
+    pub fn load(columns: &[ArrayRef]) -> Vec<Self> {
+        let doubles = |index: usize| columns[index].as_primitive::<Float64Type>().values();
+        let (totals, rests, more) = (doubles(0), doubles(1), columns[2].as_binary::<i32>());
+        let sums = totals.iter().zip(rests).zip(more).map(|((total, rest), more)| match more {
+            Some(more) => Self { more: Some(Box::new(More::load(more))), ..Self::default() },
+            None => Self { high: *total, low: *rest, more: None },
+        });
+        sums.collect()
+    }
+
     /// The heap bytes held.
     pub fn heap(&self) -> usize {
         self.more.as_ref().map_or(0, |more| {
@@ -226,7 +286,8 @@ impl ExactSum {
         if lowest == 0.0 {
             (self.high, self.low) = (high, low);
         } else if low == 0.0 {
-            (self.high, self.low) = (high, lowest);
+            // `high` may have been cancelled to less than what was lost.
+            (self.high, self.low) = two_sum(high, lowest);
         } else {
             (self.high, self.low) = (0.0, 0.0);
             self.more = Some(Box::new(More { partials: vec![lowest, low, high], ..More::default() }));

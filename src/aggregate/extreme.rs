@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::Field;
 
 use super::form::{Form, with_form};
 use super::grouped::{Grouped, Rule};
+use super::saved::{column, counted, counted_type, elements, list_type, lists, values_and_counts};
 use super::{Accumulator, Argument, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 
@@ -92,6 +94,18 @@ impl<F: Form> Rule for Best<F> {
 
     fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a F::Value>>) -> ArrayRef {
         self.form.array(states)
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", self.form.data_type().clone())]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a F::Value>> + Clone) -> Vec<ArrayRef> {
+        vec![self.form.array(states)]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<F::Value> {
+        self.form.keep_all(&columns[0])
     }
 
     fn heap(&self, best: &F::Value) -> usize {
@@ -189,6 +203,31 @@ impl<F: Form> Rule for Multiset<F> {
             let best = if self.better.is_lt() { counts.keys().next() } else { counts.keys().next_back() };
             best.map(|value| &value.0)
         }))
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", list_type(counted_type(self.form.data_type().clone())))]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Values<F>>> + Clone) -> Vec<ArrayRef> {
+        let lengths = states.clone().map(|values| values.map(|values| values.counts.len()));
+        let entries = states.flatten().flat_map(|values| &values.counts);
+        let values = self.form.array(entries.clone().map(|(value, _)| Some(&value.0)));
+        vec![lists(lengths, counted(values, entries.map(|(_, count)| *count).collect()))]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Values<F>> {
+        let (elements, ranges) = elements(&columns[0]);
+        let (values, counts) = values_and_counts(&elements);
+        let values = self.form.column(values);
+        let states = ranges.map(|range| {
+            let mut state = Values::default();
+            for row in range {
+                state.change(Ordered(F::keep(F::value(&values, row))), counts.value(row));
+            }
+            state
+        });
+        states.collect()
     }
 
     fn heap(&self, values: &Values<F>) -> usize {

@@ -3,9 +3,11 @@
 //! Where rows are taken back, a group keeps all of its values in order.
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::Field;
 
 use super::form::{Form, with_form};
 use super::grouped::{Grouped, Rule};
+use super::saved::column;
 use super::sequence::Sequence;
 use super::{Accumulator, Argument, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
@@ -86,6 +88,18 @@ impl<F: Form> Rule for End<F> {
         self.form.array(states)
     }
 
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", self.form.data_type().clone())]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a F::Value>> + Clone) -> Vec<ArrayRef> {
+        vec![self.form.array(states)]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<F::Value> {
+        self.form.keep_all(&columns[0])
+    }
+
     fn heap(&self, kept: &F::Value) -> usize {
         F::heap(kept)
     }
@@ -123,6 +137,18 @@ impl<F: Form> Rule for EndOf<F> {
             let mut values = values?.iter();
             if self.last { values.next_back() } else { values.next() }.flatten()
         }))
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", Sequence::lists_type(&self.form))]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Sequence<F>>> + Clone) -> Vec<ArrayRef> {
+        vec![Sequence::lists(&self.form, states)]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Sequence<F>> {
+        Sequence::load(&self.form, &columns[0])
     }
 
     fn heap(&self, values: &Sequence<F>) -> usize {

@@ -39,8 +39,17 @@ pub(super) trait Form: 'static {
     /// The array of kept values.
     fn array<'a>(&self, values: impl Iterator<Item = Option<&'a Self::Value>>) -> ArrayRef;
 
+    /// The Arrow type of [`Self::array`].
+    fn data_type(&self) -> &DataType;
+
     /// The heap bytes of a kept value.
     fn heap(value: &Self::Value) -> usize;
+
+    /// The values to keep of a column that [`Self::array`] has made; what stands for NULL does not matter.
+    fn keep_all(&self, column: &ArrayRef) -> Vec<Self::Value> {
+        let column = self.column(column);
+        (0..column.len()).map(|row| Self::keep(Self::value(&column, row))).collect()
+    }
 
     /// A value to keep.
     fn keep(seen: Self::Seen<'_>) -> Self::Value {
@@ -91,6 +100,10 @@ impl<T: ArrowPrimitiveType> Form for Numbers<T> {
     fn array<'a>(&self, values: impl Iterator<Item = Option<&'a T::Native>>) -> ArrayRef {
         let values = values.map(Option::<&T::Native>::copied).collect::<PrimitiveArray<T>>();
         Arc::new(values.with_data_type(self.data_type.clone()))
+    }
+
+    fn data_type(&self) -> &DataType {
+        &self.data_type
     }
 
     fn heap(_: &T::Native) -> usize {
@@ -176,6 +189,10 @@ impl Form for Bytes {
             }
             _ => Arc::new(values.collect::<BinaryArray>()),
         }
+    }
+
+    fn data_type(&self) -> &DataType {
+        &self.data_type
     }
 
     fn heap(value: &Box<[u8]>) -> usize {

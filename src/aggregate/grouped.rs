@@ -4,9 +4,12 @@
 //! an accumulator of that.
 
 use std::any::Any;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
+use arrow::datatypes::Field;
 
+use super::saved::{count_column, counts};
 use super::{Accumulator, for_each_row, for_each_value};
 use crate::state::{Bits, Pages};
 
@@ -20,6 +23,9 @@ pub(super) trait Rule: 'static {
     const NULLS: bool = false;
     /// Whether states hold memory on the heap, which [`Self::heap`] tells.
     const HEAP: bool = false;
+
+    /// Whether a state knows how many values it has, and saves that as its last column.
+    const COUNTED: bool = false;
 
     /// The arguments of a batch.
     fn column(&self, arguments: &[ArrayRef]) -> Self::Column;
@@ -35,6 +41,15 @@ pub(super) trait Rule: 'static {
 
     /// The results of states, none for groups that have no value.
     fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>>) -> ArrayRef;
+
+    /// The columns of a state. Only the last one may be that of [`count_column`]; see [`Self::COUNTED`].
+    fn saved(&self) -> Vec<Field>;
+
+    /// States in these columns; the first one is NULL where there is none, and only there.
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef>;
+
+    /// The states that were saved in these columns, one for each row; what it is where there was none does not matter.
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State>;
 
     /// The heap bytes of a state, about. Called for every row: it must not walk.
     fn heap(&self, _state: &Self::State) -> usize {
@@ -75,6 +90,20 @@ impl<R: Rule> Grouped<R> {
             for_each_row(rows, groups, filter, each);
         } else {
             for_each_value(rows, groups, arguments[0].as_ref(), filter, each);
+        }
+    }
+
+    /// The state of a group that has a value.
+    fn state(&self, group: u32) -> Option<&R::State> {
+        let group = group as usize;
+        (self.presence.count(group) > 0).then(|| &self.states[group])
+    }
+
+    /// The counts of values, where they are saved beside the states.
+    fn counts_beside(&self) -> Option<&Pages<i64>> {
+        match &self.presence {
+            Presence::Counts(counts) if !R::COUNTED => Some(counts),
+            _ => None,
         }
     }
 
@@ -164,10 +193,38 @@ impl<R: Rule> Accumulator for Grouped<R> {
     }
 
     fn finish(&self, groups: &[u32]) -> ArrayRef {
-        self.rule.finish(groups.iter().map(|group| {
-            let group = *group as usize;
-            (self.presence.count(group) > 0).then(|| &self.states[group])
-        }))
+        self.rule.finish(groups.iter().map(|group| self.state(*group)))
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        let mut fields = self.rule.saved();
+        fields.extend(self.counts_beside().map(|_| count_column()));
+        fields
+    }
+
+    fn save(&self, groups: &[u32]) -> Vec<ArrayRef> {
+        let mut columns = self.rule.save(groups.iter().map(|group| self.state(*group)));
+        if let Some(counts) = self.counts_beside() {
+            let counts = groups.iter().map(|group| counts[*group as usize]);
+            columns.push(Arc::new(Int64Array::from_iter_values(counts)));
+        }
+        columns
+    }
+
+    fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) {
+        let counted = matches!(self.presence, Presence::Counts(_)).then(|| counts(columns));
+        let states = self.rule.load(columns);
+        debug_assert_eq!(states.len(), groups.len(), "a state for each row");
+        for (row, (group, state)) in groups.iter().zip(states).enumerate() {
+            if columns[0].is_valid(row) {
+                debug_assert!(self.state(*group).is_none(), "a state is loaded into an empty group");
+                if R::HEAP {
+                    self.heap += self.rule.heap(&state);
+                }
+                self.presence.add(*group as usize, counted.map_or(1, |counts| counts.value(row)));
+                self.states[*group as usize] = state;
+            }
+        }
     }
 
     fn bytes(&self) -> usize {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
+use arrow::datatypes::{DataType, Field};
 
 use super::form::{Bytes, Form};
 use super::grouped::{Grouped, Rule};
+use super::saved::column;
 use super::sequence::Sequence;
 use super::{Accumulator, Argument, Call, Distinct, Function};
 use crate::record::SqlType;
@@ -44,7 +46,8 @@ fn build(call: &Call) -> Box<dyn Accumulator> {
     let given = call.arguments.get(1).and_then(|argument| argument.constant.clone());
     let separator = given.unwrap_or_else(|| ",".to_owned());
     if call.retracts {
-        return Grouped::boxed(Parts { separator }, true);
+        let form = Bytes::new(SqlType::String.arrow());
+        return Grouped::boxed(Parts { separator, form }, true);
     }
     Grouped::boxed(Joined { separator }, false)
 }
@@ -85,6 +88,19 @@ impl Rule for Joined {
         Arc::new(states.collect::<StringArray>())
     }
 
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", DataType::Utf8)]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a String>> + Clone) -> Vec<ArrayRef> {
+        vec![self.finish(states)]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<String> {
+        let texts = columns[0].as_string::<i32>();
+        (0..texts.len()).map(|row| texts.value(row).to_owned()).collect()
+    }
+
     fn heap(&self, joined: &String) -> usize {
         joined.capacity()
     }
@@ -93,6 +109,7 @@ impl Rule for Joined {
 /// All texts, where some may be taken back.
 struct Parts {
     separator: String,
+    form: Bytes,
 }
 
 impl Rule for Parts {
@@ -127,6 +144,18 @@ impl Rule for Parts {
             results.append_option(joined);
         }
         Arc::new(results.finish())
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", Sequence::lists_type(&self.form))]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Sequence<Bytes>>> + Clone) -> Vec<ArrayRef> {
+        vec![Sequence::lists(&self.form, states)]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Sequence<Bytes>> {
+        Sequence::load(&self.form, &columns[0])
     }
 
     fn heap(&self, texts: &Sequence<Bytes>) -> usize {

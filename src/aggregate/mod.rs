@@ -15,6 +15,7 @@ mod form;
 mod grouped;
 mod list_agg;
 mod percentile;
+mod saved;
 mod sequence;
 mod sum;
 mod variance;
@@ -59,22 +60,16 @@ pub trait Accumulator {
     /// The results of these groups in this order, of the Arrow type of the call's result type.
     fn finish(&self, groups: &[u32]) -> ArrayRef;
 
-    /// The columns in which states are saved. Their names tell the parts of the state; the first one is empty where one
-    /// column says all.
-    fn saved(&self) -> Vec<Field> {
-        unimplemented!()
-    }
+    /// The columns in which states are saved, the same for all accumulators of one call. Their names tell the parts of
+    /// the state, no two alike; that of a column that says all, or most, is empty.
+    fn saved(&self) -> Vec<Field>;
 
     /// The states of these groups in this order, in the columns of [`Accumulator::saved`]. What [`Accumulator::load`] makes
-    /// of them behaves as the states do from here on.
-    fn save(&self, _groups: &[u32]) -> Vec<ArrayRef> {
-        unimplemented!()
-    }
+    /// of them behaves as the states do from here on. As with results, one column holds at most 2 GiB of text or bytes.
+    fn save(&self, groups: &[u32]) -> Vec<ArrayRef>;
 
     /// Sets the state of group `groups[i]`, which is empty, to row `i` of the columns that [`Accumulator::save`] has made.
-    fn load(&mut self, _groups: &[u32], _columns: &[ArrayRef]) {
-        unimplemented!()
-    }
+    fn load(&mut self, groups: &[u32], columns: &[ArrayRef]);
 
     /// The heap bytes held, about. Takes no walk over the groups: it is asked once a block.
     fn bytes(&self) -> usize;
@@ -296,6 +291,8 @@ fn passes(filter: &BooleanArray, row: usize) -> bool {
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod restored;
 
 #[cfg(test)]
 mod tests {

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, PrimitiveArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Field, Float64Type};
 
 use super::grouped::{Grouped, Rule};
+use super::saved::{column, counted, counted_type, elements, list_type, lists, values_and_counts};
 use super::{Accumulator, Argument, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 use crate::state::Pages;
@@ -135,6 +137,27 @@ impl Rule for Listed {
         Arc::new(results.collect::<Float64Array>())
     }
 
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", list_type(DataType::Float64))]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Pages<f64>>> + Clone) -> Vec<ArrayRef> {
+        let lengths = states.clone().map(|values| values.map(Pages::len));
+        let values = states.flatten().flat_map(Pages::iter).copied();
+        vec![lists(lengths, Arc::new(Float64Array::from_iter_values(values)))]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Pages<f64>> {
+        let (elements, ranges) = elements(&columns[0]);
+        let all = elements.as_primitive::<Float64Type>().values();
+        let states = ranges.map(|range| {
+            let mut values = Pages::default();
+            all[range].iter().for_each(|value| values.push(*value));
+            values
+        });
+        states.collect()
+    }
+
     fn heap(&self, values: &Pages<f64>) -> usize {
         values.bytes()
     }
@@ -182,6 +205,18 @@ impl Rule for Counted {
         Arc::new(results.collect::<Float64Array>())
     }
 
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", list_type(counted_type(DataType::Float64)))]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Self::State>> + Clone) -> Vec<ArrayRef> {
+        vec![save_counts::<_, Float64Type>(states, |key| f64::from_bits(ordered(key).cast_unsigned()))]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Self::State> {
+        load_counts::<_, Float64Type>(&columns[0], |value| ordered(value.to_bits().cast_signed()))
+    }
+
     fn heap(&self, counts: &Self::State) -> usize {
         counts_heap(counts)
     }
@@ -214,6 +249,29 @@ pub(super) fn at_rank<K: Copy>(counts: &BTreeMap<K, i64>, rank: usize) -> Option
         left -= count;
     }
     None
+}
+
+/// Counts as lists of values, NULL where there are none; `value` tells what a key stands for.
+pub(super) fn save_counts<'a, K: Copy + 'a, T: ArrowPrimitiveType>(
+    states: impl Iterator<Item = Option<&'a BTreeMap<K, i64>>> + Clone,
+    value: impl Fn(K) -> T::Native,
+) -> ArrayRef {
+    let lengths = states.clone().map(|counts| counts.map(BTreeMap::len));
+    let values = states.clone().flatten().flat_map(BTreeMap::keys).map(|key| value(*key));
+    let values = Arc::new(PrimitiveArray::<T>::from_iter_values(values));
+    lists(lengths, counted(values, states.flatten().flat_map(BTreeMap::values).copied().collect()))
+}
+
+/// The counts that were saved; `key` tells what stands for a value.
+pub(super) fn load_counts<K: Ord, T: ArrowPrimitiveType>(
+    column: &ArrayRef,
+    key: impl Fn(T::Native) -> K,
+) -> Vec<BTreeMap<K, i64>> {
+    let (elements, ranges) = elements(column);
+    let (values, counts) = values_and_counts(&elements);
+    let values = values.as_primitive::<T>();
+    let state = |range: Range<usize>| range.map(|row| (key(values.value(row)), counts.value(row))).collect();
+    ranges.map(state).collect()
 }
 
 /// The heap bytes of counts, about: the tree holds a third of its room free.

@@ -5,22 +5,24 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-    Int8Array, Int16Array, Int32Array, Int64Array, ListArray, StringArray, Time32MillisecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, BooleanBuilder, Date32Array, Decimal128Array, Float32Array,
+    Float64Array, Float64Builder, Int8Array, Int16Array, Int32Array, Int64Array, ListArray, ListBuilder,
+    MapBuilder, MapFieldNames, StringArray, StringBuilder, StructArray, Time32MillisecondArray,
     TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
 };
 use arrow::compute::{concat, take};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Int64Type};
 use arrow::util::display::array_value_to_string;
 use fastrand::Rng;
 
 use super::*;
+use crate::record::Column;
 
 /// How many groups there are.
 const GROUPS: u32 = 5;
 
 /// All types, nested ones last.
-fn types() -> Vec<SqlType> {
+pub(super) fn types() -> Vec<SqlType> {
     vec![
         SqlType::Boolean,
         SqlType::TinyInt,
@@ -39,12 +41,17 @@ fn types() -> Vec<SqlType> {
         SqlType::TimestampLtz(6),
         SqlType::Timestamp(9),
         SqlType::Array(Box::new(SqlType::BigInt), true),
+        SqlType::Row(vec![
+            Column::new("n", SqlType::BigInt, true),
+            Column::new("flags", SqlType::Array(Box::new(SqlType::Boolean), true), true),
+        ]),
+        SqlType::Map(Box::new(SqlType::String), Box::new(SqlType::Double), true),
     ]
 }
 
 /// A column of few different values, so that they repeat, some of them at the ends of their type. Sums of the doubles
 /// are exact, so that a plain sum does not depend on how it is split.
-fn column(data_type: &SqlType, rows: usize, random: &mut Rng) -> ArrayRef {
+pub(super) fn column(data_type: &SqlType, rows: usize, random: &mut Rng) -> ArrayRef {
     let mut value = || {
         (random.u8(0..5) > 0).then(|| match random.u8(0..16) {
             0 => i64::MAX,
@@ -100,6 +107,31 @@ fn column(data_type: &SqlType, rows: usize, random: &mut Rng) -> ArrayRef {
             Arc::new(values.iter().map(|v| v.map(|v| small(&v))).collect::<TimestampMicrosecondArray>())
         }
         SqlType::Timestamp(_) => Arc::new(TimestampNanosecondArray::from(values)),
+        SqlType::Row(_) => {
+            let flags = |v: i64| (0..v % 3).map(|index| (index != 1).then_some(v > 0)).collect::<Vec<_>>();
+            let mut lists = ListBuilder::new(BooleanBuilder::new());
+            for v in &values {
+                lists.append_option(v.filter(|v| v % 2 == 0).map(flags));
+            }
+            let numbers = values.iter().map(|v| v.filter(|v| v % 3 != 0)).collect::<Int64Array>();
+            let DataType::Struct(fields) = data_type.arrow() else { unreachable!("a ROW is a struct") };
+            let nulls = values.iter().map(Option::is_some).collect();
+            let columns: Vec<ArrayRef> = vec![Arc::new(numbers), Arc::new(lists.finish())];
+            Arc::new(StructArray::new(fields, columns, Some(nulls)))
+        }
+        SqlType::Map(..) => {
+            let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+            let (keys, items) = (StringBuilder::new(), Float64Builder::new());
+            let mut maps = MapBuilder::new(Some(names), keys, items);
+            for v in &values {
+                for index in 0..v.map_or(0, |v| v.unsigned_abs() % 3) {
+                    maps.keys().append_value(format!("key {index}"));
+                    maps.values().append_option((index == 0).then(|| small(&v.unwrap()) as f64));
+                }
+                maps.append(v.is_some()).unwrap();
+            }
+            Arc::new(maps.finish())
+        }
         _ => {
             let lists = values.iter().map(|v| v.map(|v| [Some(v), None].repeat(usize::from(v % 2 != 0))));
             Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))
@@ -111,14 +143,14 @@ fn column(data_type: &SqlType, rows: usize, random: &mut Rng) -> ArrayRef {
 }
 
 /// Rows of groups, with a filter.
-struct Input {
-    columns: Vec<ArrayRef>,
-    filter: Option<BooleanArray>,
+pub(super) struct Input {
+    pub columns: Vec<ArrayRef>,
+    pub filter: Option<BooleanArray>,
     groups: Vec<u32>,
 }
 
 impl Input {
-    fn random(call: &Call, rows: usize, random: &mut Rng) -> Self {
+    pub(super) fn random(call: &Call, rows: usize, random: &mut Rng) -> Self {
         let columns = call.arguments.iter().map(|argument| column(&argument.data_type, rows, random));
         let columns = columns.collect();
         let filter = random.bool().then(|| {
@@ -221,7 +253,7 @@ fn model(call: &Call, values: &[Option<String>]) -> Option<String> {
 }
 
 /// All calls there are: every function over every type that it takes, ordered or not, and DISTINCT.
-fn calls(retracts: bool) -> Vec<Call> {
+pub(super) fn calls(retracts: bool) -> Vec<Call> {
     let constant =
         |data_type, text: &str| Argument { data_type, nullable: false, constant: Some(text.to_owned()) };
     let mut calls = Vec::new();

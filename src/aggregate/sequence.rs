@@ -2,7 +2,11 @@
 
 use std::collections::VecDeque;
 
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+
 use super::form::Form;
+use super::saved::{elements, list_type, lists};
 
 /// Values in the order of their arrival, NULL among them where the aggregate keeps it.
 pub(super) struct Sequence<F: Form> {
@@ -45,6 +49,31 @@ impl<F: Form> Sequence<F> {
     /// All values from the first to the last.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Option<&F::Value>> + ExactSizeIterator {
         self.values.iter().map(Option::as_ref)
+    }
+
+    /// The type of [`Self::lists`].
+    pub fn lists_type(form: &F) -> DataType {
+        list_type(form.data_type().clone())
+    }
+
+    /// The values as lists, NULL where there are none.
+    pub fn lists<'a>(form: &F, sequences: impl Iterator<Item = Option<&'a Self>> + Clone) -> ArrayRef {
+        let lengths = sequences.clone().map(|values| values.map(|values| values.values.len()));
+        lists(lengths, form.array(sequences.flatten().flat_map(Self::iter)))
+    }
+
+    /// The values of lists; none where a list is NULL.
+    pub fn load(form: &F, lists: &ArrayRef) -> Vec<Self> {
+        let (elements, ranges) = elements(lists);
+        let values = form.column(&elements);
+        let sequences = ranges.map(|range| {
+            let mut sequence = Self { values: VecDeque::with_capacity(range.len()), heap: 0 };
+            for row in range {
+                sequence.push(values.is_valid(row).then(|| F::keep(F::value(&values, row))));
+            }
+            sequence
+        });
+        sequences.collect()
     }
 
     /// The heap bytes held.

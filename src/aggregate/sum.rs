@@ -9,12 +9,13 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    ArrowNativeTypeOp, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type,
+    ArrowNativeTypeOp, DataType, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type,
 };
 
 use super::exact_sum::ExactSum;
 use super::grouped::{Grouped, Rule};
+use super::saved::column;
 use super::wide_sum::WideSum;
 use super::{Accumulator, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
@@ -44,7 +45,9 @@ fn build(call: &Call) -> Box<dyn Accumulator> {
         SqlType::SmallInt => Grouped::boxed(PlainSum::<Int16Type>(PhantomData), call.retracts),
         SqlType::Int => Grouped::boxed(PlainSum::<Int32Type>(PhantomData), call.retracts),
         SqlType::BigInt => Grouped::boxed(PlainSum::<Int64Type>(PhantomData), call.retracts),
-        SqlType::Decimal(_, scale) => Grouped::boxed(DecimalSum { scale: *scale }, call.retracts),
+        SqlType::Decimal(precision, scale) => {
+            Grouped::boxed(DecimalSum { precision: *precision, scale: *scale }, call.retracts)
+        }
         SqlType::Float if plain => Grouped::boxed(PlainSum::<Float32Type>(PhantomData), call.retracts),
         SqlType::Double if plain => Grouped::boxed(PlainSum::<Float64Type>(PhantomData), call.retracts),
         number => Grouped::boxed(DoubleSum { float: *number == SqlType::Float }, call.retracts),
@@ -77,10 +80,23 @@ impl<T: ArrowPrimitiveType> Rule for PlainSum<T> {
     fn finish<'a>(&self, sums: impl Iterator<Item = Option<&'a T::Native>>) -> ArrayRef {
         Arc::new(sums.map(Option::<&T::Native>::copied).collect::<PrimitiveArray<T>>())
     }
+
+    fn saved(&self) -> Vec<Field> {
+        vec![column("", T::DATA_TYPE)]
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a T::Native>> + Clone) -> Vec<ArrayRef> {
+        vec![self.finish(states)]
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<T::Native> {
+        columns[0].as_primitive::<T>().values().to_vec()
+    }
 }
 
 /// The exact sum of decimals.
 struct DecimalSum {
+    precision: u8,
     scale: u8,
 }
 
@@ -109,6 +125,18 @@ impl Rule for DecimalSum {
             sums.map(|sum| sum?.total().to_i128().filter(|total| total.unsigned_abs() < 10_u128.pow(38)));
         let data_type = SqlType::Decimal(38, self.scale).arrow();
         Arc::new(sums.collect::<Decimal128Array>().with_data_type(data_type))
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        WideSum::saved("", self.precision, self.scale)
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a WideSum>> + Clone) -> Vec<ArrayRef> {
+        WideSum::save(states, self.precision, self.scale)
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<WideSum> {
+        WideSum::load(columns, self.precision)
     }
 }
 
@@ -146,6 +174,18 @@ impl Rule for DoubleSum {
             return Arc::new(totals.map(|total| total.map(|t| t as f32)).collect::<Float32Array>());
         }
         Arc::new(totals.collect::<Float64Array>())
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        ExactSum::saved("")
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a ExactSum>> + Clone) -> Vec<ArrayRef> {
+        ExactSum::save(states)
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<ExactSum> {
+        ExactSum::load(columns)
     }
 
     fn heap(&self, sum: &ExactSum) -> usize {

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Field, Float64Type};
 
 use super::exact_sum::ExactSum;
 use super::grouped::{Grouped, Rule};
+use super::saved::{counts, with_count, with_counts};
 use super::{Argument, Call, Distinct, Function, one_argument};
 use crate::record::SqlType;
 
@@ -123,6 +124,7 @@ impl Variance {
 impl Rule for Variance {
     type State = Moments;
     type Column = Float64Array;
+    const COUNTED: bool = true;
     const HEAP: bool = true;
 
     fn column(&self, arguments: &[ArrayRef]) -> Float64Array {
@@ -156,6 +158,23 @@ impl Rule for Variance {
 
     fn finish<'a>(&self, states: impl Iterator<Item = Option<&'a Moments>>) -> ArrayRef {
         Arc::new(states.map(|moments| self.of(moments?)).collect::<Float64Array>())
+    }
+
+    fn saved(&self) -> Vec<Field> {
+        with_count([ExactSum::saved("sum"), ExactSum::saved("squares")].concat())
+    }
+
+    fn save<'a>(&self, states: impl Iterator<Item = Option<&'a Moments>> + Clone) -> Vec<ArrayRef> {
+        let sums = ExactSum::save(states.clone().map(|moments| moments.map(|moments| &moments.sum)));
+        let squares = ExactSum::save(states.clone().map(|moments| moments.map(|moments| &moments.squares)));
+        with_counts([sums, squares].concat(), states.map(|moments| moments.map(|moments| &moments.count)))
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Vec<Moments> {
+        let (sums, squares) = columns.split_at(ExactSum::saved("").len());
+        let sums = ExactSum::load(sums).into_iter().zip(ExactSum::load(squares));
+        let moments = sums.zip(counts(columns).values());
+        moments.map(|((sum, squares), count)| Moments { sum, squares, count: *count }).collect()
     }
 
     fn heap(&self, moments: &Moments) -> usize {

@@ -7,7 +7,12 @@ mod explain;
 mod generate;
 mod list;
 mod load;
+mod locate;
+mod rows;
 mod run;
+mod snapshot;
+mod state;
+mod table;
 
 use clap::{Parser, Subcommand};
 
@@ -30,7 +35,7 @@ First steps:
   millstream check my-pipeline.yaml             find every mistake in a file, without running it
   millstream list                               what sources, steps, functions and sinks there are
 
-Exit codes: 0 done or drained; 1 a check failed; 2 usage; 65 too many bad records; 69 a source or sink is not to be had;
+Exit codes: 0 done or drained; 1 a check failed; 2 usage; 65 too many bad records, or a damaged snapshot; 69 a source or sink is not to be had;
 70 a bug; 71 state has outgrown run.memory; 74 disk I/O; 75 another instance is running; 78 the pipeline file is wrong.";
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +50,10 @@ enum Verb {
     Gen(generate::Arguments),
     /// List sources, steps, aggregates, functions and sinks.
     List(list::Arguments),
+    /// Look after the snapshots of a pipeline: list, show, verify, prune.
+    Snapshot(snapshot::Arguments),
+    /// Look into the state that a snapshot keeps: its rows, and what has changed between two snapshots.
+    State(state::Arguments),
     /// Write a completion script for a shell to standard output.
     Completions(completions::Arguments),
 }
@@ -60,6 +69,8 @@ pub fn main() -> Exit {
         Verb::Explain(arguments) => explain::main(&arguments),
         Verb::Gen(arguments) => generate::main(arguments),
         Verb::List(arguments) => list::main(&arguments),
+        Verb::Snapshot(arguments) => snapshot::main(&arguments),
+        Verb::State(arguments) => state::main(&arguments),
         Verb::Completions(arguments) => completions::main(&arguments),
     }
 }

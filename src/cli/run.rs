@@ -10,17 +10,21 @@ use hdrhistogram::Histogram;
 
 use super::load::{load, show};
 use super::{Exit, say};
-use crate::io::{Clock, Disk, Mode, available_cpus, probe_io_uring};
+use crate::io::{Clock, Disk, Mode, Storage, available_cpus, probe_io_uring, survive_file_size_limit};
 use crate::ops::breaker::Breaker;
 use crate::ops::closing::Closing;
 use crate::ops::notify::notify;
-use crate::ops::progress::{Progress, Totals, latency_table, summary};
+use crate::ops::progress::{Progress, latency_table, summary, totals};
 use crate::ops::signals;
 use crate::ops::state_dir::{StateDir, StateDirError};
 use crate::ops::states::{StateTotal, outgrown, state_summary, state_totals};
 use crate::plan::Plan;
-use crate::shard::{Event, LaunchError, QuarantineError, Running, Settings, WriterError, launch};
+use crate::shard::{
+    Event, Identity, LaunchError, QuarantineError, RecoveryError, Rhythm, Running, Settings, SnapshotReport,
+    Wish, WriterError, launch, recover,
+};
 use crate::sink::SinkError;
+use crate::snapshot::{Access, Counts, Manifest, Store};
 use crate::yaml::ProcessEnvironment;
 
 /// Arguments of `run`.
@@ -38,6 +42,15 @@ pub(super) struct Arguments {
     /// Replace a value of the file, e.g. source.file.path=in.ndjson.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
+    /// Forget the snapshots there are and start anew.
+    #[arg(long)]
+    fresh: bool,
+    /// Go on from this snapshot (see `snapshot list`) and forget those behind it.
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "fresh")]
+    from: Option<u64>,
+    /// Go on although the file has changed in a way that loses state or changes what it means (see `plan`).
+    #[arg(long)]
+    accept_changes: bool,
     /// What hosts the shards: io_uring (through glommio) or plain threads; auto falls back with a warning.
     #[arg(long, value_enum, default_value = "auto")]
     io: Io,
@@ -67,11 +80,12 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
     // Started before the shards, so that the summary's time is the whole of theirs.
     let clock = Clock::start();
     match start(arguments, &plan) {
-        Ok((running, state_dir)) => {
-            let exit = Watch::new(running, &plan, clock).watch();
+        Ok(Started::Running { running, state_dir, recovered }) => {
+            let exit = Watch::new(running, &plan, recovered, clock).watch();
             drop(state_dir);
             exit
         }
+        Ok(Started::Completed) => Exit::Done,
         Err((exit, error)) => fail(exit, &error),
     }
 }
@@ -81,7 +95,20 @@ fn fail(exit: Exit, error: &str) -> Exit {
     exit
 }
 
-fn start(arguments: &Arguments, plan: &Plan) -> Result<(Running, StateDir), (Exit, String)> {
+/// What there is once a run has been started.
+#[expect(clippy::large_enum_variant, reason = "made once and taken apart at once")]
+enum Started {
+    Running {
+        running: Running,
+        state_dir: StateDir,
+        /// The manifest of the snapshot from which it goes on.
+        recovered: Option<Manifest>,
+    },
+    /// The run before had come to its end, and its output has now been made visible.
+    Completed,
+}
+
+fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> {
     let mode = mode(arguments.io)?;
     let service = std::env::var("STATE_DIRECTORY").ok();
     let given = arguments.state_dir.as_deref().or(plan.state_dir.as_deref());
@@ -92,18 +119,69 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<(Running, StateDir), (Exi
         })?;
     let cpus = available_cpus();
     let shards = arguments.cores.map(usize::from).or(plan.cores).unwrap_or(cpus.len());
-    let quarantine = state_dir.quarantine(Clock::start().now().wall_us);
-    let settings = Settings { shards, cpus, mode, quarantine, storage: Arc::new(Disk) };
+    let storage: Arc<dyn Storage> = Arc::new(Disk::new(mode));
+    let store = Store::new(storage.clone(), state_dir.path());
+    let wish =
+        Wish { fresh: arguments.fresh, from: arguments.from, accept_changes: arguments.accept_changes };
+    let found = recover(plan, storage.as_ref(), &store, Access::Mapped, wish)
+        .map_err(|error| (exit_of(&error), error.to_string()))?;
+    for note in &found.notes {
+        say(note);
+    }
+    if found.completed {
+        return Ok(Started::Completed);
+    }
+    let quarantine = match found.recovery.as_ref().and_then(|recovery| recovery.manifest.quarantine.as_ref())
+    {
+        Some(extent) => state_dir.quarantine_file(&extent.file),
+        None => state_dir.quarantine(Clock::start().now().wall_us),
+    };
+    let recovered = found.recovery.as_ref().map(|recovery| recovery.manifest.clone());
+    let snapshot = plan.snapshot;
+    let settings = Settings {
+        shards,
+        cpus,
+        mode,
+        quarantine,
+        storage,
+        owner: state_dir.owner(),
+        store,
+        identity: Identity {
+            pipeline: plan.name.clone(),
+            run: found.run,
+            fingerprint: plan.fingerprint.clone(),
+        },
+        rhythm: Rhythm {
+            every_us: Some(snapshot.every_ms.unsigned_abs().saturating_mul(1000)),
+            keep: snapshot.keep,
+            failures_max: snapshot.max_failures,
+        },
+        first_epoch: found.first_epoch,
+        recovery: found.recovery,
+    };
+    // A write beyond a limit on the size of files is then an error of that write.
+    survive_file_size_limit().map_err(|error| (Exit::Bug, error.to_string()))?;
     // Before anything is opened, so that no signal ends the process with an unfinished output beside it.
     let signals = signals::catch().map_err(|error| (Exit::Bug, error.to_string()))?;
     let running = launch(plan, &settings).map_err(|error| match &error {
         LaunchError::Source(_) => (Exit::Unavailable, error.to_string()),
         LaunchError::Sink(_) => (Exit::Disk, error.to_string()),
+        LaunchError::Snapshot(_) => (Exit::BadData, error.to_string()),
         LaunchError::Thread(_) => (Exit::Unavailable, format!("{error}; try fewer --cores or --io threads")),
     })?;
     signals.forward(running.tell.clone()).map_err(|error| (Exit::Bug, error.to_string()))?;
     notify("READY=1");
-    Ok((running, state_dir))
+    Ok(Started::Running { running, state_dir, recovered })
+}
+
+/// How a run ends that cannot go on from what there is.
+fn exit_of(error: &RecoveryError) -> Exit {
+    match error {
+        RecoveryError::Snapshot(_) => Exit::BadData,
+        RecoveryError::Sink { .. } | RecoveryError::Folder { .. } => Exit::Disk,
+        RecoveryError::Missing { .. } => Exit::Failed,
+        RecoveryError::Changed(_) => Exit::Config,
+    }
 }
 
 fn mode(io: Io) -> Result<Mode, (Exit, String)> {
@@ -132,15 +210,21 @@ struct Watch<'a> {
     closing: Option<Closing>,
     breaker: Option<Breaker>,
     latencies_us: Option<Histogram<u64>>,
-    /// Set once a signal has asked for a drain.
+    /// The manifest of the snapshot from which the run goes on.
+    recovered: Option<Manifest>,
+    /// The snapshot that was committed last.
+    snapshot: Option<SnapshotReport>,
+    /// Set once a signal, or state that has grown too large, has asked for a drain.
     draining: bool,
+    /// Why the run ends although its input does not.
+    ending: Option<(Exit, String)>,
     /// Why the run has failed.
     failed: Option<(Exit, String)>,
     quarantine: Option<PathBuf>,
 }
 
 impl<'a> Watch<'a> {
-    fn new(running: Running, plan: &'a Plan, clock: Clock) -> Self {
+    fn new(running: Running, plan: &'a Plan, recovered: Option<Manifest>, clock: Clock) -> Self {
         let breaker = plan.bad_record.stop_above.map(|limit| Breaker::new(limit, clock.now().monotonic_us));
         let progress = Progress::new(running.extent);
         let closing = plan.time.as_ref().map(|time| Closing::new(&running.splits, time));
@@ -153,7 +237,10 @@ impl<'a> Watch<'a> {
             closing,
             breaker,
             latencies_us: None,
+            recovered,
+            snapshot: None,
             draining: false,
+            ending: None,
             failed: None,
             quarantine: None,
         }
@@ -163,8 +250,9 @@ impl<'a> Watch<'a> {
         let mut ticks_since_abort = 0;
         loop {
             match self.running.events.recv_timeout(TICK) {
-                Ok(Event::WriterEnded { outcome, quarantine }) => {
+                Ok(Event::Ended { outcome, quarantine, drained }) => {
                     self.quarantine = quarantine;
+                    self.draining &= drained;
                     return self.end(outcome);
                 }
                 Ok(event) => self.hear(event),
@@ -205,19 +293,36 @@ impl<'a> Watch<'a> {
                     self.running.commit();
                 }
             }
-            Event::Signal(signal) if self.draining => {
-                self.fail(
-                    Exit::Signal(signal),
-                    "stopped at once by a second signal; the output was taken back".to_owned(),
+            Event::NotRestored(what) => self.fail(Exit::BadData, what),
+            Event::Snapshot(report) => {
+                tracing::debug!(
+                    epoch = report.epoch,
+                    bytes = report.bytes,
+                    microseconds = report.duration_us,
+                    "snapshot committed"
                 );
+                self.snapshot = Some(report);
             }
-            Event::Signal(_) => {
-                self.draining = true;
-                notify("STOPPING=1");
-                self.running.drain();
+            Event::SnapshotFailed { epoch, what, fatal } => {
+                self.progress.clear();
+                say(format_args!("warning: snapshot {epoch} was not taken: {what}"));
+                if fatal {
+                    self.fail(Exit::Disk, format!("no snapshot can be taken: {what}"));
+                }
             }
-            Event::WriterEnded { .. } => unreachable!("heard by the caller"),
+            Event::Signal(signal) if signal == signals::SNAPSHOT => self.running.snapshot(),
+            Event::Signal(signal) if self.draining => {
+                self.fail(Exit::Signal(signal), "stopped at once by a second signal".to_owned());
+            }
+            Event::Signal(_) => self.drain(),
+            Event::Ended { .. } => unreachable!("heard by the caller"),
         }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        notify("STOPPING=1");
+        self.running.drain();
     }
 
     fn merge(&mut self, latencies_us: Option<Histogram<u64>>) {
@@ -246,7 +351,7 @@ impl<'a> Watch<'a> {
     /// Stops the run if too many records are bad.
     fn judge(&mut self, ended: bool) {
         let Some(breaker) = &mut self.breaker else { return };
-        let totals = Totals::of(&self.running.metrics);
+        let totals = totals(&self.running.metrics);
         if breaker.trips(totals.rows_in, totals.rejected, self.clock.now().monotonic_us, ended) {
             let what = format!(
                 "too many bad records: {} of {} (bad_record.stop_above); the output was taken back",
@@ -263,8 +368,10 @@ impl<'a> Watch<'a> {
     /// Stops the run if the steps keep more than they may.
     fn limit_memory(&mut self) {
         let Some(limit_bytes) = self.plan.memory_bytes else { return };
-        if let Some(what) = outgrown(&self.totals(), limit_bytes) {
-            self.fail(Exit::Memory, what);
+        if let Some(what) = outgrown(&self.totals(), limit_bytes).filter(|_| !self.draining) {
+            // What has been read is kept in a last snapshot, from which a run with more memory goes on.
+            self.ending = Some((Exit::Memory, what));
+            self.drain();
         }
     }
 
@@ -292,33 +399,54 @@ impl<'a> Watch<'a> {
         let quarantine = self.quarantine.take().map(|path| path.display().to_string());
         let elapsed_us = self.clock.now().monotonic_us;
         say(summary(&self.running.metrics, elapsed_us, quarantine.as_deref()).trim_end());
-        let totals = self.totals();
-        let states = state_summary(&totals);
+        let kept = self.totals();
+        let states = state_summary(&kept);
         if !states.is_empty() {
             say(states.trim_end());
         }
         if let Some(latencies_us) = &self.latencies_us {
             say(latency_table(latencies_us).trim_end());
         }
+        if let Some(recovered) = &self.recovered {
+            let Counts { rows_in, rows_out, rejected, late, .. } =
+                recovered.counts.plus(&totals(&self.running.metrics));
+            say(format_args!(
+                "with what was before snapshot {}: {rows_in} records in, {rows_out} rows out, {late} late, {rejected} in quarantine",
+                recovered.barrier.epoch
+            ));
+        }
+        let epoch = self.recovered.as_ref().map(|recovered| recovered.barrier.epoch);
+        let resumes = self.snapshot.as_ref().map(|report| report.epoch).or(epoch);
         if let Some((exit, what)) = self.failed {
             let word = if exit == Exit::Done { "note" } else { "error" };
             say(format_args!("{word}: {what}"));
+            if let Some(epoch) = resumes.filter(|_| exit != Exit::Done) {
+                say(format_args!(
+                    "note: nothing is lost: the next run goes on from snapshot {epoch} (or starts anew with --fresh)"
+                ));
+            }
             return exit;
         }
-        if self.draining {
-            say(format_args!("drained by a signal: what was read is written, the rest of the input is not"));
+        if let Some(epoch) = resumes.filter(|_| self.draining) {
+            say(format_args!(
+                "drained: what was read is written and kept in snapshot {epoch}, from which the next run goes on"
+            ));
         }
-        let held = totals.iter().find(|total| self.plan.held_in.as_deref() == Some(&*total.name));
+        let held = kept.iter().find(|total| self.plan.held_in.as_deref() == Some(&*total.name));
         if let Some(held) = held.filter(|held| self.draining && held.entries > 0) {
             say(format_args!(
-                "note: the sink writes final rows, and the input was not read to its end: {} rows that could still have been taken back were not written",
+                "note: the sink writes final rows, and the input was not read to its end: {} rows that can still be taken back are kept, and are written once a run has read the rest",
                 held.entries
             ));
         }
-        let silent = Totals::of(&self.running.metrics).rows_out == 0;
-        let open = |closing: &Closing| closing.open(&totals, &self.running.metrics, self.draining, silent);
+        let silent = totals(&self.running.metrics).rows_out == 0;
+        let open = |closing: &Closing| closing.open(&kept, &self.running.metrics, self.draining, silent);
         if let Some(open) = self.closing.as_ref().and_then(open) {
             say(format_args!("note: {open}"));
+        }
+        if let Some((exit, what)) = self.ending {
+            say(format_args!("error: {what}"));
+            return exit;
         }
         Exit::Done
     }

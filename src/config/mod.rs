@@ -12,7 +12,7 @@ mod source;
 mod steps;
 
 pub use component::Component;
-pub use run::Run;
+pub use run::{Run, Snapshot};
 pub use sink::{SideSink, Sink};
 pub use source::{BadRecord, BadRecordAction, DeclaredColumn, DeclaredSchema, EventTime, Source};
 pub use steps::{Step, Steps};

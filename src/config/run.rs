@@ -18,6 +18,25 @@ pub struct Run {
     pub state_dir: Option<String>,
     /// How many bytes of state the steps may keep, where the file says it.
     pub memory_bytes: Option<u64>,
+    /// When snapshots are taken and how many are kept.
+    pub snapshot: Snapshot,
+}
+
+/// When snapshots are taken and how many are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The time between two of them, milliseconds, at least 1.
+    pub every_ms: i64,
+    /// How many are kept, at least 1.
+    pub keep: usize,
+    /// After how many in a row that could not be taken the run stops, at least 1.
+    pub max_failures: u32,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self { every_ms: 10_000, keep: 3, max_failures: 10 }
+    }
 }
 
 /// Reads `run`.
@@ -36,9 +55,33 @@ pub(super) fn read(key: &Key, node: &Node, problems: &mut Problems) -> Run {
         );
     }
     let memory_bytes = fields.entry("memory").and_then(|(_, node)| memory_bytes(node, problems));
-    fields.not_yet("snapshot", "this version takes no snapshots: remove it", problems);
+    let snapshot = fields.entry("snapshot").map(|(key, node)| snapshot(key, node, problems));
     fields.finish(problems);
-    Run { cores, state_dir, memory_bytes }
+    Run { cores, state_dir, memory_bytes, snapshot: snapshot.unwrap_or_default() }
+}
+
+/// When snapshots are taken.
+fn snapshot(key: &Key, node: &Node, problems: &mut Problems) -> Snapshot {
+    let default = Snapshot::default();
+    let mut fields = Fields::under(key, node, "run.snapshot", problems);
+    let every_at = fields.meant("every").and_then(|_| fields.take("every")).map(|node| node.at);
+    let every_ms = fields.duration_ms("every", problems);
+    if let (Some(0), Some(at)) = (every_ms, every_at) {
+        problems.push(
+            Problem::error(at, "`every` is the time between two snapshots, and 0 is none")
+                .help("write for instance every: 10s"),
+        );
+    }
+    let keep =
+        fields.whole("keep", 1, 1000, problems).map(|keep| usize::try_from(keep).expect("at most 1000"));
+    let failures = fields.whole("max_failures", 1, 1000, problems);
+    let max_failures = failures.map(|failures| u32::try_from(failures).expect("at most 1000"));
+    fields.finish(problems);
+    Snapshot {
+        every_ms: every_ms.filter(|every_ms| *every_ms > 0).unwrap_or(default.every_ms),
+        keep: keep.unwrap_or(default.keep),
+        max_failures: max_failures.unwrap_or(default.max_failures),
+    }
 }
 
 /// The limit of the memory that state takes.

@@ -1,16 +1,20 @@
 //! A receiver's end of an exchange: its lanes merged in the order of the input, with the watermark folded in.
 
-use super::{LaneReceiver, Order, Watermarks};
+use super::{LaneReceiver, Order, Parcel, Watermarks};
 use crate::metric::WatermarkReport;
-use crate::record::{Batch, Segment};
+use crate::record::{Barrier, Batch, Segment};
 
 /// The lanes into one shard from every producer, `[producer]`.
 pub struct Inbox {
-    lanes: Vec<LaneReceiver<Batch>>,
+    lanes: Vec<LaneReceiver<Parcel>>,
     /// Per lane what is left of the batch taken last: its rows before `from` are gone.
     heads: Vec<Option<Batch>>,
     order: Order,
     watermarks: Watermarks,
+    /// A barrier that some lane has come to, and others may not have.
+    ahead: Option<Barrier>,
+    /// The epoch that ended last for the stage.
+    epoch: u64,
     /// What the stage is working on, to be sent back to its maker afterwards.
     lent: Option<(usize, Batch)>,
 }
@@ -21,6 +25,8 @@ pub struct Inbox {
 pub enum Taken {
     /// Rows and block ends that are next in order, with their clocks.
     Batch(Batch),
+    /// Everything before the barrier has been taken, and nothing behind it.
+    Barrier(Barrier),
     /// The lane whose turn it is has nothing yet.
     Empty,
     /// Every lane has ended.
@@ -30,16 +36,22 @@ pub enum Taken {
 impl Inbox {
     /// An inbox over these lanes; `first` is each lane's first number.
     #[must_use]
-    pub fn new(lanes: Vec<LaneReceiver<Batch>>, first: Vec<u64>, watermarks: Watermarks) -> Self {
+    pub fn new(lanes: Vec<LaneReceiver<Parcel>>, first: Vec<u64>, watermarks: Watermarks) -> Self {
         assert_eq!(lanes.len(), first.len(), "every lane has a first number");
         let heads = lanes.iter().map(|_| None).collect();
-        Self { lanes, heads, order: Order::new(first), watermarks, lent: None }
+        Self { lanes, heads, order: Order::new(first), watermarks, ahead: None, epoch: 0, lent: None }
     }
 
     /// The watermark, and what it rests on.
     #[must_use]
-    pub fn watermarks(&self) -> WatermarkReport {
+    pub fn report(&self) -> WatermarkReport {
         self.watermarks.report()
+    }
+
+    /// The watermarks of its splits.
+    #[must_use]
+    pub fn watermarks(&self) -> &Watermarks {
+        &self.watermarks
     }
 
     /// Whether every lane has ended `number` as far as batches have been taken.
@@ -51,12 +63,28 @@ impl Inbox {
     /// The next batch in order. The stage must be done with the batch before: it goes back to its maker.
     pub fn take(&mut self) -> Taken {
         if let Some((lane, batch)) = self.lent.take() {
-            self.lanes[lane].give_back(batch);
+            self.lanes[lane].give_back(Parcel::Batch(batch));
         }
         loop {
+            if let Some(barrier) = self.ahead.take_if(|barrier| self.order.has_reached(barrier.number)) {
+                self.epoch = barrier.epoch;
+                return Taken::Barrier(barrier);
+            }
             let Some(lane) = self.order.turn() else { return Taken::Finished };
-            let Some(head) = self.heads[lane].take().or_else(|| self.lanes[lane].take()) else {
-                return Taken::Empty;
+            let head = match self.heads[lane].take() {
+                Some(head) => head,
+                None => match self.lanes[lane].take() {
+                    Some(Parcel::Batch(head)) => head,
+                    Some(Parcel::Barrier(barrier)) => {
+                        // A lane may come to it after all lanes, itself included, have ended all numbers before it.
+                        if barrier.epoch > self.epoch {
+                            self.order.passed(lane, barrier.number);
+                            self.ahead = Some(barrier);
+                        }
+                        continue;
+                    }
+                    None => return Taken::Empty,
+                },
             };
             if let Some(batch) = self.take_due(lane, head) {
                 return Taken::Batch(batch);

@@ -21,12 +21,18 @@
 //! lane, has not made. So the stage holds such rows until the number has ended ([`Inbox::has_ended`]): not more than what
 //! one block of the input makes.
 //!
+//! **Barriers.** A barrier is a block number that is the same for all lanes. Every producer sends it in its lane behind all
+//! lower numbers and before all others, so a receiver has everything before it once no lane has a lower number left
+//! ([`Taken::Barrier`]); it waits for nothing that it would not wait for anyway, and a producer sends it as it sends
+//! the end of a number, so the claim above holds with it.
+//!
 //! The simulation in `shard/` steps whole machines with rings of one slot in orders that a seed draws.
 
 mod inbox;
 mod lane;
 mod order;
 mod outbox;
+mod parcel;
 mod partition;
 mod watermark;
 
@@ -34,5 +40,6 @@ pub use inbox::{Inbox, Taken};
 pub use lane::{LaneReceiver, LaneSender, lane, mesh};
 pub use order::Order;
 pub use outbox::Outbox;
+pub use parcel::Parcel;
 pub use partition::Partition;
 pub use watermark::Watermarks;

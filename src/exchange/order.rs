@@ -44,6 +44,17 @@ impl Order {
         self.next.iter().enumerate().all(passed)
     }
 
+    /// Whether no lane sends anything more below `number`.
+    #[must_use]
+    pub fn has_reached(&self, number: u64) -> bool {
+        self.next.iter().all(|next| *next >= number)
+    }
+
+    /// Notes that all that `lane` has sent is below `number` and all that follows is not.
+    pub fn passed(&mut self, lane: usize, number: u64) {
+        self.next[lane] = self.next[lane].max(number);
+    }
+
     /// Whether every lane has ended `number`.
     #[must_use]
     pub fn complete(&self, number: u64) -> bool {

@@ -1,18 +1,18 @@
 //! A producer's end of an exchange: one lane to every shard, with what does not fit kept per lane.
 
-use super::{LaneSender, Partition};
-use crate::record::Batch;
+use super::{LaneSender, Parcel, Partition};
+use crate::record::{Barrier, Batch};
 
 /// The lanes from one shard to every receiver, `[receiver]`.
 pub struct Outbox {
-    lanes: Vec<LaneSender<Batch>>,
+    lanes: Vec<LaneSender<Parcel>>,
     partition: Partition,
 }
 
 impl Outbox {
     /// An outbox over these lanes.
     #[must_use]
-    pub fn new(lanes: Vec<LaneSender<Batch>>, partition: Partition) -> Self {
+    pub fn new(lanes: Vec<LaneSender<Parcel>>, partition: Partition) -> Self {
         Self { lanes, partition }
     }
 
@@ -40,8 +40,15 @@ impl Outbox {
         let shares = self.partition.split(batch, self.lanes.len());
         for (lane, share) in self.lanes.iter_mut().zip(shares) {
             if !share.segments.is_empty() {
-                lane.send(share);
+                lane.send(Parcel::Batch(share));
             }
+        }
+    }
+
+    /// Ends an epoch on all lanes.
+    pub fn send_barrier(&mut self, barrier: Barrier) {
+        for lane in &mut self.lanes {
+            lane.send(Parcel::Barrier(barrier));
         }
     }
 }

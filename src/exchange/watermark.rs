@@ -1,6 +1,8 @@
 //! The watermark of a stage: the least over the active splits, each the highest event time seen less the disorder
 //! allowed.
 
+use serde::{Deserialize, Serialize};
+
 use crate::metric::WatermarkReport;
 use crate::record::{Batch, BlockEnd, Segment};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN, watermark_of};
@@ -13,8 +15,10 @@ pub struct Watermarks {
     current_ms: i64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Split {
+    /// The highest event time seen, milliseconds; `i64::MIN` for none.
     max_ms: i64,
     activity: Activity,
 }
@@ -26,8 +30,17 @@ impl Split {
     }
 }
 
+/// What of [`Watermarks`] is kept in a snapshot.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    current_ms: i64,
+    splits: Vec<Split>,
+}
+
 /// Whether a split takes part in the watermark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Activity {
     Active,
     /// Silent for long: left out until its next record.
@@ -42,6 +55,33 @@ impl Watermarks {
     pub fn new(splits: usize, out_of_order_ms: i64) -> Self {
         let split = Split { max_ms: i64::MIN, activity: Activity::Active };
         Self { out_of_order_ms, splits: vec![split; splits], current_ms: WATERMARK_MIN }
+    }
+
+    /// What has been made of the block ends so far, for a snapshot. The same on every shard at a barrier.
+    ///
+    /// # Panics
+    ///
+    /// Never: numbers and names are JSON.
+    #[must_use]
+    pub fn save(&self) -> serde_json::Value {
+        let saved = Saved { current_ms: self.current_ms, splits: self.splits.clone() };
+        serde_json::to_value(saved).expect("numbers and names are JSON")
+    }
+
+    /// Goes on from what [`Watermarks::save`] has yielded, with the disorder that is allowed now.
+    ///
+    /// # Errors
+    ///
+    /// If it is nothing that was saved, or has another number of splits.
+    pub fn restore(&mut self, saved: &serde_json::Value) -> Result<(), String> {
+        let saved = Saved::deserialize(saved).map_err(|error| format!("no watermarks: {error}"))?;
+        if saved.splits.len() != self.splits.len() {
+            let (had, has) = (saved.splits.len(), self.splits.len());
+            return Err(format!("the watermarks of {had} splits do not fit the {has} that there are"));
+        }
+        self.current_ms = saved.current_ms;
+        self.splits = saved.splits;
+        Ok(())
     }
 
     /// The watermark now, milliseconds.
@@ -206,5 +246,22 @@ mod tests {
         assert_eq!(clock.watermark_ms(i64::MIN), 96);
         assert_eq!(clock.watermark_ms(120), 116);
         assert_eq!(Watermarks::new(1, 4).current_ms(), WATERMARK_MIN);
+    }
+    #[test]
+    fn what_is_saved_goes_on_as_it_would_have() {
+        let mut marks = Watermarks::new(4, 4);
+        pass(&mut marks, 0, 100, false);
+        pass(&mut marks, 1, 50, false);
+        pass(&mut marks, 2, 70, true);
+        idle(&mut marks, 1);
+        let mut restored = Watermarks::new(4, 4);
+        restored.restore(&marks.save()).unwrap();
+        for (split, max_time_ms) in [(3, 90), (1, 60), (0, 120), (1, 130), (3, 200), (3, i64::MIN)] {
+            let end = |marks: &mut Watermarks| pass(marks, split, max_time_ms, false);
+            assert_eq!(end(&mut marks), end(&mut restored));
+            assert_eq!((marks.current_ms, &marks.splits), (restored.current_ms, &restored.splits));
+        }
+        assert!(Watermarks::new(3, 4).restore(&marks.save()).unwrap_err().contains("4 splits"));
+        assert!(restored.restore(&serde_json::json!({ "current_ms": 1 })).is_err());
     }
 }

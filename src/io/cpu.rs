@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The ids of the CPUs in the affinity mask, ascending, as many as the cgroup's CPU quota is worth (rounded up).
@@ -41,6 +42,15 @@ pub(super) fn pin_or_warn(cpu: Option<usize>) {
         && let Err(error) = pin_to(cpu)
     {
         tracing::warn!(cpu, %error, "this shard runs unpinned: pinning was refused");
+    }
+}
+
+/// Lets the calling thread run where the process's first thread may, which is never pinned: a thread that a pinned one
+/// starts is pinned as well. A refusal costs speed only.
+pub(super) fn unpin() {
+    let freed = sched_getaffinity(Some(getpid())).and_then(|set| sched_setaffinity(None, &set));
+    if let Err(error) = freed {
+        tracing::debug!(%error, "a thread beside a shard stays on the shard's CPU");
     }
 }
 

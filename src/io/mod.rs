@@ -4,10 +4,14 @@
 //! ([`Mode::Uring`]) or a plain thread ([`Mode::Threads`]); the task cannot tell which.
 
 mod bell;
+mod blocks;
 mod clock;
 mod cpu;
 mod disk;
 mod glommio_host;
+mod map;
+#[cfg(any(test, feature = "simulation"))]
+mod model;
 mod probe;
 mod storage;
 mod thread_host;
@@ -18,9 +22,12 @@ use std::thread::JoinHandle;
 pub use bell::Bell;
 pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
-pub use disk::Disk;
+pub use disk::{Disk, survive_file_size_limit};
+pub use map::map_file;
+#[cfg(any(test, feature = "simulation"))]
+pub use model::{Fault, Ignored, Lasting, ModelDisk};
 pub use probe::probe_io_uring;
-pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, Open, Storage, StoredFile, folder_of};
+pub use storage::{ALIGNMENT, BLOCK_BYTES, BlockFile, FileKind, Found, Open, Storage, StoredFile, folder_of};
 
 use crate::time::Now;
 

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file system. All operations block, so they are called off the shards, except [`Storage::open_blocks`].
+#[expect(clippy::missing_errors_doc, reason = "said once, of all operations")]
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Makes a folder and those above it, readable by their owner only; one that is there is left alone.
     ///
@@ -26,6 +27,37 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// How long a file is, bytes; none where there is no such file.
     fn length(&self, path: &Path) -> io::Result<Option<u64>>;
 
+    /// What a path leads to, links followed; none where there is nothing.
+    fn look(&self, path: &Path) -> io::Result<Option<Found>> {
+        let found = |length| Found { kind: FileKind::Regular, length, inode: None };
+        Ok(self.length(path)?.map(found))
+    }
+
+    /// The path from the root, without links; what is not there keeps its name.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+
+    /// Opens a file for output, which others may read as far as the process lets them.
+    fn open_output(&self, path: &Path, how: Open) -> io::Result<Box<dyn StoredFile>> {
+        self.open(path, how)
+    }
+
+    /// Makes a file at `to`, or empties the one that is there, and copies the first bytes of another into it; an error
+    /// where there are fewer.
+    fn copy_output(&self, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+        let content = self.read(from)?;
+        let length = usize::try_from(bytes).ok().filter(|length| *length <= content.len());
+        let length = length.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.open_output(to, Open::Truncated)?.write_all(&content[..length])
+    }
+
+    /// Makes a folder for output and those above it, which others may read as far as the process lets them; one that is
+    /// there is left alone.
+    fn create_output_folder(&self, path: &Path) -> io::Result<()> {
+        self.create_folder(path)
+    }
+
     /// Gives a file or a folder another name, in the place of a file that has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
@@ -42,6 +74,28 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn open_blocks(&self, path: &Path) -> io::Result<Box<dyn BlockFile>>;
 }
 
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub kind: FileKind,
+    /// How long it is, bytes; of a regular file.
+    pub length: u64,
+    /// What tells it apart from a file that had its name before; none where nothing does.
+    pub inode: Option<u64>,
+}
+
+/// What there is in a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A file that can be cut and renamed.
+    Regular,
+    /// A folder.
+    Folder,
+    /// A pipe or a device: what was written to it is gone.
+    Other,
+}
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
@@ -54,6 +108,7 @@ pub enum Open {
 }
 
 /// An open file, written from one end to the other.
+#[expect(clippy::missing_errors_doc, reason = "said once, of all operations")]
 pub trait StoredFile: Send {
     /// Writes all bytes behind what is there.
     ///
@@ -70,6 +125,17 @@ pub trait StoredFile: Send {
 
     /// Another handle of the same file, by which another thread can sync it.
     fn duplicate(&self) -> io::Result<Box<dyn StoredFile>>;
+
+    /// What tells the file apart, as in [`Found`].
+    fn inode(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Whether it is locked now for this handle and its duplicates: false where somebody else has locked it. Where the
+    /// file system knows no locks it always is. The last handle that goes unlocks it.
+    fn try_lock(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// The bytes that a [`BlockFile`] writes at once.
@@ -105,5 +171,13 @@ pub fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
+    }
+}
+
+/// The same error once more: the first error of a file is what every later look at it yields.
+pub(super) fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }

@@ -1,6 +1,8 @@
 //! Operators one behind the other, in one stage of one shard.
 
-use super::{Build, Context, Operator, StateSize};
+use arrow::array::RecordBatch;
+
+use super::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::Batch;
 
 /// A fused run of operators: output is pulled through it batch by batch.
@@ -8,6 +10,8 @@ pub struct Chain {
     operators: Vec<Box<dyn Operator>>,
     /// Which operators keep state.
     keeping: Vec<usize>,
+    /// How many of these have handed out all of the view that has begun.
+    captured: usize,
     /// What goes straight through, where there is no operator.
     passing: Option<Batch>,
     /// What the operators tell besides their rows.
@@ -25,7 +29,7 @@ impl Chain {
             }
             operators.push((build.build)());
         }
-        Self { operators, keeping, passing: None, context: Context::default() }
+        Self { captured: keeping.len(), operators, keeping, passing: None, context: Context::default() }
     }
 
     /// Hands a batch to the first operator; only after [`Chain::pull`] has returned none.
@@ -56,5 +60,53 @@ impl Chain {
     /// What the operators that keep state keep now, in their order.
     pub fn states(&self) -> impl Iterator<Item = StateSize> {
         self.keeping.iter().map(|index| self.operators[*index].state())
+    }
+
+    /// The tables in which the operators that keep state save it, `[operator][table]`, in their order.
+    #[must_use]
+    pub fn tables(&self) -> Vec<Vec<StateTable>> {
+        self.keeping.iter().map(|index| self.operators[*index].tables()).collect()
+    }
+
+    /// Begins a view of the state as it is now; only after [`Chain::pull`] has returned none.
+    pub fn begin_view(&mut self) {
+        debug_assert!(self.passing.is_none(), "all output has been pulled");
+        for index in &self.keeping {
+            self.operators[*index].begin_view();
+        }
+        self.captured = 0;
+    }
+
+    /// The next rows of the view, of about `rows` entries, and whose they are: the place of the operator in
+    /// [`Chain::tables`]. None once all of it has been handed out, which ends the view. Asked at any time, between or
+    /// amid batches.
+    pub fn capture(&mut self, rows: usize) -> Option<(usize, Captured)> {
+        while let Some(index) = self.keeping.get(self.captured) {
+            if let Some(captured) = self.operators[*index].capture(rows) {
+                return Some((self.captured, captured));
+            }
+            self.captured += 1;
+        }
+        None
+    }
+
+    /// Gives the view up.
+    pub fn end_view(&mut self) {
+        for index in &self.keeping {
+            self.operators[*index].end_view();
+        }
+        self.captured = self.keeping.len();
+    }
+
+    /// Hands saved rows to the operator at this place in [`Chain::tables`]; before the first batch.
+    pub fn restore(&mut self, operator: usize, table: usize, rows: &RecordBatch) {
+        self.operators[self.keeping[operator]].restore(table, rows);
+    }
+
+    /// All saved rows have been handed over.
+    pub fn restored(&mut self) {
+        for index in &self.keeping {
+            self.operators[*index].restored();
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::Int8Array;
 use arrow::compute::concat_batches;
 
-use super::{Build, Context, Operator};
+use super::{Build, Captured, Context, Operator};
 use crate::codec::framing::frame_lines;
 use crate::codec::json::{JsonDecoder, JsonEncoder};
 use crate::codec::{Decode, Encode};
@@ -22,7 +22,8 @@ pub(super) enum Feed<'a> {
 }
 
 /// Feeds an operator, thing by thing and all in one batch, and compares what comes out: `1 {…}` for a row of block 1,
-/// `end 1` for its end, and `last` instead of a number at the end of all.
+/// `end 1` for its end, and `last` instead of a number at the end of all. One that keeps state is captured behind every
+/// block while it goes on, and another goes on from there.
 pub(super) fn check_build(build: impl Fn(&Schema) -> (Build, Schema), feed: &[Feed<'_>], expect: &[&str]) {
     let text = |feed: &Feed<'_>| match feed {
         Feed::Rows(_, rows) => rows.concat(),
@@ -41,6 +42,44 @@ pub(super) fn check_build(build: impl Fn(&Schema) -> (Build, Schema), feed: &[Fe
     };
     assert_eq!(run(batches.clone()), expect, "thing by thing");
     assert_eq!(run(vec![joined(&schema, &batches)]), expect, "in one batch");
+    for (number, feed) in feed.iter().enumerate() {
+        if build.state.is_some() && matches!(feed, Feed::End(_)) {
+            let (before, behind) = batches.split_at(number + 1);
+            check_cut(&build, &output, before, behind, expect);
+        }
+    }
+}
+
+/// Captures the operator's state behind the first of these batches while it gets the others, which another gets that the
+/// state is restored to.
+fn check_cut(build: &Build, output: &Schema, before: &[Batch], behind: &[Batch], expect: &[&str]) {
+    let mut operator = (build.build)();
+    let feed = |operator: &mut dyn Operator, batches: &[Batch]| -> Vec<String> {
+        batches.iter().flat_map(|batch| lines(operator, batch.clone(), output)).collect()
+    };
+    let first = feed(operator.as_mut(), before);
+    let (mut view, mut rest) = (Vec::new(), Vec::new());
+    operator.begin_view();
+    for batch in behind {
+        rest.extend(feed(operator.as_mut(), std::slice::from_ref(batch)));
+        view.extend(operator.capture(1));
+    }
+    view.extend(std::iter::from_fn(|| operator.capture(1)));
+    assert_eq!([first.clone(), rest].concat(), expect, "captured behind {} things", before.len());
+    let mut restored = restored(build, &view);
+    let rest = feed(restored.as_mut(), behind);
+    assert_eq!([first, rest].concat(), expect, "restored behind {} things", before.len());
+}
+
+/// An operator with this state.
+pub(super) fn restored(build: &Build, view: &[Captured]) -> Box<dyn Operator> {
+    let mut operator = (build.build)();
+    for Captured { table, rows } in view {
+        assert_eq!(rows.schema(), operator.tables()[*table].schema, "rows have the columns of their table");
+        operator.restore(*table, rows);
+    }
+    operator.restored();
+    operator
 }
 
 fn batch(schema: &Schema, feed: &Feed<'_>) -> Batch {

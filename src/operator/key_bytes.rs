@@ -25,6 +25,12 @@ impl KeyBytes {
         keys
     }
 
+    /// The hash and the key of every row of the batch that they are of.
+    pub fn of_rows<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let hashes = batch.hashes.as_ref().expect("an exchange has hashed the keys").values();
+        hashes.iter().enumerate().map(|(row, hash)| (*hash, self.key(row)))
+    }
+
     /// The key of a row.
     pub fn key(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };

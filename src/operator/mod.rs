@@ -30,6 +30,7 @@ mod queue;
 mod rename;
 mod row_bytes;
 mod sample;
+mod saved;
 mod select;
 mod selected;
 mod set;

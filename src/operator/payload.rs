@@ -1,7 +1,8 @@
 //! Rows that are kept as bytes and sent again, and the changes that are to be sent of them.
 
-use arrow::array::{ArrayRef, Int8Array, UInt32Array};
+use arrow::array::{ArrayRef, Int8Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
+use arrow::datatypes::Field;
 use arrow::row::Rows;
 
 use super::queue::Queue;
@@ -44,6 +45,21 @@ impl Payload {
     /// The columns of these rows.
     pub fn decode<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Vec<ArrayRef> {
         self.codec.as_ref().map_or_else(Vec::new, |codec| codec.columns(rows))
+    }
+
+    /// The column in which rows are saved; none for rows without columns.
+    pub fn saved(&self) -> Option<Field> {
+        self.codec.as_ref().map(RowBytes::saved)
+    }
+
+    /// These rows in the column in which they are saved.
+    pub fn save<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Option<ArrayRef> {
+        self.codec.as_ref().map(|codec| codec.save(rows))
+    }
+
+    /// The rows that were saved in this column of a table.
+    pub fn load(&self, rows: &RecordBatch, column: usize) -> Encoded {
+        Encoded { rows: self.codec.as_ref().map(|codec| codec.load(rows.column(column))) }
     }
 }
 

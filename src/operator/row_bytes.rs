@@ -1,6 +1,9 @@
 //! Whole rows as bytes and back, in Arrow's row format: how operators keep rows.
 
-use arrow::array::{ArrayRef, RecordBatch};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StructArray};
+use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::record::Schema;
@@ -36,5 +39,20 @@ impl RowBytes {
     pub fn read<'a>(&self, rows: impl ExactSizeIterator<Item = &'a [u8]>) -> RecordBatch {
         let count = rows.len();
         self.schema.rows(self.columns(rows), count)
+    }
+
+    /// The column in which rows are saved: one of rows, so that their columns may be called as they are.
+    pub fn saved(&self) -> Field {
+        Field::new("row", DataType::Struct(self.schema.arrow().fields().clone()), false)
+    }
+
+    /// These rows in the column in which they are saved.
+    pub fn save<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> ArrayRef {
+        Arc::new(StructArray::new(self.schema.arrow().fields().clone(), self.columns(rows), None))
+    }
+
+    /// The bytes of rows that were saved in this column: those that they had.
+    pub fn load(&self, column: &ArrayRef) -> Rows {
+        self.write(column.as_struct().columns())
     }
 }

@@ -298,7 +298,7 @@ mod tests {
             batch
         });
         let resolved = resolve_step(step, &flow_of(&schema));
-        let output = run(&resolved, 1, usize::MAX, blocks.collect());
+        let output = run(&resolved, 1, usize::MAX, &blocks.collect::<Vec<_>>());
         let ids = output.batches.iter().flat_map(|batch| {
             use arrow::array::AsArray;
             batch.rows.column(0).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec()

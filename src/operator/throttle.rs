@@ -8,15 +8,18 @@
 
 use std::collections::VecDeque;
 
-use arrow::array::BooleanArray;
+use arrow::array::{BooleanArray, RecordBatch};
 
 use super::by::By;
 use super::key_bytes::KeyBytes;
 use super::prepared::{Prepared, state_name};
 use super::queue::Queue;
-use super::{Build, Context, Flow, Operator, Part, Resolved, StateSize, Step, Verb};
+use super::saved::{
+    Clock, Early, StateKey, number_column, number_field, numbers, rows_of, time_column, time_field, times_ms,
+};
+use super::{Build, Captured, Context, Flow, Operator, Part, Resolved, StateSize, StateTable, Step, Verb};
 use crate::error::{Place, Problem, Problems, Severity};
-use crate::record::{Batch, KeyCodec, Schema};
+use crate::record::{Batch, Schema};
 use crate::state::{Groups, Pages};
 use crate::yaml::{Fields, Node};
 
@@ -92,10 +95,10 @@ impl Step for Declared {
         let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let timed = input.event_time.is_some();
         let operator = {
-            let (keys, codec, rate) = (keys.clone(), key.codec.clone(), self.rate);
+            let (keys, key, rate) = (keys.clone(), StateKey::from(&key), self.rate);
             let (schema, columns) = (input.schema.clone(), input.schema.columns().len());
             Build::new(self.describe(), move || {
-                Box::new(Throttle::new(rate, keys.clone(), codec.clone(), columns, &schema, timed))
+                Box::new(Throttle::new(rate, keys.clone(), key.clone(), columns, &schema, timed))
             })
         };
         let what = format!("the key{}", self.by.describe("by"));
@@ -119,20 +122,39 @@ impl Declared {
     }
 }
 
+/// The tables of the state: the keys whose period is not over, and what the shard has one of.
+const KEYS: usize = 0;
+const CLOCK: usize = 1;
+
+const CLOCK_TABLE: Clock<2> = Clock::new(["watermark_ms", "wall_ms"]);
+
 struct Throttle {
     rate: Rate,
     keys: Vec<usize>,
-    codec: KeyCodec,
+    key: StateKey,
     /// How many of the prepared columns are the row's own.
     columns: usize,
     /// The keys whose period is not over.
     groups: Groups,
-    /// How many rows have passed in the period, by group.
-    passed: Pages<u32>,
-    /// When each group's period ends, in that order.
-    ends: VecDeque<(i64, u32)>,
+    /// By group.
+    periods: Pages<Period>,
+    /// The groups in the order in which their periods end.
+    ends: VecDeque<u32>,
     clock: SteadyClock,
+    table: StateTable,
+    /// By how much the clock had been set back when the view began, milliseconds.
+    view_behind_ms: i64,
+    early: Early,
     queue: Queue,
+}
+
+/// The period of a key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Period {
+    /// By the steady clock.
+    end_ms: i64,
+    /// How many rows have passed in it.
+    passed: u32,
 }
 
 /// The wall clock without its jumps back: time that is told twice counts once.
@@ -155,35 +177,85 @@ impl Throttle {
     fn new(
         rate: Rate,
         keys: Vec<usize>,
-        codec: KeyCodec,
+        key: StateKey,
         columns: usize,
         schema: &Schema,
         timed: bool,
     ) -> Self {
-        let (groups, passed, ends) = (Groups::default(), Pages::default(), VecDeque::new());
-        let (clock, queue) = (SteadyClock::default(), Queue::new(schema, timed));
-        Self { rate, keys, codec, columns, groups, passed, ends, clock, queue }
+        let table = key.table("keys", [number_field("passed"), time_field("until")]);
+        Self {
+            rate,
+            keys,
+            key,
+            columns,
+            groups: Groups::default(),
+            periods: Pages::default(),
+            ends: VecDeque::new(),
+            clock: SteadyClock::default(),
+            table,
+            view_behind_ms: 0,
+            early: Early::default(),
+            queue: Queue::new(schema, timed),
+        }
     }
 
     /// Forgets the periods that are over.
     fn expire(&mut self, now_ms: i64) {
-        while let Some((_, group)) = self.ends.pop_front_if(|(end_ms, _)| *end_ms <= now_ms) {
+        let periods = &self.periods;
+        let over = self.ends.iter().take_while(|group| periods[**group as usize].end_ms <= now_ms);
+        let count = over.count();
+        let over: Vec<u32> = self.ends.drain(..count).collect();
+        self.keep_view(&over);
+        for group in over {
             self.groups.remove(group);
+        }
+    }
+
+    /// Saves those of these groups that a view still has to capture, before they change.
+    fn keep_view(&mut self, groups: &[u32]) {
+        if !self.groups.has_view() {
+            return;
+        }
+        for groups in self.groups.take_uncaptured(groups).chunks(Batch::ROWS_MAX) {
+            self.early.push(KEYS, self.save(groups));
+        }
+    }
+
+    /// The periods of these groups, which end by the wall clock if it is not set back any more.
+    fn save(&self, groups: &[u32]) -> RecordBatch {
+        let mut columns = self.key.columns(groups.iter().map(|group| self.groups.key(*group)));
+        let periods = groups.iter().map(|group| self.periods[*group as usize]);
+        columns.push(number_column(periods.clone().map(|period| i64::from(period.passed))));
+        let until_ms = |period: Period| period.end_ms.saturating_sub(self.view_behind_ms);
+        columns.push(time_column(periods.map(until_ms)));
+        rows_of(&self.table, columns, groups.len())
+    }
+
+    fn load(&mut self, rows: &RecordBatch) {
+        let (keys, first) = (self.key.read(rows), self.key.len());
+        let (passed, until_ms) = (numbers(rows.column(first)), times_ms(rows.column(first + 1)));
+        for row in 0..rows.num_rows() {
+            let (hash, key) = keys.key(row);
+            let group = self.groups.number(hash, key);
+            self.periods.resize(self.groups.capacity());
+            let passed = u32::try_from(passed[row]).unwrap_or(u32::MAX);
+            self.periods[group as usize] = Period { end_ms: until_ms[row], passed };
         }
     }
 
     /// Whether a row of this key passes.
     fn passes(&mut self, hash: u64, key: &[u8], now_ms: i64) -> bool {
         if let Some(group) = self.groups.find(hash, key) {
-            let passed = &mut self.passed[group as usize];
-            let passes = *passed < self.rate.rows;
-            *passed += u32::from(passes);
+            let period = &mut self.periods[group as usize];
+            let passes = period.passed < self.rate.rows;
+            period.passed += u32::from(passes);
             return passes;
         }
         let group = self.groups.number(hash, key);
-        self.passed.resize(self.groups.capacity());
-        self.passed[group as usize] = 1;
-        self.ends.push_back((now_ms.saturating_add(self.rate.period_ms), group));
+        self.periods.resize(self.groups.capacity());
+        let end_ms = now_ms.saturating_add(self.rate.period_ms);
+        self.periods[group as usize] = Period { end_ms, passed: 1 };
+        self.ends.push_back(group);
         true
     }
 
@@ -211,8 +283,14 @@ impl Operator for Throttle {
         debug_assert_eq!(batch.clocks.len(), batch.segments.len(), "an inbox has set the clocks");
         let now_ms = self.clock.at(context.wall_ms);
         self.expire(now_ms);
-        let keys = KeyBytes::of(&batch, &self.keys, &self.codec);
+        let keys = KeyBytes::of(&batch, &self.keys, &self.key.codec);
         let hashes = batch.hashes.as_ref().expect("an exchange has hashed the keys");
+        if self.groups.has_view() {
+            let known = hashes.values().iter().enumerate();
+            let known = known.filter_map(|(row, hash)| self.groups.find(*hash, keys.key(row)));
+            let known: Vec<u32> = known.collect();
+            self.keep_view(&known);
+        }
         let pass = |(row, hash): (usize, &u64)| self.passes(*hash, keys.key(row), now_ms);
         let keep: Vec<bool> = hashes.values().iter().enumerate().map(pass).collect();
         let kept = batch.filter(&BooleanArray::from(keep));
@@ -225,12 +303,50 @@ impl Operator for Throttle {
     }
 
     fn state(&self) -> StateSize {
-        let ends = self.ends.capacity() * size_of::<(i64, u32)>();
+        let ends = self.ends.capacity() * size_of::<u32>();
         StateSize {
             entries: self.groups.len(),
-            bytes: self.groups.bytes() + self.passed.bytes() + ends,
+            bytes: self.groups.bytes() + self.periods.bytes() + ends + self.early.bytes(),
             next_close_ms: None,
         }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.clone(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        self.groups.begin_view();
+        self.view_behind_ms = self.clock.behind_ms;
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms(), self.clock.last_wall_ms]));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        if let Some(captured) = self.early.next(rows) {
+            return Some(captured);
+        }
+        let groups = self.groups.scan(rows);
+        (!groups.is_empty()).then(|| Captured { table: KEYS, rows: self.save(&groups) })
+    }
+
+    fn end_view(&mut self) {
+        self.groups.end_view();
+        self.early.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == KEYS {
+            return self.load(rows);
+        }
+        let [watermark_ms, wall_ms] = CLOCK_TABLE.read(rows);
+        self.queue.advance_to(watermark_ms);
+        self.clock.last_wall_ms = self.clock.last_wall_ms.max(wall_ms);
+    }
+
+    fn restored(&mut self) {
+        let mut groups = self.groups.numbers();
+        groups.sort_by_key(|group| self.periods[*group as usize].end_ms);
+        self.ends = groups.into();
     }
 }
 
@@ -240,6 +356,7 @@ mod tests {
 
     use arrow::array::{AsArray, RecordBatch, StringArray};
 
+    use super::super::feed::restored;
     use super::super::verify::{block, check, flow_of, resolve_step};
     use super::*;
     use crate::exchange::{Partition, Watermarks};
@@ -282,8 +399,15 @@ mod tests {
         );
     }
 
-    /// Rows of keys (one letter each) at wall times, and those that pass; then how many periods are open.
+    /// Rows of keys (one letter each) at wall times, and those that pass; then how many periods are open. The same where
+    /// the state goes to another operator behind each of them.
     fn check_times(rate: &str, input: &[(i64, &str)], expect: &[&str], open: usize) {
+        for restores in [false, true] {
+            check_times_once(rate, input, expect, open, restores);
+        }
+    }
+
+    fn check_times_once(rate: &str, input: &[(i64, &str)], expect: &[&str], open: usize, restores: bool) {
         let schema = Schema::new(vec![Column::new("user", SqlType::String, true)]);
         let resolved =
             resolve_step(&format!("throttle: {{ name: t, by: user, rate: {rate} }}"), &flow_of(&schema));
@@ -307,6 +431,11 @@ mod tests {
             }
             assert_eq!(found, *expect, "{rate}, at {wall_ms}");
             (rows, passed) = (rows + keys.len() as u64, passed + found.len() as u64);
+            if restores {
+                operator.begin_view();
+                let view: Vec<Captured> = std::iter::from_fn(|| operator.capture(1)).collect();
+                operator = restored(build, &view);
+            }
         }
         assert_eq!(context.throttled, rows - passed, "{rate}");
         assert_eq!(operator.state().entries, open, "{rate}");

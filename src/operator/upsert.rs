@@ -15,7 +15,8 @@ use hashbrown::HashMap;
 
 use super::key_bytes::KeyBytes;
 use super::row_bytes::RowBytes;
-use super::{Build, Context, Operator, StateSize};
+use super::saved::{Early, StateKey, number_column, number_field, numbers, rows_of};
+use super::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, Column, KeyCodec, Schema, Segment, SqlType};
 use crate::state::{Groups, Pages};
 
@@ -56,9 +57,13 @@ impl UpsertSpec {
     }
 }
 
+/// The table of the state: the keys with their rows. (Rows that stay leave nothing behind at the end of a block.)
+const KEYS: usize = 0;
+
 struct Upsert {
     codec: RowBytes,
     spec: UpsertSpec,
+    key: StateKey,
     output: Schema,
     keys: Groups,
     /// Per key the rows that are there.
@@ -69,8 +74,10 @@ struct Upsert {
     touched: Vec<u32>,
     /// Per touched key the newest row before the block.
     before: HashMap<u32, Option<Box<[u8]>>>,
-    /// Counts rows, where their order counts.
+    /// Counts rows, where their order in a block counts.
     arrivals: u64,
+    table: StateTable,
+    early: Early,
     /// Block ends behind what is ready.
     ends: Vec<Segment>,
     ready: VecDeque<Batch>,
@@ -94,8 +101,14 @@ struct Change {
 
 impl Upsert {
     fn new(spec: UpsertSpec) -> Self {
+        let codec = RowBytes::new(&spec.schema);
+        let names = spec.key.iter().map(|index| spec.schema.columns()[*index].name.clone());
+        let key = StateKey::new(names, spec.codec.clone());
         Self {
-            codec: RowBytes::new(&spec.schema),
+            table: key.table("keys", [codec.saved(), number_field("weight"), number_field("since_block")]),
+            early: Early::default(),
+            codec,
+            key,
             output: spec.output(),
             spec,
             keys: Groups::default(),
@@ -107,6 +120,27 @@ impl Upsert {
             ends: Vec::new(),
             ready: VecDeque::new(),
         }
+    }
+
+    /// Saves those of these keys that a view still has to capture, before they change.
+    fn keep_view(&mut self, numbers: &[u32]) {
+        for numbers in self.keys.take_uncaptured(numbers).chunks(Batch::ROWS_MAX) {
+            self.early.push(KEYS, self.save(numbers));
+        }
+    }
+
+    /// The rows of these keys.
+    fn save(&self, keys: &[u32]) -> RecordBatch {
+        let rows = |number: &u32| {
+            let key = self.keys.key(*number);
+            self.kept[*number as usize].iter().map(move |kept| (key, kept))
+        };
+        let rows: Vec<(&[u8], &Kept)> = keys.iter().flat_map(rows).collect();
+        let mut columns = self.key.columns(rows.iter().map(|(key, _)| *key));
+        columns.push(self.codec.save(rows.iter().map(|(_, kept)| &*kept.bytes)));
+        columns.push(number_column(rows.iter().map(|(_, kept)| kept.weight)));
+        columns.push(number_column(rows.iter().map(|(_, kept)| kept.since.0.cast_signed())));
+        rows_of(&self.table, columns, rows.len())
     }
 
     /// Notes one row of block `block`, of event time `at_ms`.
@@ -207,6 +241,12 @@ impl Operator for Upsert {
     fn push(&mut self, batch: Batch, _: &mut Context) {
         let rows = self.codec.write(batch.rows.columns());
         let keys = KeyBytes::of(&batch, &self.spec.key, &self.spec.codec);
+        if self.keys.has_view() {
+            let known = (0..batch.len()).map(|row| keys.key(row));
+            let known = known.filter_map(|key| self.keys.find(KeyCodec::hash(key), key));
+            let known: Vec<u32> = known.collect();
+            self.keep_view(&known);
+        }
         let mut row = 0;
         for segment in &batch.segments {
             for _ in 0..segment.rows {
@@ -235,8 +275,45 @@ impl Operator for Upsert {
     }
 
     fn state(&self) -> StateSize {
-        let bytes = self.keys.bytes() + self.kept.bytes() + self.kept_bytes;
+        let bytes = self.keys.bytes() + self.kept.bytes() + self.kept_bytes + self.early.bytes();
         StateSize { entries: self.keys.len(), bytes, next_close_ms: None }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.clone()]
+    }
+
+    fn begin_view(&mut self) {
+        debug_assert!(self.touched.is_empty() && self.before.is_empty(), "a barrier is where blocks end");
+        self.keys.begin_view();
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        if let Some(captured) = self.early.next(rows) {
+            return Some(captured);
+        }
+        let keys = self.keys.scan(rows);
+        (!keys.is_empty()).then(|| Captured { table: KEYS, rows: self.save(&keys) })
+    }
+
+    fn end_view(&mut self) {
+        self.keys.end_view();
+        self.early.clear();
+    }
+
+    fn restore(&mut self, _: usize, rows: &RecordBatch) {
+        let (keys, first) = (self.key.read(rows), self.key.len());
+        let payloads = self.codec.load(rows.column(first));
+        let (weights, since) = (numbers(rows.column(first + 1)), numbers(rows.column(first + 2)));
+        for row in 0..rows.num_rows() {
+            let (hash, key) = keys.key(row);
+            let number = self.keys.number(hash, key);
+            self.kept.resize(self.keys.capacity());
+            let bytes: Box<[u8]> = payloads.row(row).as_ref().into();
+            self.kept_bytes += bytes.len() + size_of::<Kept>();
+            let since = (since[row].cast_unsigned(), 0);
+            self.kept[number as usize].push(Kept { bytes, weight: weights[row], since });
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::key_bytes::KeyBytes;
 use super::queue::time_and_watermark_ms;
 use crate::record::{Batch, KeyCodec, Segment};
+use crate::state::Groups;
 use crate::time::SegmentClock;
 
 /// A row's position in its batch, as Arrow's kernels count.
@@ -43,6 +44,15 @@ impl Work {
     pub fn key(&self, row: usize) -> (u64, &[u8]) {
         let hashes = self.batch.hashes.as_ref().expect("an exchange has hashed the keys");
         (hashes.value(row), self.keys.key(row))
+    }
+
+    /// The groups that there are of the keys of these rows, one for each row whose key has one.
+    pub fn known(&self, groups: &Groups, rows: Range<usize>) -> Vec<u32> {
+        let find = |row| {
+            let (hash, key) = self.key(row);
+            groups.find(hash, key)
+        };
+        rows.filter_map(find).collect()
     }
 
     /// The event time of a row, milliseconds; the same for all where there is none.

@@ -8,39 +8,22 @@ use hdrhistogram::Histogram;
 
 use super::closing::time_text;
 use crate::metric::ShardMetrics;
+use crate::snapshot::Counts;
 use crate::source::Extent;
 use crate::time::{WATERMARK_MAX, WATERMARK_MIN};
 
 /// The sums over all shards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Records read, bad ones included.
-    pub rows_in: u64,
-    /// Rows handed to the sink.
-    pub rows_out: u64,
-    /// Bytes read.
-    pub bytes_in: u64,
-    /// Records in quarantine.
-    pub rejected: u64,
-    /// Rows dropped because their window had fired.
-    pub late: u64,
-    /// Rows that a `throttle` has dropped.
-    pub throttled: u64,
-}
-
-impl Totals {
-    /// The sums now.
-    #[must_use]
-    pub fn of(metrics: &[Arc<ShardMetrics>]) -> Self {
-        metrics.iter().fold(Self::default(), |sum, shard| Self {
-            rows_in: sum.rows_in + shard.rows_in.get(),
-            rows_out: sum.rows_out + shard.rows_out.get(),
-            bytes_in: sum.bytes_in + shard.bytes_in.get(),
-            rejected: sum.rejected + shard.rejected.get(),
-            late: sum.late + shard.late.get(),
-            throttled: sum.throttled + shard.throttled.get(),
-        })
-    }
+#[must_use]
+pub fn totals(metrics: &[Arc<ShardMetrics>]) -> Counts {
+    let counts = metrics.iter().map(|shard| Counts {
+        rows_in: shard.rows_in.get(),
+        rows_out: shard.rows_out.get(),
+        bytes_in: shard.bytes_in.get(),
+        rejected: shard.rejected.get(),
+        late: shard.late.get(),
+        throttled: shard.throttled.get(),
+    });
+    counts.fold(Counts::default(), |sum, counts| sum.plus(&counts))
 }
 
 /// A line on the terminal that is written over and over.
@@ -59,8 +42,7 @@ impl Progress {
     /// Shows how far the run is after `elapsed_us`, and what holds its windows up where something does.
     pub fn show(&self, metrics: &[Arc<ShardMetrics>], elapsed_us: u64, held_up: Option<&str>) {
         if self.shown {
-            let mut line =
-                progress_line(Totals::of(metrics), self.extent, least_watermark(metrics), elapsed_us);
+            let mut line = progress_line(totals(metrics), self.extent, least_watermark(metrics), elapsed_us);
             if let Some(held_up) = held_up {
                 push(&mut line, held_up);
             }
@@ -81,7 +63,7 @@ fn least_watermark(metrics: &[Arc<ShardMetrics>]) -> i64 {
     metrics.iter().map(|shard| shard.watermark.get().watermark_ms).min().unwrap_or(WATERMARK_MIN)
 }
 
-fn progress_line(totals: Totals, extent: Option<Extent>, watermark_ms: i64, elapsed_us: u64) -> String {
+fn progress_line(totals: Counts, extent: Option<Extent>, watermark_ms: i64, elapsed_us: u64) -> String {
     let mut line = format!("{} rows", grouped(totals.rows_in));
     push(&mut line, &format!("{} rows/s", grouped(per_second(totals.rows_in, elapsed_us))));
     let (done, all) = match extent {
@@ -129,7 +111,7 @@ pub(super) fn grouped(number: u64) -> String {
 /// What a run came to, for stderr.
 #[must_use]
 pub fn summary(metrics: &[Arc<ShardMetrics>], elapsed_us: u64, quarantine: Option<&str>) -> String {
-    let totals = Totals::of(metrics);
+    let totals = totals(metrics);
     let seconds = format!("{}.{:03}", elapsed_us / 1_000_000, elapsed_us / 1000 % 1000);
     let throttled = match totals.throttled {
         0 => String::new(),
@@ -176,13 +158,13 @@ mod tests {
 
     #[test]
     fn a_line_says_how_far_the_run_is() {
-        let totals = Totals { rows_in: 1_234_567, bytes_in: 50, rejected: 2, ..Totals::default() };
+        let totals = Counts { rows_in: 1_234_567, bytes_in: 50, rejected: 2, ..Counts::default() };
         let line = progress_line(totals, Some(Extent::Bytes(200)), 1500, 2_000_000);
         assert_eq!(
             line,
             "1,234,567 rows · 617,283 rows/s · 25% · ETA 6s · watermark 1970-01-01T00:00:01.5 · 2 quarantined"
         );
-        assert_eq!(progress_line(Totals::default(), None, WATERMARK_MIN, 0), "0 rows · 0 rows/s");
+        assert_eq!(progress_line(Counts::default(), None, WATERMARK_MIN, 0), "0 rows · 0 rows/s");
     }
 
     #[test]

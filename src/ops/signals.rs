@@ -1,24 +1,27 @@
-//! SIGINT and SIGTERM as events of the control plane.
+//! SIGINT, SIGTERM and SIGUSR1 as events of the control plane.
 
 use std::io;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::shard::Event;
 
+/// The signal that asks for a snapshot now.
+pub const SNAPSHOT: i32 = SIGUSR1;
+
 /// Signals that are kept until somebody is told of them.
 pub struct Caught(Signals);
 
-/// From now on SIGINT and SIGTERM do not end the process but are kept for [`Caught::forward`].
+/// From now on SIGINT, SIGTERM and SIGUSR1 do not end the process but are kept for [`Caught::forward`].
 ///
 /// # Errors
 ///
 /// If the handlers cannot be set.
 pub fn catch() -> io::Result<Caught> {
-    Signals::new([SIGINT, SIGTERM]).map(Caught)
+    Signals::new([SIGINT, SIGTERM, SIGUSR1]).map(Caught)
 }
 
 impl Caught {

@@ -2,8 +2,11 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The state directory of a running pipeline; locked for the process's life.
 #[derive(Debug)]
@@ -62,6 +65,27 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => Err(StateDirError::Locked { path: path.display().to_string() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file of bad records by its name.
+    #[must_use]
+    pub fn quarantine_file(&self, name: &str) -> PathBuf {
+        self.path.join("quarantine").join(name)
+    }
+
+    /// A name for all that is left by runs with this directory on this machine, and by no others: 16 letters and digits.
+    #[must_use]
+    pub fn owner(&self) -> String {
+        let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let machine = rustix::system::uname();
+        let named = [machine.nodename().to_bytes(), b"/", path.as_os_str().as_bytes()].concat();
+        format!("{:016x}", xxh3_64(&named))
     }
 
     /// The file for the bad records of a run that began at `wall_us`.

@@ -73,7 +73,7 @@ pub(super) fn resolve(
             let parts = match rows.changelog {
                 Some(_) => {
                     refuse_no_columns(changes, &rows.schema, problems)?;
-                    vec![Part::Operator(settle(&rows.schema, STATE))]
+                    settled(&rows.schema)
                 }
                 None => Vec::new(),
             };
@@ -81,6 +81,17 @@ pub(super) fn resolve(
         }
         ChangeForm::Upsert => upsert(changes, rows, problems),
     }
+}
+
+/// Keeps rows until they are final. Equal rows meet, as many shards as there are and will be: they are exchanged by all
+/// columns that can be a key.
+fn settled(schema: &Schema) -> Vec<Part> {
+    let types = schema.columns().iter().map(|column| column.data_type.clone());
+    let (columns, types): (Vec<usize>, Vec<SqlType>) =
+        types.enumerate().filter(|(_, data_type)| KeyCodec::new(vec![data_type.clone()]).is_ok()).unzip();
+    let codec = KeyCodec::new(types).expect("each of them can be a key");
+    let settle = settle(schema, &columns, &codec, STATE);
+    vec![Part::Exchange { columns, codec }, Part::Operator(settle)]
 }
 
 fn refuse_no_columns(changes: &Changes, schema: &Schema, problems: &mut Problems) -> Option<()> {
@@ -120,9 +131,6 @@ fn upsert(changes: &Changes, rows: &Flow, problems: &mut Problems) -> Option<Del
             return None;
         }
     };
-    let is_own = own.is_some_and(|own| {
-        own.len() == names.len() && own.iter().all(|own| names.iter().any(|(name, _)| name == own))
-    });
     let spec = UpsertSpec {
         schema: rows.schema.clone(),
         key: key.clone(),
@@ -131,11 +139,9 @@ fn upsert(changes: &Changes, rows: &Flow, problems: &mut Problems) -> Option<Del
         ordered: rows.ordered,
     };
     let schema = spec.output();
-    let mut parts = vec![Part::Operator(spec.build(STATE))];
-    // The rows of the changelog's own key are on one shard already.
-    if !is_own || key.is_empty() {
-        parts.insert(0, Part::Exchange { columns: key, codec });
-    }
+    // The rows of the changelog's own key are on one shard already, but that may be another one than the key's: those of
+    // a ranked `top` are where its partition is. The state is restored to where the key is.
+    let parts = vec![Part::Exchange { columns: key, codec }, Part::Operator(spec.build(STATE))];
     Some(Delivery { parts, schema })
 }
 
@@ -166,4 +172,33 @@ fn key_columns(
         }
     }
     complete.then_some((key, types))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Column, parse_type};
+
+    /// The columns by which rows of these types are exchanged before they are netted.
+    fn check(types: &[&str], expect: &[usize]) {
+        let columns = types.iter().enumerate().map(|(index, text)| {
+            let (data_type, nullable) = parse_type(text).unwrap();
+            Column::new(format!("c{index}"), data_type, nullable)
+        });
+        let schema = Schema::new(columns.collect());
+        let [Part::Exchange { columns, codec }, Part::Operator(build)] = &settled(&schema)[..] else {
+            panic!("an exchange, and the operator")
+        };
+        assert_eq!((columns.as_slice(), codec.columns()), (expect, expect.len()), "{types:?}");
+        let table = &(build.build)().tables()[0];
+        assert_eq!(table.schema.fields().len(), types.len() + 1, "{types:?}");
+        assert_eq!(table.key.as_ref().map(KeyCodec::columns), Some(expect.len()), "{types:?}");
+    }
+
+    #[test]
+    fn rows_that_are_netted_meet_by_all_columns_that_can_be_a_key() {
+        check(&["BIGINT", "STRING"], &[0, 1]);
+        check(&["MAP<STRING, INT>", "DOUBLE", "ARRAY<MAP<STRING, INT>>", "ROW<a INT>"], &[1, 3]);
+        check(&["MAP<STRING, INT>"], &[]);
+    }
 }

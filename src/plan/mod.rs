@@ -6,19 +6,23 @@ mod components;
 mod delivery;
 mod event_time;
 mod explain;
+mod fingerprint;
 mod sides;
 mod steps;
+mod upgrade;
 
 use std::sync::Arc;
 
 pub use explain::explain;
 pub use sides::SideOutput;
+pub use upgrade::{Change, Fate, Upgrade};
 
-use crate::config::{BadRecord, Pipeline};
+use crate::config::{BadRecord, Pipeline, Snapshot};
 use crate::error::Problems;
 use crate::operator::{Build, Flow, SideStream};
 use crate::record::{KeyCodec, Paths, Schema, SqlType};
 use crate::sink::Sink;
+use crate::snapshot::Fingerprint;
 use crate::source::{Source, TimeOf};
 
 /// Everything that a run is built from.
@@ -51,6 +55,10 @@ pub struct Plan {
     pub state_dir: Option<String>,
     /// How many bytes of state all shards may keep together; none for no limit.
     pub memory_bytes: Option<u64>,
+    /// When snapshots are taken and how many are kept.
+    pub snapshot: Snapshot,
+    /// What it is, in words.
+    pub fingerprint: Fingerprint,
 }
 
 impl Plan {
@@ -134,6 +142,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let sides = sides::outputs(side_sinks, &streams);
     let holds =
         settled.is_some() || delivery::wants_only_final_rows(sink.as_ref()) && !delivery.parts.is_empty();
+    let fingerprint = fingerprint::of(pipeline, &resolved, settled, &delivery.parts);
     let stages = resolved.stages(delivery.parts);
     let mut states =
         stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone());
@@ -153,5 +162,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         cores: pipeline.run.cores,
         state_dir: pipeline.run.state_dir.clone(),
         memory_bytes: pipeline.run.memory_bytes,
+        snapshot: pipeline.run.snapshot,
+        fingerprint,
     })
 }

@@ -1,27 +1,31 @@
 //! A machine of shards put together from a plan, ready to be stepped: by threads of its own, or by a test in one.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 
 use arrow::array::RecordBatch;
 
-use super::launch::{Event, LaunchError, Settings};
+use super::committer::{Commission, Committer, Requests, Told};
+use super::cut::Layout;
+use super::gather::Gathered;
+use super::launch::{Event, LaunchError, Recovery, Settings};
 use super::outlet::{Block, Encoder, Outlet};
 use super::quarantine::Quarantine;
-use super::side::{self, SideEncoded, SideOutlet, SidePart};
+use super::side::{self, SideOutlet, SidePart};
 use super::stage::{KeyedStage, SourceStage};
-use super::step::Shard;
-use super::writer::{Encoded, Verdict, Writer};
+use super::step::{Shard, Snapshots};
+use super::writer::{Encoded, MAIN, RejectedItem, Verdict, Writer};
 use crate::codec::{Decode, json};
 use crate::config::BadRecordAction;
-use crate::exchange::{Inbox, LaneReceiver, LaneSender, Outbox, Partition, Watermarks, lane, mesh};
-use crate::io::Bell;
+use crate::exchange::{Inbox, LaneReceiver, LaneSender, Outbox, Parcel, Partition, Watermarks, lane, mesh};
+use crate::io::{Bell, Storage};
 use crate::metric::ShardMetrics;
 use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
-use crate::record::{BadRecord, Batch, Schema};
-use crate::sink::{self, Form, RowSink, SinkError};
-use crate::source::{CHUNK_BYTES, Extent, Ingest, Opening, Reader, Stop, TimeOf};
+use crate::record::Schema;
+use crate::sink::{self, Author, Form, RowSink, SinkError};
+use crate::snapshot::{Counts, Manifest, SnapshotError, Store};
+use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
 use crate::time::Now;
 
 /// How much the lanes hold.
@@ -61,8 +65,14 @@ pub struct Machine {
     pub extent: Option<Extent>,
     /// The input's splits as the user knows them.
     pub splits: Vec<Arc<str>>,
-    /// Asks the readers to stop.
-    pub stop: Stop,
+    /// Asks the readers to end an epoch.
+    pub cuts: Cuts,
+    /// Commits epochs.
+    pub committer: Committer,
+    /// What wakes the committer.
+    pub committer_bell: Arc<Bell>,
+    /// What is asked of it.
+    pub requests: Arc<Requests>,
     /// What becomes of the output.
     pub verdict: Arc<Verdict>,
 }
@@ -80,45 +90,71 @@ pub fn assemble(
     tell: &Sender<Event>,
 ) -> Result<Machine, LaunchError> {
     let bells: Vec<Arc<Bell>> = (0..settings.shards).map(|_| Arc::default()).collect();
-    let writer_bell: Arc<Bell> = Arc::default();
-    let (stop, verdict) = (Stop::new(settings.shards), Arc::<Verdict>::default());
+    let (writer_bell, committer_bell) = (Arc::<Bell>::default(), Arc::<Bell>::default());
+    let (cuts, verdict) = (Cuts::new(settings.shards), Arc::<Verdict>::default());
+    let from = settings.recovery.as_ref().map(|recovery| &recovery.manifest);
     let opening = Opening {
         columns: plan.columns.clone(),
         bells: bells.clone(),
-        stop: stop.clone(),
+        cuts: cuts.clone(),
         start,
         idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
         heartbeat: plan.needs_heartbeat(),
         chunk_bytes: capacity.chunk_bytes,
-        resume: None,
+        resume: from.map(|from| Resume { barrier: from.barrier.into(), position: from.source.clone() }),
     };
     let opened = plan.source.open(&opening)?;
+    let watermarks = watermarks(plan, opened.splits.len(), from)?;
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
-    let writing = sink::Opening { storage: settings.storage.clone(), resume: None };
-    let (sides, written) = side::open(&plan.sides, &writing, capacity, &bells, &writer_bell)?;
-    let sinks = match Sinks::open(plan, &writing, capacity, &bells, &writer_bell, &opened.first) {
+    let writing = |name: &str| opening_of(name, settings);
+    let quarantine = Quarantine::open_at(
+        settings.storage.clone(),
+        settings.quarantine.clone(),
+        plan.bad_record.limit_bytes,
+        from.and_then(|from| from.quarantine.as_ref()),
+    )
+    .map_err(|error| LaunchError::Snapshot(error.to_string()))?;
+    let (sides, written) = side::open(&plan.sides, writing, from.is_some(), capacity, &bells, &writer_bell)?;
+    let sinks = match Sinks::open(plan, &writing(MAIN), capacity, &bells, &writer_bell, &opened.first, from) {
         Ok(sinks) => sinks,
         Err(error) => {
-            written.into_iter().for_each(SideEncoded::abandon);
+            for side in written {
+                side.abandon(from.is_some());
+            }
             return Err(error.into());
         }
     };
-    let (quarantine, rejected): (Vec<_>, Vec<_>) =
+    let (rejected_to, rejected): (Vec<_>, Vec<_>) =
         bells.iter().map(|bell| lane(capacity.rejected, bell, &writer_bell)).unzip();
+    let (told, inbox) = channel();
     let writer = Writer {
         encoded: sinks.encoded,
         sides: written,
-        rejected,
-        quarantine: Quarantine::new(settings.quarantine.clone(), plan.bad_record.limit_bytes),
+        rejected: Gathered::new(rejected),
+        quarantine,
         verdict: verdict.clone(),
         events: tell.clone(),
+        committer: (told.clone(), committer_bell.clone()),
+        staging: None,
         dirty: false,
         told: false,
         ended: false,
     };
+    let requests: Arc<Requests> = Arc::default();
+    let committer = Committer::new(Commission {
+        settings,
+        start,
+        inbox,
+        events: tell.clone(),
+        requests: requests.clone(),
+        cuts: cuts.clone(),
+        bells: bells.clone(),
+        verdict: verdict.clone(),
+        position: opened.position,
+    });
     let lanes = Lanes::of_shards(plan.stages.len() - 1, capacity, &bells);
-    let ends = sinks.ends.into_iter().zip(sides).zip(quarantine);
+    let ends = sinks.ends.into_iter().zip(sides).zip(rejected_to);
     let parts = opened.readers.into_iter().zip(lanes).zip(ends).enumerate().map(
         |(number, ((reader, lanes), ((sink, sides), quarantine)))| Parts {
             number,
@@ -129,10 +165,11 @@ pub fn assemble(
             quarantine,
             metrics: metrics[number].clone(),
             events: tell.clone(),
+            committer: (told.clone(), committer_bell.clone()),
         },
     );
     let parts = parts.collect();
-    let recipe = Arc::new(Recipe::of(plan, &opened.first, opened.splits.len()));
+    let recipe = Arc::new(Recipe::of(plan, settings, &opened.first, watermarks));
     Ok(Machine {
         parts,
         recipe,
@@ -142,15 +179,44 @@ pub fn assemble(
         metrics,
         extent: opened.extent,
         splits: opened.splits,
-        stop,
+        cuts,
+        committer,
+        committer_bell,
+        requests,
         verdict,
     })
 }
 
+/// What the sink of this name is opened with.
+fn opening_of(name: &str, settings: &Settings) -> sink::Opening {
+    let recovery = settings.recovery.as_ref().filter(|recovery| recovery.outputs_kept.contains(name));
+    sink::Opening {
+        storage: settings.storage.clone(),
+        author: Author { owner: settings.owner.clone(), run: settings.identity.run.clone() },
+        resume: recovery.and_then(|recovery| recovery.manifest.outputs.get(name).cloned()),
+    }
+}
+
+/// The watermarks of each exchange, as they begin or go on.
+fn watermarks(plan: &Plan, splits: usize, from: Option<&Manifest>) -> Result<Vec<Watermarks>, LaunchError> {
+    let mut watermarks = Vec::new();
+    for exchange in 0..plan.stages.len() - 1 {
+        // Behind a keyed stage every lane carries that stage's watermark.
+        let out_of_order_ms = plan.time.as_ref().map_or(0, |time| time.out_of_order_ms);
+        let mut begin =
+            if exchange == 0 { Watermarks::new(splits, out_of_order_ms) } else { Watermarks::new(1, 0) };
+        if let Some(saved) = from.and_then(|from| from.watermarks.get(exchange)) {
+            begin.restore(saved).map_err(LaunchError::Snapshot)?;
+        }
+        watermarks.push(begin);
+    }
+    Ok(watermarks)
+}
+
 /// The lanes of one shard, `[exchange][peer]`.
 struct Lanes {
-    senders: Vec<Vec<LaneSender<Batch>>>,
-    receivers: Vec<Vec<LaneReceiver<Batch>>>,
+    senders: Vec<Vec<LaneSender<Parcel>>>,
+    receivers: Vec<Vec<LaneReceiver<Parcel>>>,
 }
 
 impl Lanes {
@@ -188,6 +254,7 @@ impl Sinks {
         bells: &[Arc<Bell>],
         writer: &Arc<Bell>,
         first: &[u64],
+        from: Option<&Manifest>,
     ) -> Result<Self, SinkError> {
         let open = match plan.sink.form(&plan.output) {
             Form::Rows(build) => {
@@ -199,7 +266,8 @@ impl Sinks {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             bells.iter().map(|bell| lane(capacity.blocks, bell, writer)).unzip();
         // Behind an exchange every shard has something to say of every number.
-        let first = if plan.stages.len() == 1 { first.to_vec() } else { vec![0; bells.len()] };
+        let first =
+            if plan.stages.len() == 1 { first.to_vec() } else { vec![first_number(from); bells.len()] };
         let encoded = Encoded::new(receivers, first, open(opening)?);
         Ok(Self { ends: senders.into_iter().map(SinkEnd::Lane).collect(), encoded: Some(encoded) })
     }
@@ -213,9 +281,15 @@ pub struct Parts {
     lanes: Lanes,
     sink: SinkEnd,
     sides: Vec<SidePart>,
-    quarantine: LaneSender<Option<BadRecord>>,
+    quarantine: LaneSender<RejectedItem>,
     metrics: Arc<ShardMetrics>,
     events: Sender<Event>,
+    committer: (Sender<Told>, Arc<Bell>),
+}
+
+/// The first number behind an exchange.
+fn first_number(from: Option<&Manifest>) -> u64 {
+    from.map_or(0, |from| from.barrier.number)
 }
 
 /// What every shard is built from.
@@ -226,12 +300,16 @@ pub struct Recipe {
     decodes: bool,
     time: Option<TimeOf>,
     first: Vec<u64>,
-    splits: usize,
+    watermarks: Vec<Watermarks>,
     bad_record: BadRecordAction,
+    storage: Arc<dyn Storage>,
+    store: Store,
+    run: String,
+    recovery: Option<Recovery>,
 }
 
 impl Recipe {
-    fn of(plan: &Plan, first: &[u64], splits: usize) -> Self {
+    fn of(plan: &Plan, settings: &Settings, first: &[u64], watermarks: Vec<Watermarks>) -> Self {
         Self {
             stages: plan.stages.clone(),
             columns: plan.columns.clone(),
@@ -239,14 +317,19 @@ impl Recipe {
             decodes: plan.decodes,
             time: plan.time.clone(),
             first: first.to_vec(),
-            splits,
+            watermarks,
             bad_record: plan.bad_record.action,
+            storage: settings.storage.clone(),
+            store: settings.store.clone(),
+            run: settings.identity.run.clone(),
+            recovery: settings.recovery.clone(),
         }
     }
 
     /// Builds a shard; called on the thread it runs on.
     #[must_use]
     pub fn build(&self, parts: Parts) -> Shard {
+        let shards = self.first.len();
         let Lanes { senders, receivers } = parts.lanes;
         let sink = match parts.sink {
             SinkEnd::Lane(lane) => Outlet::Bytes(Encoder::new(json::encoder(&self.output), lane)),
@@ -263,7 +346,7 @@ impl Recipe {
             receivers.into_iter().zip(&self.stages[1..]).enumerate().map(|(exchange, (lanes, stage))| {
                 KeyedStage::new(self.inbox(exchange, lanes), Chain::new(&stage.operators), next())
             });
-        Shard {
+        let mut shard = Shard {
             number: parts.number,
             source,
             stages: keyed.collect(),
@@ -271,11 +354,39 @@ impl Recipe {
             quarantine: parts.quarantine,
             bad_record: self.bad_record,
             metrics: parts.metrics,
+            counts: vec![Counts::default(); self.stages.len()],
             steps_ungauged: 1,
+            snapshots: Snapshots {
+                storage: self.storage.clone(),
+                store: self.store.clone(),
+                run: self.run.clone(),
+                shards,
+                layout: Layout { states: Vec::new(), first: Vec::new() },
+                committer: parts.committer,
+            },
+            cut: None,
             events: parts.events,
             ended: false,
             last_words: None,
+        };
+        shard.snapshots.layout = self.layout(&shard);
+        if let Some(recovery) = &self.recovery
+            && let Err(error) = restore(&mut shard, recovery)
+        {
+            shard.fail(format!("{error}\n  help: {}", error.help()));
         }
+        shard
+    }
+
+    /// Which states the shard's stages keep, by name.
+    fn layout(&self, shard: &Shard) -> Layout {
+        let (mut states, mut first) = (Vec::new(), Vec::new());
+        for (stage, chain) in self.stages.iter().zip(shard.chains()) {
+            first.push(states.len());
+            let names = stage.operators.iter().filter_map(|operator| operator.state.as_deref());
+            states.extend(names.map(str::to_owned).zip(chain.tables()));
+        }
+        Layout { states, first }
     }
 
     fn source_stage(&self, reader: Box<dyn Reader>, outlet: Outlet) -> SourceStage {
@@ -286,13 +397,28 @@ impl Recipe {
         SourceStage::new(reader, ingest, chain, outlet, empty, self.time.is_some())
     }
 
-    fn inbox(&self, exchange: usize, lanes: Vec<LaneReceiver<Batch>>) -> Inbox {
-        if exchange == 0 {
-            let out_of_order_ms = self.time.as_ref().map_or(0, |time| time.out_of_order_ms);
-            return Inbox::new(lanes, self.first.clone(), Watermarks::new(self.splits, out_of_order_ms));
-        }
-        // Behind a keyed stage every lane carries that stage's watermark.
-        let first = vec![0; lanes.len()];
-        Inbox::new(lanes, first, Watermarks::new(1, 0))
+    fn inbox(&self, exchange: usize, lanes: Vec<LaneReceiver<Parcel>>) -> Inbox {
+        let first = if exchange == 0 {
+            self.first.clone()
+        } else {
+            vec![first_number(self.recovery.as_ref().map(|recovery| &recovery.manifest)); lanes.len()]
+        };
+        Inbox::new(lanes, first, self.watermarks[exchange].clone())
     }
+}
+
+/// Hands a shard what its keys had in a snapshot.
+fn restore(shard: &mut Shard, recovery: &Recovery) -> Result<(), SnapshotError> {
+    let (number, shards) = (shard.number, shard.snapshots.shards);
+    let Layout { states, first } = shard.snapshots.layout.clone();
+    let kept: Vec<usize> =
+        (0..states.len()).filter(|state| recovery.kept.contains(&states[*state].0)).collect();
+    let wanted: Vec<_> = kept.iter().map(|state| states[*state].clone()).collect();
+    recovery.snapshot.rows_for(number, shards, &wanted, |state, table, rows| {
+        let state = kept[state];
+        let stage = first.iter().rposition(|first| *first <= state).expect("the first stage begins with 0");
+        shard.chain(stage).restore(state - first[stage], table, rows);
+    })?;
+    (0..first.len()).for_each(|stage| shard.chain(stage).restored());
+    Ok(())
 }

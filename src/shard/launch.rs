@@ -1,5 +1,6 @@
 //! A machine of shards: started, watched and stopped.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,13 +9,15 @@ use std::thread::JoinHandle;
 use hdrhistogram::Histogram;
 
 use super::assemble::{Capacity, assemble};
+use super::committer::{Identity, Requests, Rhythm, SnapshotReport};
 use super::writer::{Verdict, WriterError};
 use crate::io::{Bell, Clock, Mode, Placement, Storage, host};
 use crate::metric::ShardMetrics;
 use crate::plan::Plan;
 use crate::record::BadRecord;
 use crate::sink::SinkError;
-use crate::source::{Extent, SourceError, Stop};
+use crate::snapshot::{Manifest, Snapshot, Store};
+use crate::source::{Cuts, Extent, SourceError};
 
 /// How to run a plan.
 pub struct Settings {
@@ -28,6 +31,31 @@ pub struct Settings {
     pub quarantine: PathBuf,
     /// Where files are.
     pub storage: Arc<dyn Storage>,
+    /// What tells unfinished output of this state directory apart ([`crate::sink::Author::owner`]).
+    pub owner: String,
+    /// The snapshots.
+    pub store: Store,
+    /// What all snapshots of the run say.
+    pub identity: Identity,
+    /// When snapshots are taken.
+    pub rhythm: Rhythm,
+    /// The number of the first epoch.
+    pub first_epoch: u64,
+    /// What the run goes on from; none where it starts afresh.
+    pub recovery: Option<Recovery>,
+}
+
+/// What a run goes on from.
+#[derive(Clone)]
+pub struct Recovery {
+    /// The manifest of the snapshot.
+    pub manifest: Manifest,
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// The names of the states that are taken from it.
+    pub kept: BTreeSet<String>,
+    /// The names of the outputs that go on from it.
+    pub outputs_kept: BTreeSet<String>,
 }
 
 /// What the control plane is told.
@@ -40,18 +68,33 @@ pub enum Event {
         /// What its sink has measured, microseconds.
         latencies_us: Option<Histogram<u64>>,
     },
+    /// What a snapshot holds of a shard cannot be taken.
+    NotRestored(String),
     /// The input cannot be read.
     SourceFailed(SourceError),
     /// The first bad record of a pipeline that wants none.
     BadRecord(BadRecord),
     /// Everything is written; the writer waits for [`Running::commit`] or [`Running::abort`].
     Written,
-    /// The writer has ended.
-    WriterEnded {
+    /// A snapshot has been committed.
+    Snapshot(SnapshotReport),
+    /// A snapshot could not be committed.
+    SnapshotFailed {
+        /// Which epoch.
+        epoch: u64,
+        /// Why.
+        what: String,
+        /// Whether the run has to stop.
+        fatal: bool,
+    },
+    /// The output is committed or given up, and nothing more will be.
+    Ended {
         /// Whether the output is visible; none where it was taken back because the run failed.
         outcome: Option<Result<(), WriterError>>,
         /// The quarantine's file, if there is one.
         quarantine: Option<PathBuf>,
+        /// Whether the run has ended before its input has.
+        drained: bool,
     },
     /// A signal has come.
     Signal(i32),
@@ -66,6 +109,9 @@ pub enum LaunchError {
     /// The output cannot be made.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// What a snapshot holds does not fit.
+    #[error("{0}")]
+    Snapshot(String),
     /// A thread cannot be started.
     #[error("failed to start a shard: {0}")]
     Thread(#[from] std::io::Error),
@@ -86,20 +132,29 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     bells: Vec<Arc<Bell>>,
     writer_bell: Arc<Bell>,
-    stop: Stop,
+    committer_bell: Arc<Bell>,
+    requests: Arc<Requests>,
+    cuts: Cuts,
     verdict: Arc<Verdict>,
 }
 
 impl Running {
-    /// Stops reading; what has been read is worked off and written.
+    /// Stops reading; what has been read is worked off, written and committed.
     pub fn drain(&self) {
-        self.stop.raise();
-        self.bells.iter().for_each(|bell| bell.ring());
+        self.requests.drain();
+        self.committer_bell.ring();
     }
 
-    /// Stops at once; unfinished output is taken back.
+    /// Takes a snapshot now.
+    pub fn snapshot(&self) {
+        self.requests.snapshot();
+        self.committer_bell.ring();
+    }
+
+    /// Stops at once; what no snapshot has committed is taken back.
     pub fn abort(&self) {
-        self.stop.raise();
+        self.cuts.abandon();
+        self.bells.iter().for_each(|bell| bell.ring());
         self.verdict.decide(Verdict::ABANDON);
         self.writer_bell.ring();
     }
@@ -132,6 +187,10 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
     let placement = Placement { name: "writer".to_owned(), cpu: None, bell: machine.writer_bell.clone() };
     let writer = machine.writer;
     threads.push(host(Mode::Threads, placement, clock, move || writer)?);
+    let placement =
+        Placement { name: "committer".to_owned(), cpu: None, bell: machine.committer_bell.clone() };
+    let committer = machine.committer;
+    threads.push(host(Mode::Threads, placement, clock, move || committer)?);
     for parts in machine.parts {
         let number = parts.number;
         let recipe = machine.recipe.clone();
@@ -149,7 +208,9 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
         threads,
         bells: machine.bells,
         writer_bell: machine.writer_bell,
-        stop: machine.stop,
+        committer_bell: machine.committer_bell,
+        requests: machine.requests,
+        cuts: machine.cuts,
         verdict: machine.verdict,
     })
 }

@@ -1,12 +1,16 @@
 //! One core: its stages, how they are stepped, and how a machine of them is launched and drained.
 //!
 //! [`launch()`] builds the shards and the writer from a plan and starts their threads; [`step`] is the synchronous core
-//! of a shard; [`writer`] takes the shards' output in the order of the input.
+//! of a shard; [`writer`] takes the shards' output in the order of the input; [`committer`] commits it, epoch by epoch.
 
 mod assemble;
+mod committer;
+mod cut;
+mod gather;
 mod launch;
 mod outlet;
 mod quarantine;
+mod recovery;
 mod side;
 #[cfg(test)]
 mod simulation;
@@ -14,6 +18,9 @@ mod stage;
 mod step;
 mod writer;
 
-pub use launch::{Event, LaunchError, Running, Settings, launch};
+pub use committer::{Identity, Rhythm, SnapshotReport};
+pub use launch::{Event, LaunchError, Recovery, Running, Settings, launch};
+
 pub use quarantine::QuarantineError;
+pub use recovery::{RecoveryError, Wish, recover};
 pub use writer::WriterError;

@@ -3,7 +3,7 @@
 use crate::codec::Encode;
 use crate::exchange::{LaneSender, Outbox};
 use crate::metric::ShardMetrics;
-use crate::record::{Batch, Segment};
+use crate::record::{Barrier, Batch, Segment};
 use crate::sink::RowSink;
 use crate::time::Now;
 
@@ -16,6 +16,8 @@ pub struct Block {
     pub number: u64,
     /// The lane sends nothing more up to and including this number; none where the block of input goes on.
     pub through: Option<u64>,
+    /// Set where an epoch ends for the lane, behind `bytes`.
+    pub barrier: Option<Barrier>,
 }
 
 /// The end of a stage.
@@ -63,7 +65,7 @@ impl Encoder {
         if !batch.is_empty() {
             self.encode.encode(&batch.rows, &mut bytes);
         }
-        self.lane.send(Block { bytes, number: first.number, through });
+        self.lane.send(Block { bytes, number: first.number, through, barrier: None });
     }
 
     /// Tells the writer what was held. Returns whether there was anything.
@@ -71,8 +73,15 @@ impl Encoder {
         let Some(through) = self.held.take() else { return false };
         self.batches_held = 0;
         let bytes = self.buffer();
-        self.lane.send(Block { bytes, number: through, through: Some(through) });
+        self.lane.send(Block { bytes, number: through, through: Some(through), barrier: None });
         true
+    }
+
+    /// Ends an epoch.
+    fn send_barrier(&mut self, barrier: Barrier) {
+        self.settle();
+        let bytes = self.buffer();
+        self.lane.send(Block { bytes, number: barrier.number, through: None, barrier: Some(barrier) });
     }
 
     /// An empty buffer: one that the writer has emptied, if there is one.
@@ -108,6 +117,15 @@ impl Outlet {
         match self {
             Self::Bytes(encoder) => encoder.settle(),
             Self::Exchange(_) | Self::Rows(_) => false,
+        }
+    }
+
+    /// Ends an epoch, behind all that was sent.
+    pub fn send_barrier(&mut self, barrier: Barrier) {
+        match self {
+            Self::Exchange(outbox) => outbox.send_barrier(barrier),
+            Self::Bytes(encoder) => encoder.send_barrier(barrier),
+            Self::Rows(_) => {}
         }
     }
 

@@ -8,17 +8,25 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::assemble::Capacity;
+use super::gather::{Gathered, Taken};
 use crate::codec::{Encode, json};
-use crate::exchange::{LaneReceiver, LaneSender, lane};
+use crate::exchange::{LaneSender, lane};
 use crate::io::Bell;
 use crate::operator::SideRows;
 use crate::plan::SideOutput;
-use crate::record::Schema;
+use crate::record::{Barrier, Schema};
 use crate::sink::{self, Form, Output, RowSink, SinkError};
 use crate::time::Now;
 
-/// Whole records on their way to the writer; none ends the lane.
-type Bytes = Option<Vec<u8>>;
+/// What goes to the writer.
+pub enum SideItem {
+    /// Whole records.
+    Bytes(Vec<u8>),
+    /// An epoch ends for the lane.
+    Barrier(Barrier),
+    /// The lane ends.
+    End,
+}
 
 /// One shard's end of a side stream's sink, before the shard is built.
 pub struct SidePart {
@@ -28,18 +36,20 @@ pub struct SidePart {
 }
 
 enum End {
-    Lane(LaneSender<Bytes>),
+    Lane(LaneSender<SideItem>),
     Rows(Box<dyn RowSink + Send>),
 }
 
-/// Opens the sinks of all side streams: their ends on the shards, `[shard][sink]`, and what the writer gets.
+/// Opens the sinks of all side streams: their ends on the shards, `[shard][sink]`, and what the writer gets. `committed` tells
+/// whether they go on from a snapshot.
 ///
 /// # Errors
 ///
 /// If one of the outputs cannot be made; those before it have been taken back.
 pub fn open(
     sides: &[SideOutput],
-    opening: &sink::Opening,
+    opening: impl Fn(&str) -> sink::Opening,
+    committed: bool,
     capacity: &Capacity,
     bells: &[Arc<Bell>],
     writer: &Arc<Bell>,
@@ -57,10 +67,12 @@ pub fn open(
             }
             Form::Bytes(open) => open,
         };
-        let output = match open(opening) {
+        let output = match open(&opening(&side.stream)) {
             Ok(output) => output,
             Err(error) => {
-                written.into_iter().for_each(SideEncoded::abandon);
+                for side in written {
+                    side.abandon(committed);
+                }
                 return Err(error);
             }
         };
@@ -70,7 +82,7 @@ pub fn open(
             parts.push(part(End::Lane(sender)));
             lanes.push(receiver);
         }
-        written.push(SideEncoded { lanes, output });
+        written.push(SideEncoded { stream: side.stream.clone(), lanes: Gathered::new(lanes), output });
     }
     Ok((parts, written))
 }
@@ -82,7 +94,7 @@ pub struct SideOutlet {
 }
 
 enum Way {
-    Lane { encode: Box<dyn Encode>, lane: LaneSender<Bytes> },
+    Lane { encode: Box<dyn Encode>, lane: LaneSender<SideItem> },
     Rows(Box<dyn RowSink>),
 }
 
@@ -107,10 +119,13 @@ impl SideOutlet {
     fn take(&mut self, rows: &RecordBatch, now: Now) {
         match &mut self.way {
             Way::Lane { encode, lane } => {
-                let mut bytes = lane.take_used().flatten().unwrap_or_default();
+                let mut bytes = match lane.take_used() {
+                    Some(SideItem::Bytes(used)) => used,
+                    _ => Vec::new(),
+                };
                 bytes.clear();
                 encode.encode(rows, &mut bytes);
-                lane.send(Some(bytes));
+                lane.send(SideItem::Bytes(bytes));
             }
             Way::Rows(sink) => sink.write(rows, now),
         }
@@ -133,17 +148,26 @@ impl SideOutlet {
         }
     }
 
+    /// Ends an epoch on this shard.
+    pub fn send_barrier(&mut self, barrier: Barrier) {
+        if let Way::Lane { lane, .. } = &mut self.way {
+            lane.send(SideItem::Barrier(barrier));
+        }
+    }
+
     /// Ends the stream on this shard.
     pub fn end(&mut self) {
         if let Way::Lane { lane, .. } = &mut self.way {
-            lane.send(None);
+            lane.send(SideItem::End);
         }
     }
 }
 
 /// The writer's end of a side stream's sink.
 pub struct SideEncoded {
-    lanes: Vec<LaneReceiver<Bytes>>,
+    /// The stream's name.
+    pub stream: Arc<str>,
+    lanes: Gathered<SideItem>,
     output: Box<dyn Output + Send>,
 }
 
@@ -154,30 +178,23 @@ impl SideEncoded {
     ///
     /// If it cannot be written.
     pub fn step(&mut self) -> Result<bool, SinkError> {
-        let mut moved = false;
-        let mut open = Vec::with_capacity(self.lanes.len());
-        for mut lane in std::mem::take(&mut self.lanes) {
-            let mut ended = false;
-            while let Some(bytes) = lane.take() {
-                moved = true;
-                match &bytes {
-                    Some(bytes) => self.output.write(bytes)?,
-                    None => ended = true,
-                }
-                lane.give_back(bytes);
-            }
-            if !ended {
-                open.push(lane);
-            }
-        }
-        self.lanes = open;
-        Ok(moved)
+        let output = &mut self.output;
+        self.lanes.take(|item| match item {
+            SideItem::Bytes(bytes) => output.write(bytes).map(|()| Taken::Item),
+            SideItem::Barrier(barrier) => Ok(Taken::Barrier(*barrier)),
+            SideItem::End => Ok(Taken::End),
+        })
+    }
+
+    /// The barrier that every lane has come to; nothing behind it is taken before it has been asked for.
+    pub fn barrier(&mut self) -> Option<Barrier> {
+        self.lanes.barrier()
     }
 
     /// Whether every shard has ended the stream.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.lanes.is_empty()
+        self.lanes.is_done()
     }
 
     /// Passes on what the output has kept back.
@@ -190,13 +207,18 @@ impl SideEncoded {
     }
 
     /// What has been written.
+    pub fn output(&mut self) -> &mut (dyn Output + Send) {
+        self.output.as_mut()
+    }
+
+    /// What has been written, for good.
     #[must_use]
     pub fn into_output(self) -> Box<dyn Output + Send> {
         self.output
     }
 
-    /// Takes back what has been written.
-    pub fn abandon(self) {
-        self.output.abandon(false);
+    /// Gives it up before anything was written; `committed` tells whether it goes on from a snapshot.
+    pub fn abandon(self, committed: bool) {
+        self.output.abandon(committed);
     }
 }

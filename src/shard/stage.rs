@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::outlet::Outlet;
-use crate::exchange::{Inbox, Taken};
+use crate::exchange::{Inbox, Taken, Watermarks};
 use crate::metric::{ShardMetrics, WatermarkReport};
 use crate::operator::Chain;
-use crate::record::{BadRecord, Batch, Segment};
+use crate::record::{BadRecord, Barrier, Batch, Segment};
 use crate::source::{Ingest, Polled, Reader, SourceError, last_batch};
 use crate::time::Now;
 
@@ -20,6 +20,8 @@ pub enum Progress {
     Moved,
     /// Nothing to do until the bell rings or this time of [`Now::monotonic_us`].
     Idle(Option<u64>),
+    /// An epoch has ended: the stage has sent all before the barrier, and it, and has taken nothing behind it.
+    Barrier(Barrier),
     /// All is sent.
     Done,
 }
@@ -31,6 +33,8 @@ pub struct KeyedStage {
     pub chain: Chain,
     /// Output of numbers that have not ended yet: see [`crate::exchange`] on why it is not sent.
     held: VecDeque<Batch>,
+    /// A barrier that the stage has come to and has not sent yet, because output before it waits for room.
+    barrier: Option<Barrier>,
     outlet: Outlet,
 }
 
@@ -38,7 +42,7 @@ impl KeyedStage {
     /// A stage.
     #[must_use]
     pub fn new(inbox: Inbox, chain: Chain, outlet: Outlet) -> Self {
-        Self { inbox, chain, held: VecDeque::new(), outlet }
+        Self { inbox, chain, held: VecDeque::new(), barrier: None, outlet }
     }
 
     /// Moves at most one batch.
@@ -60,9 +64,18 @@ impl KeyedStage {
             }
             return Progress::Moved;
         }
+        if let Some(barrier) = self.barrier.take() {
+            debug_assert!(self.held.is_empty(), "every number before a barrier has ended");
+            self.outlet.send_barrier(barrier);
+            return Progress::Barrier(barrier);
+        }
         match self.inbox.take() {
             Taken::Batch(batch) => {
                 self.chain.push(batch);
+                Progress::Moved
+            }
+            Taken::Barrier(barrier) => {
+                self.barrier = Some(barrier);
                 Progress::Moved
             }
             Taken::Empty if offered => Progress::Moved,
@@ -81,7 +94,12 @@ impl KeyedStage {
     }
 
     /// The watermark the stage works by, and what it rests on.
-    pub fn watermarks(&self) -> WatermarkReport {
+    pub fn report(&self) -> WatermarkReport {
+        self.inbox.report()
+    }
+
+    /// The watermarks of the splits it takes.
+    pub fn watermarks(&self) -> &Watermarks {
         self.inbox.watermarks()
     }
 
@@ -169,12 +187,20 @@ impl SourceStage {
             }
             Polled::Wait(until_us) if !offered => Ok(Progress::Idle(until_us)),
             Polled::Wait(_) => Ok(Progress::Moved),
-            Polled::Barrier(_) => Ok(Progress::Moved),
+            Polled::Barrier(barrier) => {
+                self.outlet.send_barrier(barrier);
+                Ok(Progress::Barrier(barrier))
+            }
             Polled::End => {
                 self.ended = Ended::Read;
                 Ok(Progress::Moved)
             }
         }
+    }
+
+    /// Whether there is no more input, so that no barrier comes any more and all is before those that others have sent.
+    pub fn has_read_all(&self) -> bool {
+        self.ended != Ended::No
     }
 
     /// Gives the reader back the buffers that no row points into any more.

@@ -1,22 +1,29 @@
-//! The writer: takes what the shards have encoded in the order of the input, and their bad records.
+//! The writer: takes what the shards have encoded in the order of the input, and their bad records, epoch by epoch.
+//!
+//! At a barrier the sink's output, each side stream's and the quarantine are staged, each at the place where its lanes
+//! have come to it; once all are, the committer gets them. In the end it gets the outputs themselves.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::Sender;
 
+use super::committer::{Ending, Told};
+use super::gather::{Gathered, Taken};
 use super::launch::Event;
 use super::outlet::Block;
 use super::quarantine::{Quarantine, QuarantineError};
 use super::side::SideEncoded;
 use crate::exchange::{LaneReceiver, Order};
-use crate::io::{Step, Task};
-use crate::record::BadRecord;
-use crate::sink::{Output, SinkError};
+use crate::io::{Bell, Step, Task};
+use crate::record::{BadRecord, Barrier};
+use crate::sink::{Output, SinkError, Staged};
 use crate::time::Now;
 
 /// How many blocks are written before the task yields.
 const BLOCKS_A_STEP: usize = 16;
+
+/// The name of the pipeline's main output in manifests.
+pub const MAIN: &str = "sink";
 
 /// Writes for all shards.
 pub struct Writer {
@@ -24,14 +31,18 @@ pub struct Writer {
     pub encoded: Option<Encoded>,
     /// The outputs of side streams.
     pub sides: Vec<SideEncoded>,
-    /// Bad records, `[shard]`.
-    pub rejected: Vec<LaneReceiver<Option<BadRecord>>>,
+    /// Bad records of all shards.
+    pub rejected: Gathered<RejectedItem>,
     /// Where they go.
     pub quarantine: Quarantine,
     /// What becomes of the output.
     pub verdict: Arc<Verdict>,
     /// The way to the control plane.
     pub events: Sender<Event>,
+    /// The way to the committer, and what wakes it.
+    pub committer: (Sender<Told>, Arc<Bell>),
+    /// What has been staged of the epoch that is ending.
+    pub staging: Option<Staging>,
     /// Whether something was written and not yet flushed.
     pub dirty: bool,
     /// Set once everything is written and the control plane has been told.
@@ -40,23 +51,52 @@ pub struct Writer {
     pub ended: bool,
 }
 
-/// What the control plane has decided about the output, once it is written.
+/// What a shard sends to the quarantine.
+pub enum RejectedItem {
+    /// A bad record.
+    Record(BadRecord),
+    /// An epoch ends for the lane.
+    Barrier(Barrier),
+    /// The lane ends.
+    End,
+}
+
+/// An epoch whose end has come to some of the outputs.
+pub struct Staging {
+    barrier: Barrier,
+    outputs: Vec<(Arc<str>, Staged)>,
+    quarantine: Option<super::quarantine::QuarantineStaged>,
+}
+
+/// What the control plane has decided about the output, and which epoch is to be the last.
 #[derive(Debug, Default)]
-pub struct Verdict(AtomicU8);
+pub struct Verdict {
+    decided: AtomicU8,
+    last_epoch: std::sync::atomic::AtomicU64,
+}
 
 impl Verdict {
     /// It becomes visible.
     pub const COMMIT: u8 = 1;
-    /// It is taken back.
+    /// It is given up.
     pub const ABANDON: u8 = 2;
 
     /// Decides; the caller rings the writer's bell.
     pub fn decide(&self, verdict: u8) {
-        self.0.store(verdict, Ordering::Release);
+        self.decided.store(verdict, Ordering::Release);
     }
 
     fn is(&self, verdict: u8) -> bool {
-        self.0.load(Ordering::Acquire) == verdict
+        self.decided.load(Ordering::Acquire) == verdict
+    }
+
+    /// Nothing will be written behind this epoch, which has not been asked for yet.
+    pub fn end_with(&self, epoch: u64) {
+        self.last_epoch.store(epoch, Ordering::Release);
+    }
+
+    fn ends_with(&self, epoch: u64) -> bool {
+        self.last_epoch.load(Ordering::Acquire) == epoch
     }
 }
 
@@ -66,7 +106,18 @@ pub struct Encoded {
     /// A block per lane that was taken and has to wait for its turn.
     heads: Vec<Option<Block>>,
     order: Order,
+    /// A barrier that some lane has come to, and others may not have.
+    ahead: Option<Barrier>,
+    /// The epoch that ended last.
+    epoch: u64,
     output: Box<dyn Output + Send>,
+}
+
+/// What a step of [`Encoded`] came to.
+enum Progress {
+    Moved,
+    Barrier(Barrier),
+    Nothing,
 }
 
 /// Why the writer cannot go on.
@@ -78,6 +129,9 @@ pub enum WriterError {
     /// The quarantine.
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
+    /// The last snapshot, without which what was written cannot be committed.
+    #[error("{0}")]
+    Snapshot(String),
 }
 
 impl Encoded {
@@ -85,19 +139,32 @@ impl Encoded {
     #[must_use]
     pub fn new(lanes: Vec<LaneReceiver<Block>>, first: Vec<u64>, output: Box<dyn Output + Send>) -> Self {
         let heads = lanes.iter().map(|_| None).collect();
-        Self { lanes, heads, order: Order::new(first), output }
+        Self { lanes, heads, order: Order::new(first), ahead: None, epoch: 0, output }
     }
 
-    /// Writes the next block; false if the lane whose turn it is has none.
-    fn step(&mut self) -> Result<bool, SinkError> {
-        let Some(lane) = self.order.turn() else { return Ok(false) };
+    /// Writes the next block; nothing if the lane whose turn it is has none.
+    fn step(&mut self) -> Result<Progress, SinkError> {
+        if let Some(barrier) = self.ahead.take_if(|barrier| self.order.has_reached(barrier.number)) {
+            self.epoch = barrier.epoch;
+            return Ok(Progress::Barrier(barrier));
+        }
+        let Some(lane) = self.order.turn() else { return Ok(Progress::Nothing) };
         let Some(block) = self.heads[lane].take().or_else(|| self.lanes[lane].take()) else {
-            return Ok(false);
+            return Ok(Progress::Nothing);
         };
+        if let Some(barrier) = block.barrier {
+            // A lane may come to it after all lanes, itself included, have ended all numbers before it.
+            if barrier.epoch > self.epoch {
+                self.order.passed(lane, barrier.number);
+                self.ahead = Some(barrier);
+            }
+            self.lanes[lane].give_back(block);
+            return Ok(Progress::Moved);
+        }
         self.order.reached(lane, block.number);
         if self.order.turn() != Some(lane) {
             self.heads[lane] = Some(block);
-            return Ok(true);
+            return Ok(Progress::Moved);
         }
         if let Some(through) = block.through {
             self.order.ended(lane, through.max(block.number.saturating_sub(1)));
@@ -106,7 +173,7 @@ impl Encoded {
             self.output.write(&block.bytes)?;
         }
         self.lanes[lane].give_back(block);
-        Ok(true)
+        Ok(Progress::Moved)
     }
 
     fn is_done(&self) -> bool {
@@ -122,12 +189,12 @@ impl Task for Writer {
         if self.verdict.is(Verdict::ABANDON) {
             // Bad records are kept whatever becomes of the output: they may be why the run has failed.
             return match self.take_rejected(now) {
-                Ok(_) => self.end(None),
-                Err(error) => self.end(Some(Err(error.into()))),
+                Ok(_) => self.end(Ending::Abandoned),
+                Err(error) => self.end(Ending::Failed(error.into())),
             };
         }
         match self.try_step(now) {
-            Ok(Step::Done) if self.verdict.is(Verdict::COMMIT) => self.end(Some(Ok(()))),
+            Ok(Step::Done) if self.verdict.is(Verdict::COMMIT) => self.end(Ending::Written),
             Ok(Step::Done) => {
                 if !std::mem::replace(&mut self.told, true) {
                     drop(self.events.send(Event::Written));
@@ -135,26 +202,30 @@ impl Task for Writer {
                 Step::Wait(None)
             }
             Ok(step) => step,
-            Err(error) => self.end(Some(Err(error))),
+            Err(error) => self.end(Ending::Failed(error)),
         }
     }
 }
 
 impl Writer {
     fn try_step(&mut self, now: Now) -> Result<Step, WriterError> {
-        let mut moved = false;
-        if let Some(encoded) = &mut self.encoded {
-            for _ in 0..BLOCKS_A_STEP {
-                if !encoded.step()? {
-                    break;
-                }
+        let mut moved = self.take_encoded()?;
+        for side in 0..self.sides.len() {
+            moved |= self.sides[side].step()?;
+            if let Some(barrier) = self.sides[side].barrier() {
+                let staged = self.sides[side].output().stage(self.verdict.ends_with(barrier.epoch))?;
+                let stream = self.sides[side].stream.clone();
+                self.staging(barrier).outputs.push((stream, staged));
                 moved = true;
             }
         }
-        for side in &mut self.sides {
-            moved |= side.step()?;
-        }
         moved |= self.take_rejected(now)?;
+        if let Some(barrier) = self.rejected.barrier() {
+            let staged = self.quarantine.stage()?;
+            self.staging(barrier).quarantine = Some(staged);
+            moved = true;
+        }
+        self.tell_staged();
         if moved {
             self.dirty = true;
             return Ok(Step::Again);
@@ -171,65 +242,72 @@ impl Writer {
         }
         let sides_done = self.sides.iter().all(SideEncoded::is_done);
         let done =
-            sides_done && self.rejected.is_empty() && self.encoded.as_ref().is_none_or(Encoded::is_done);
+            sides_done && self.rejected.is_done() && self.encoded.as_ref().is_none_or(Encoded::is_done);
         Ok(if done { Step::Done } else { Step::Wait(None) })
+    }
+
+    /// Writes some of what has arrived for the sink. Returns whether there was anything.
+    fn take_encoded(&mut self) -> Result<bool, WriterError> {
+        let Some(encoded) = &mut self.encoded else { return Ok(false) };
+        let mut moved = false;
+        for _ in 0..BLOCKS_A_STEP {
+            match encoded.step()? {
+                Progress::Moved => moved = true,
+                Progress::Nothing => break,
+                Progress::Barrier(barrier) => {
+                    let staged = encoded.output.stage(self.verdict.ends_with(barrier.epoch))?;
+                    self.staging(barrier).outputs.push((MAIN.into(), staged));
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// What has been staged of the epoch that ends at this barrier.
+    fn staging(&mut self, barrier: Barrier) -> &mut Staging {
+        let staging =
+            self.staging.get_or_insert_with(|| Staging { barrier, outputs: Vec::new(), quarantine: None });
+        debug_assert_eq!(staging.barrier, barrier, "one epoch ends at a time");
+        staging
+    }
+
+    /// Tells the committer of an epoch that has been staged whole.
+    fn tell_staged(&mut self) {
+        let expected = self.sides.len() + usize::from(self.encoded.is_some());
+        let complete =
+            |staging: &mut Staging| staging.outputs.len() == expected && staging.quarantine.is_some();
+        let Some(Staging { barrier, outputs, quarantine }) = self.staging.take_if(complete) else { return };
+        let quarantine = quarantine.expect("just seen");
+        self.tell(Told::Staged { barrier, outputs, quarantine });
+    }
+
+    fn tell(&mut self, told: Told) {
+        // The committer is gone only when the process ends.
+        drop(self.committer.0.send(told));
+        self.committer.1.ring();
     }
 
     /// Keeps the bad records that have arrived. Returns whether there were any.
     fn take_rejected(&mut self, now: Now) -> Result<bool, QuarantineError> {
-        let mut moved = false;
-        let mut open = Vec::with_capacity(self.rejected.len());
-        for mut lane in std::mem::take(&mut self.rejected) {
-            let mut ended = false;
-            while let Some(item) = lane.take() {
-                moved = true;
-                match item {
-                    Some(record) => self.quarantine.keep(&record, now.wall_us)?,
-                    None => ended = true,
-                }
-            }
-            if !ended {
-                open.push(lane);
-            }
-        }
-        self.rejected = open;
-        Ok(moved)
+        let quarantine = &mut self.quarantine;
+        self.rejected.take(|item| match item {
+            RejectedItem::Record(record) => quarantine.keep(record, now.wall_us).map(|()| Taken::Item),
+            RejectedItem::Barrier(barrier) => Ok(Taken::Barrier(*barrier)),
+            RejectedItem::End => Ok(Taken::End),
+        })
     }
 
-    /// Makes the output visible, or takes it back, and tells the control plane.
-    fn end(&mut self, outcome: Option<Result<(), WriterError>>) -> Step {
+    /// Hands everything to the committer.
+    fn end(&mut self, ending: Ending) -> Step {
         self.ended = true;
-        let flushed = self.quarantine.flush().map_err(WriterError::from);
-        let sides = std::mem::take(&mut self.sides).into_iter().map(SideEncoded::into_output);
+        let sides = std::mem::take(&mut self.sides).into_iter();
+        let sides = sides.map(|side| (side.stream.clone(), side.into_output()));
         // The main output last: where it is visible, all is.
-        let outputs: Vec<_> = sides.chain(self.encoded.take().map(|encoded| encoded.output)).collect();
-        let outcome = match outcome {
-            Some(Ok(())) => Some(commit_all(outputs).map_err(WriterError::from).and(flushed)),
-            other => {
-                for output in outputs {
-                    output.abandon(false);
-                }
-                other
-            }
-        };
-        let quarantine: Option<PathBuf> = self.quarantine.path().map(ToOwned::to_owned);
-        drop(self.events.send(Event::WriterEnded { outcome, quarantine }));
+        let outputs: Vec<_> =
+            sides.chain(self.encoded.take().map(|encoded| (MAIN.into(), encoded.output))).collect();
+        let quarantine = self.quarantine.stage();
+        self.tell(Told::Ended { ending, outputs, quarantine });
         Step::Done
     }
-}
-
-/// Makes all outputs visible; those behind one that fails are taken back.
-fn commit_all(outputs: Vec<Box<dyn Output + Send>>) -> Result<(), SinkError> {
-    let mut outputs = outputs.into_iter();
-    for mut output in outputs.by_ref() {
-        let staged = output.stage(true);
-        let committed = staged.and_then(|staged| (staged.sync)().and_then(|()| (staged.commit)()));
-        if let Err(error) = committed {
-            for output in outputs {
-                output.abandon(false);
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
 }

@@ -3,11 +3,21 @@
 //! A sink of bytes is written by one thread, which takes the shards' encoded rows in the order of the input
 //! ([`Output`]); a sink of rows runs on every shard ([`RowSink`]). A new sink is a file here, its `mod` line, and an
 //! entry in [`SINKS`].
+//!
+//! An output is written epoch by epoch. [`Output::stage`] ends one; its sync job makes durable what was written, then the
+//! epoch is committed with the output's position in its manifest, then the commit job makes visible what belongs to it.
+//! After a crash [`Sink::recover`] does once more what a commit job would have done, and the output is opened where the
+//! last committed epoch left it ([`Opening::resume`]).
 
 mod blackhole;
 mod changes;
 mod file;
+mod files;
+mod folder;
+mod progress;
 mod stdout;
+#[cfg(test)]
+mod verify;
 
 use std::fmt;
 use std::io;
@@ -15,6 +25,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 pub use changes::{ChangeForm, Changes};
+pub use files::{Partition, Partitioned};
 use hdrhistogram::Histogram;
 
 use crate::error::Problems;
@@ -61,6 +72,11 @@ pub trait Sink: fmt::Debug {
         Ok(())
     }
 
+    /// How the rows of this schema are divided, where the output is written in partitions ([`Output::write_to`]).
+    fn partition(&self, _rows: &Schema) -> Option<Partition> {
+        None
+    }
+
     /// How it runs over rows of this schema.
     fn form(&self, rows: &Schema) -> Form;
 }
@@ -82,6 +98,18 @@ pub trait Output {
     /// If they cannot be written; the run ends.
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError>;
 
+    /// Appends bytes to one of the partitions of a sink that has some ([`Sink::partition`]); may keep some back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Output::write`].
+    fn write_to(&mut self, _partition: &str, bytes: &[u8]) -> Result<(), SinkError> {
+        self.write(bytes)
+    }
+
+    /// Tells the time, for outputs that depend on it; called now and then, and before each [`Output::stage`].
+    fn tell_time(&mut self, _now: Now) {}
+
     /// Passes on what was kept back; called when there is nothing more to write for now.
     ///
     /// # Errors
@@ -89,8 +117,8 @@ pub trait Output {
     /// As [`Output::write`].
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Ends an epoch behind what was written so far, and passes that on. `last` says that the input is complete and that
-    /// nothing will be written any more.
+    /// Ends an epoch behind what was written so far, and passes that on. `last` says that this run writes nothing any more:
+    /// the input is complete, or the run is drained, and then another run may go on from here.
     ///
     /// # Errors
     ///
@@ -123,6 +151,18 @@ pub struct Opening {
     pub storage: Arc<dyn Storage>,
     /// The position in the manifest of the epoch from which the run goes on; none where it starts afresh.
     pub resume: Option<serde_json::Value>,
+    /// Who writes.
+    pub author: Author,
+}
+
+/// Who writes an output: what tells its unfinished files apart from those of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The same for all runs that use one state directory, and for no others: what one of them has left behind, the next
+    /// may remove. Letters and digits.
+    pub owner: String,
+    /// Drawn at a fresh start and kept by the runs that go on from it. Letters and digits.
+    pub run: String,
 }
 
 /// Takes the rows of one shard.
@@ -155,6 +195,30 @@ pub enum SinkError {
         /// Why.
         source: io::Error,
     },
+    /// What earlier runs have left cannot be read.
+    #[error("failed to read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else is writing there.
+    #[error("another run is writing to {0}; wait for it, or write to another file")]
+    Taken(String),
+    /// It is not as the last snapshot has left it.
+    #[error("cannot go on with {path}: {what}; {help}")]
+    Changed {
+        /// Which file.
+        path: String,
+        /// What is not as it was.
+        what: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// It could not be made durable, and nobody knows which part of it is.
+    #[error("{0} could not be made durable: start again, to go on from the last snapshot")]
+    Unsynced(String),
     /// Its reader is gone: the end of the output for good, and no failure of this program.
     #[error("nobody reads {0} any more")]
     Closed(String),
@@ -175,7 +239,7 @@ pub struct Kind {
 }
 
 /// All kinds of sinks.
-pub static SINKS: &[Kind] = &[file::KIND, stdout::KIND, blackhole::KIND];
+pub static SINKS: &[Kind] = &[file::KIND, files::KIND, stdout::KIND, blackhole::KIND];
 
 /// The kind of this name.
 #[must_use]

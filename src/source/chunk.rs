@@ -9,12 +9,10 @@ use memchr::memchr;
 
 use crate::record::BadRecord;
 
-/// The bytes of a chunk.
+/// The bytes of a chunk, where nobody asks for chunks of another size.
 pub const CHUNK_BYTES: usize = 1 << 20;
-/// The bytes of a block: the watermark advances at block ends.
-const BLOCK_BYTES: u64 = 64 << 10;
-/// How many block numbers a chunk has.
-pub const BLOCKS_PER_CHUNK: u64 = CHUNK_BYTES as u64 / BLOCK_BYTES;
+/// How many blocks a chunk has: the watermark advances at block ends.
+pub const BLOCKS_PER_CHUNK: u64 = 16;
 /// Longer records are not kept in memory: they go to quarantine, cut.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 /// How much of a record that is too long the quarantine keeps, bytes.
@@ -40,10 +38,16 @@ pub fn first_record(bytes: &[u8], is_first: bool, end: usize) -> Option<usize> {
     (start < end).then_some(start)
 }
 
+/// The bytes of each block of a chunk of `chunk_bytes` bytes, at least 1.
+#[must_use]
+pub fn block_bytes(chunk_bytes: usize) -> u64 {
+    (chunk_bytes as u64 / BLOCKS_PER_CHUNK).max(1)
+}
+
 /// The number of the block that a record belongs to, by the distance of its start from the start of the piece.
 #[must_use]
-pub fn block_of(number: u64, distance: u64) -> u64 {
-    number + (distance / BLOCK_BYTES).min(BLOCKS_PER_CHUNK - 1)
+pub fn block_of(number: u64, distance: u64, block_bytes: u64) -> u64 {
+    number + (distance / block_bytes).min(BLOCKS_PER_CHUNK - 1)
 }
 
 /// A record that is longer than can be kept, with its beginning.
@@ -80,8 +84,10 @@ mod tests {
 
     #[test]
     fn the_last_block_takes_what_lies_behind_it() {
-        assert_eq!(block_of(32, 0), 32);
-        assert_eq!(block_of(32, BLOCK_BYTES), 33);
-        assert_eq!(block_of(32, 3 * CHUNK_BYTES as u64), 47);
+        let block = block_bytes(CHUNK_BYTES);
+        assert_eq!(block_of(32, 0, block), 32);
+        assert_eq!(block_of(32, block, block), 33);
+        assert_eq!(block_of(32, 3 * CHUNK_BYTES as u64, block), 47);
+        assert_eq!(block_of(32, 5, block_bytes(7)), 37);
     }
 }

@@ -128,13 +128,14 @@ impl Source for Declared {
         let total = self.rows.total.map_or("without end".to_owned(), |total| format!("{total} rows"));
         let rate =
             self.rows.rate.map_or("as fast as they are taken".to_owned(), |rate| format!("{rate} a second"));
-        format!("generator ({total}, {rate}; the same rows for the same seed)")
+        format!(
+            "generator ({total}, {rate}; the same rows for the same seed, made again from the last snapshot after a crash)"
+        )
     }
 
     fn open(&self, opening: &Opening) -> Result<Opened, SourceError> {
-        let paced_step = self.rows.rate.map(|rate| 1e6 / rate);
-        let start_us =
-            self.start_us.unwrap_or(if paced_step.is_some() { opening.start.wall_us } else { START_US });
+        let default_us = if self.rows.rate.is_some() { opening.start.wall_us } else { START_US };
+        let start_us = self.start_us.or(paced::resumed_start_us(opening)?).unwrap_or(default_us);
         let recipe = Recipe {
             seed: self.seed,
             start_us,
@@ -145,7 +146,7 @@ impl Source for Declared {
             output: opening.columns.clone(),
         };
         let make: Make = Arc::new(move |from, count, now| recipe.rows(from, count, now));
-        Ok(paced::open("generator", self.rows, &make, opening))
+        paced::open("generator", self.rows, Some(start_us), &make, opening)
     }
 }
 

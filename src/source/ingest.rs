@@ -211,8 +211,9 @@ impl Current {
 
     fn block_of(&self, batch: &Batch, row: usize) -> u64 {
         match (&self.piece.content, &batch.origin) {
-            (Content::Bytes { position, start, .. }, Some(origin)) => {
-                block_of(self.piece.number, position - start + (origin.spans.value(row) >> 32))
+            (Content::Bytes { position, start, block_bytes, .. }, Some(origin)) => {
+                let distance = position - start + (origin.spans.value(row) >> 32);
+                block_of(self.piece.number, distance, *block_bytes)
             }
             _ => self.block,
         }

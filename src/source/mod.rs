@@ -4,15 +4,18 @@
 //! ascending numbers. A new source is a file here, its `mod` line, and an entry in [`SOURCES`].
 
 mod chunk;
+mod cuts;
 mod error;
 mod file;
 mod generator;
 mod ingest;
 pub mod nexmark;
 mod nexmark_source;
+mod numbering;
 mod paced;
 mod stdin;
-mod stop;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 use std::ops::Range;
@@ -21,9 +24,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 pub use chunk::CHUNK_BYTES;
+pub use cuts::Cuts;
 pub use error::SourceError;
 pub use ingest::{Ingest, TimeOf, last_batch};
-pub use stop::{Gate, Stop};
 
 use crate::error::Problems;
 use crate::io::Bell;
@@ -80,8 +83,8 @@ pub struct Opening {
     pub columns: Schema,
     /// What wakes each shard, `[shard]`.
     pub bells: Vec<Arc<Bell>>,
-    /// Asks the readers to stop.
-    pub stop: Stop,
+    /// Asks the readers to end epochs, and to stop.
+    pub cuts: Cuts,
     /// When the run started.
     pub start: Now,
     /// After which time without a record a live split says that it is idle, milliseconds; none where nobody asks.
@@ -115,6 +118,8 @@ pub struct Opened {
     pub splits: Vec<Arc<str>>,
     /// How large the input is, where that is known.
     pub extent: Option<Extent>,
+    /// How much of it had been read where this run goes on, in the unit of the extent.
+    pub done: u64,
     /// The first block number of each shard, `[shard]`.
     pub first: Vec<u64>,
     /// What a snapshot keeps of the input as a whole besides the barrier, so that it is known again: which files, how
@@ -195,6 +200,8 @@ pub enum Content {
         position: u64,
         /// The position in the source at which the piece's first block starts.
         start: u64,
+        /// How many bytes each of its blocks has, except the last, which has the rest.
+        block_bytes: u64,
     },
     /// Rows, all of one block.
     Rows(RecordBatch),

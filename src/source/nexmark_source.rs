@@ -66,7 +66,9 @@ impl Source for Declared {
 
     fn describe(&self) -> String {
         let total = self.rows.total.map_or("without end".to_owned(), |total| format!("{total} events"));
-        format!("nexmark ({total}; the same events for the same seed)")
+        format!(
+            "nexmark ({total}; the same events for the same seed, made again from the last snapshot after a crash)"
+        )
     }
 
     fn open(&self, opening: &Opening) -> Result<Opened, SourceError> {
@@ -76,6 +78,6 @@ impl Source for Declared {
             let numbers = (from..from + count as u64).map(|position| order.order(position));
             (generator.rows_of(numbers, &columns), Vec::new())
         });
-        Ok(paced::open("nexmark", self.rows, &make, opening))
+        paced::open("nexmark", self.rows, None, &make, opening)
     }
 }

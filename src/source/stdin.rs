@@ -1,7 +1,8 @@
 //! `stdin`: records from standard input, as they come.
 //!
 //! One thread reads and deals chunks of whole records to the shards in turn; a chunk is cut early when nothing more is
-//! there to read, so a line typed into a pipeline is processed at once.
+//! there to read, so a line typed into a pipeline is processed at once. As the only one who reads, it also makes the
+//! cuts between epochs, and hands them to all shards.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use memchr::{memchr, memrchr};
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::chunk::{BLOCKS_PER_CHUNK, CHUNK_BYTES, RECORD_BYTES_MAX, mark_bytes, too_long};
-use super::{Content, HEARTBEAT_MS, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError, Stop};
+use super::chunk::{BLOCKS_PER_CHUNK, RECORD_BYTES_MAX, block_bytes, mark_bytes, too_long};
+use super::cuts::{Gate, Pass};
+use super::numbering::Numbering;
+use super::{Content, HEARTBEAT_MS, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError};
 use crate::error::Problems;
 use crate::io::{Bell, Clock};
-use crate::record::BadRecord;
+use crate::record::{BadRecord, Barrier};
 use crate::time::Now;
 use crate::yaml::{Fields, Key, Node};
 
@@ -35,7 +38,7 @@ pub(super) const KIND: Kind = Kind {
 const WAITING_MAX: usize = 4;
 /// No wait at all.
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-/// How often the reading thread looks whether it should stop, while there is nothing to read.
+/// How often the reading thread looks whether an epoch is to end, while there is nothing to read.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// The same in milliseconds.
 const LOOK_EVERY_MS: u64 = 50;
@@ -50,8 +53,12 @@ impl Source for Stdin {
         true
     }
 
+    fn replays(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> String {
-        "stdin (cannot be read again: records in flight are lost with a crash)".to_owned()
+        "stdin (cannot be read again: what was read since the last snapshot is lost in a crash)".to_owned()
     }
 
     fn open(&self, opening: &Opening) -> Result<Opened, SourceError> {
@@ -63,26 +70,36 @@ impl Source for Stdin {
             let reader = StdinReader { receiver };
             readers.push(Box::new(reader) as Box<dyn Reader + Send>);
         }
-        let bells = opening.bells.clone();
-        let stop = opening.stop.clone();
-        let silence = Silence::new(opening.idle_after_ms, opening.heartbeat);
-        let dealer = Dealer { rings, bells, clock: Clock::start(), stop, silence, state: State::default() };
+        let numbering = Numbering::of(opening, BLOCKS_PER_CHUNK);
+        let dealer = Dealer {
+            rings,
+            bells: opening.bells.clone(),
+            clock: Clock::start(),
+            gate: opening.cuts.gate(0, numbering),
+            silence: Silence::new(opening.idle_after_ms, opening.heartbeat),
+            state: State::new(numbering, shards, opening.chunk_bytes),
+        };
         thread::Builder::new()
             .name("stdin".to_owned())
             .spawn(move || dealer.run())
             .map_err(|source| SourceError::Open { path: "stdin".to_owned(), source })?;
-        let first = (0..shards as u64).map(|shard| shard * BLOCKS_PER_CHUNK).collect();
         Ok(Opened {
             readers,
             splits: vec!["stdin".into()],
             extent: None,
-            first,
+            done: 0,
+            first: numbering.first(shards),
             position: Box::new(|_| Ok(serde_json::Value::Null)),
         })
     }
 }
 
-type Dealt = Result<Piece, SourceError>;
+/// What the reading thread hands to a shard.
+enum Dealt {
+    Piece(Piece),
+    Barrier(Barrier),
+    Failed(SourceError),
+}
 
 struct StdinReader {
     receiver: Consumer<Dealt>,
@@ -93,7 +110,9 @@ impl Reader for StdinReader {
         // Asked before looking, so that nothing that was sent before the end is missed.
         let ended = self.receiver.is_abandoned();
         match self.receiver.pop() {
-            Ok(piece) => piece.map(Polled::Piece),
+            Ok(Dealt::Piece(piece)) => Ok(Polled::Piece(piece)),
+            Ok(Dealt::Barrier(barrier)) => Ok(Polled::Barrier(barrier)),
+            Ok(Dealt::Failed(error)) => Err(error),
             Err(_) if ended => Ok(Polled::End),
             Err(_) => Ok(Polled::Wait(None)),
         }
@@ -105,7 +124,7 @@ struct Dealer {
     rings: Vec<Producer<Dealt>>,
     bells: Vec<Arc<Bell>>,
     clock: Clock,
-    stop: Stop,
+    gate: Gate,
     silence: Silence,
     state: State,
 }
@@ -146,12 +165,14 @@ impl Silence {
 }
 
 /// What has been read, and how far it has been dealt.
-#[derive(Default)]
 struct State {
     /// Bytes that are not dealt yet.
     carried: Vec<u8>,
     /// The position of `carried[0]` in the input.
     position: u64,
+    numbering: Numbering,
+    shards: u64,
+    chunk_bytes: usize,
     /// The number of the next chunk.
     chunk: u64,
     /// Set while the rest of a record that is too long is being skipped.
@@ -161,11 +182,10 @@ struct State {
 
 impl Dealer {
     fn run(mut self) {
-        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut buffer = vec![0; self.state.chunk_bytes];
         loop {
-            // The dealer alone ends the shards' input, so that what has been worked off at a drain is the beginning of
-            // the input, without gaps; and it does so however fast the input comes.
-            if self.stop.is_raised() {
+            // Looked at however fast the input comes, and also where none comes.
+            if !self.cut() {
                 return self.hang_up();
             }
             if !is_ready(&LOOK_EVERY) {
@@ -181,18 +201,53 @@ impl Dealer {
             };
             let ended = count == 0;
             self.state.carried.extend_from_slice(&buffer[..count]);
-            if !ended && self.state.carried.len() < CHUNK_BYTES && is_ready(&AT_ONCE) {
+            if !ended && self.state.carried.len() < self.state.chunk_bytes && is_ready(&AT_ONCE) {
                 continue;
             }
             let arrived_ms = self.clock.now().wall_ms();
-            let piece = self.state.cut(ended, self.rings.len() as u64, arrived_ms);
+            let piece = self.state.cut(ended, arrived_ms);
             if piece.is_some() {
                 self.silence.broken();
             }
-            if piece.is_some_and(|piece| !self.deal(piece)) || ended {
+            if piece.is_some_and(|piece| !self.deal(piece)) {
                 return self.hang_up();
             }
+            if ended {
+                return self.finish();
+            }
         }
+    }
+
+    /// Ends the epochs that are to end before the next piece; false where nothing more is to be read.
+    fn cut(&mut self) -> bool {
+        while let Some(pass) = self.gate.look(self.state.next_number()) {
+            if !self.tell(pass) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Tells all shards what the gate said, where it is not to read; false where nothing more is to be read.
+    fn tell(&mut self, pass: Pass) -> bool {
+        match pass {
+            Pass::Read => true,
+            Pass::Wait => {
+                thread::sleep(BACK_OFF);
+                true
+            }
+            Pass::Barrier(barrier) => {
+                (0..self.rings.len()).all(|shard| self.send(shard, Dealt::Barrier(barrier)))
+            }
+            Pass::End => false,
+        }
+    }
+
+    /// Ends the epoch that is to end with the input, if there is one, then the input.
+    fn finish(mut self) {
+        let pass = self.gate.finish();
+        self.tell(pass);
+        self.hang_up();
     }
 
     /// Notes that nothing was there to read for a while, and sends an empty piece where that is due; false once the shards
@@ -200,14 +255,23 @@ impl Dealer {
     fn keep_going(&mut self) -> bool {
         let Some(idle) = self.silence.lasts(LOOK_EVERY_MS) else { return true };
         let arrived_ms = self.clock.now().wall_ms();
-        let piece = self.state.empty(idle, self.rings.len() as u64, arrived_ms);
+        let piece = self.state.empty(idle, arrived_ms);
         self.deal(piece)
     }
 
-    /// Hands a piece to the shard whose turn it is; false once the shards are gone.
+    /// Hands a piece to the shard whose turn it is, behind the cuts that are to be made before it; false once the shards
+    /// are gone, or where it is not to be read any more.
     fn deal(&mut self, piece: Piece) -> bool {
-        let turn = piece.number / BLOCKS_PER_CHUNK % self.rings.len() as u64;
-        self.send(usize::try_from(turn).expect("a shard"), Ok(piece))
+        let end = self.state.next_number();
+        loop {
+            match self.gate.pass(piece.number..end) {
+                Pass::Read => break,
+                pass if !self.tell(pass) => return false,
+                _ => {}
+            }
+        }
+        let turn = self.state.turn();
+        self.send(turn, Dealt::Piece(piece))
     }
 
     fn send(&mut self, shard: usize, mut item: Dealt) -> bool {
@@ -228,7 +292,7 @@ impl Dealer {
 
     fn fail(mut self, source: io::Error) {
         let error = SourceError::Read { path: "stdin".to_owned(), position: self.state.position, source };
-        self.send(0, Err(error));
+        self.send(0, Dealt::Failed(error));
         self.hang_up();
     }
 
@@ -240,8 +304,31 @@ impl Dealer {
 }
 
 impl State {
+    fn new(numbering: Numbering, shards: usize, chunk_bytes: usize) -> Self {
+        Self {
+            carried: Vec::new(),
+            position: 0,
+            numbering,
+            shards: shards as u64,
+            chunk_bytes: chunk_bytes.max(1),
+            chunk: numbering.start(),
+            skipping: false,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// The number of the first block of the next chunk.
+    fn next_number(&self) -> u64 {
+        self.numbering.number(self.chunk)
+    }
+
+    /// The shard that the chunk made last goes to.
+    fn turn(&self) -> usize {
+        usize::try_from((self.chunk - 1) % self.shards).expect("a shard")
+    }
+
     /// The piece that can be dealt now: the whole records read so far, at the end also the last without its newline.
-    fn cut(&mut self, ended: bool, shards: u64, arrived_ms: i64) -> Option<Piece> {
+    fn cut(&mut self, ended: bool, arrived_ms: i64) -> Option<Piece> {
         let source: Arc<str> = "stdin".into();
         self.skip(ended);
         let whole = match memrchr(b'\n', &self.carried) {
@@ -260,8 +347,8 @@ impl State {
         let buffer = std::mem::replace(&mut self.carried, rest);
         let mark = if self.position == 0 { mark_bytes(&buffer) } else { 0 };
         let piece = Piece {
-            number: self.chunk * BLOCKS_PER_CHUNK,
-            next: (self.chunk + shards) * BLOCKS_PER_CHUNK,
+            number: self.next_number(),
+            next: self.numbering.number(self.chunk + self.shards),
             split: 0,
             finished: ended,
             idle: false,
@@ -271,6 +358,7 @@ impl State {
                 range: mark..buffer.len(),
                 position: self.position + mark as u64,
                 start: self.position,
+                block_bytes: block_bytes(self.chunk_bytes),
                 buffer: Arc::new(buffer),
             },
             rejected: std::mem::take(&mut self.rejected),
@@ -282,10 +370,10 @@ impl State {
     }
 
     /// A piece without records behind what has been dealt.
-    fn empty(&mut self, idle: bool, shards: u64, arrived_ms: i64) -> Piece {
+    fn empty(&mut self, idle: bool, arrived_ms: i64) -> Piece {
         let piece = Piece {
-            number: self.chunk * BLOCKS_PER_CHUNK,
-            next: (self.chunk + shards) * BLOCKS_PER_CHUNK,
+            number: self.next_number(),
+            next: self.numbering.number(self.chunk + self.shards),
             split: 0,
             finished: false,
             idle,
@@ -295,6 +383,7 @@ impl State {
                 range: 0..0,
                 position: self.position,
                 start: self.position,
+                block_bytes: block_bytes(self.chunk_bytes),
                 buffer: Arc::default(),
             },
             rejected: Vec::new(),
@@ -331,6 +420,12 @@ fn is_ready(wait: &Timespec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::testing;
+
+    fn state(shards: usize) -> State {
+        let opening = testing::opening(shards, None);
+        State::new(Numbering::of(&opening, BLOCKS_PER_CHUNK), shards, opening.chunk_bytes)
+    }
 
     fn text(piece: &Piece) -> (u64, String) {
         let Content::Bytes { buffer, range, position, .. } = &piece.content else { panic!("bytes") };
@@ -339,12 +434,12 @@ mod tests {
 
     #[test]
     fn whole_records_are_dealt_and_the_rest_is_carried() {
-        let mut state = State::default();
+        let mut state = state(2);
         state.carried.extend_from_slice(b"\xef\xbb\xbfa\nbc");
-        assert_eq!(text(&state.cut(false, 2, 0).unwrap()), (3, "a\n".to_owned()));
-        assert!(state.cut(false, 2, 0).is_none());
+        assert_eq!(text(&state.cut(false, 0).unwrap()), (3, "a\n".to_owned()));
+        assert!(state.cut(false, 0).is_none());
         state.carried.extend_from_slice(b"d");
-        let last = state.cut(true, 2, 0).unwrap();
+        let last = state.cut(true, 0).unwrap();
         assert_eq!(text(&last), (5, "bcd".to_owned()));
         assert!(last.finished && last.number == BLOCKS_PER_CHUNK);
     }
@@ -365,24 +460,24 @@ mod tests {
 
     #[test]
     fn empty_pieces_are_numbered_like_others() {
-        let mut state = State::default();
+        let mut state = state(2);
         state.carried.extend_from_slice(b"a\n");
-        state.cut(false, 2, 0).unwrap();
-        let empty = state.empty(true, 2, 0);
+        state.cut(false, 0).unwrap();
+        let empty = state.empty(true, 0);
         assert_eq!((empty.number, empty.next), (BLOCKS_PER_CHUNK, 3 * BLOCKS_PER_CHUNK));
         assert!(empty.idle && !empty.finished);
         state.carried.extend_from_slice(b"b\n");
-        assert_eq!(text(&state.cut(false, 2, 0).unwrap()), (2, "b\n".to_owned()));
+        assert_eq!(text(&state.cut(false, 0).unwrap()), (2, "b\n".to_owned()));
     }
 
     #[test]
     fn a_record_beyond_all_bounds_is_skipped() {
-        let mut state = State::default();
+        let mut state = state(2);
         state.carried.resize(RECORD_BYTES_MAX + 1, b'x');
-        let piece = state.cut(false, 1, 0).unwrap();
+        let piece = state.cut(false, 0).unwrap();
         assert_eq!(piece.rejected.len(), 1);
         state.carried.extend_from_slice(b"xxx\nok\n");
-        let piece = state.cut(false, 1, 0).unwrap();
+        let piece = state.cut(false, 0).unwrap();
         assert_eq!(text(&piece), (RECORD_BYTES_MAX as u64 + 5, "ok\n".to_owned()));
     }
 }

@@ -15,6 +15,12 @@ impl Bits {
         self.words.get(number as usize / 64).is_some_and(|bits| bits >> (number % 64) & 1 == 1)
     }
 
+    /// The bits of the 64 numbers among which this one is, the lowest number's first.
+    #[must_use]
+    pub fn word(&self, number: u32) -> u64 {
+        self.words.get(number as usize / 64).copied().unwrap_or(0)
+    }
+
     /// Sets the bit of a number; whether it was set before.
     pub fn set(&mut self, number: u32) -> bool {
         let (word, bit) = (number as usize / 64, 1 << (number % 64));

@@ -26,7 +26,7 @@ pub struct Groups {
     free: Free,
     table_bytes: usize,
     /// The view that is being captured.
-    view: Option<View>,
+    view: Option<Box<View>>,
 }
 
 /// The groups as they were at one moment, of which some have been captured.
@@ -169,7 +169,7 @@ impl Groups {
     /// Begins a view of the groups as they are now: from here on [`Groups::scan`] and [`Groups::take_uncaptured`] together
     /// name each of them once.
     pub fn begin_view(&mut self) {
-        self.view = Some(View { done: Bits::default(), next: 0, end: self.keys.len() });
+        self.view = Some(Box::new(View { done: Bits::default(), next: 0, end: self.keys.len() }));
     }
 
     /// Gives the view up.
@@ -184,11 +184,12 @@ impl Groups {
     }
 
     /// Those of these groups that belong to the view and have not been captured, each once; the caller captures them now,
-    /// before it changes or removes them.
+    /// before it changes or removes them. Numbers that are no group's are passed over.
     pub fn take_uncaptured(&mut self, numbers: &[u32]) -> Vec<u32> {
         let mut taken = Vec::new();
         if let Some(view) = &mut self.view {
-            taken.extend(numbers.iter().copied().filter(|number| view.take(*number)));
+            let free = &self.free.bits;
+            taken.extend(numbers.iter().copied().filter(|number| !free.get(*number) && view.take(*number)));
         }
         taken
     }
@@ -200,6 +201,11 @@ impl Groups {
         let Some(view) = &mut self.view else { return taken };
         while taken.len() < count && view.next < view.end {
             let number = u32::try_from(view.next).expect("one shard holds fewer than 4 G keys");
+            if number.is_multiple_of(64) && view.done.word(number) | self.free.bits.word(number) == u64::MAX {
+                // What has been captured before or is free is passed over without a look at each.
+                view.next += 64;
+                continue;
+            }
             view.next += 1;
             if !view.done.get(number) && !self.free.bits.get(number) {
                 taken.push(number);

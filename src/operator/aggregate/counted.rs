@@ -2,11 +2,13 @@
 
 use arrow::array::RecordBatch;
 
+use super::saved::{CLOCK, GROUPS, GroupTable, of_groups};
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, Early, number_column, number_field, numbers};
 use crate::operator::work::position_of;
-use crate::operator::{Build, Context, Operator, StateSize};
+use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, KeyCodec, Schema};
 use crate::state::Pages;
 
@@ -19,6 +21,8 @@ pub(super) struct Spec {
     /// How many rows make a window.
     pub rows: u64,
     pub aggregates: Vec<Aggregate>,
+    /// What the results of the aggregates are called.
+    pub names: Vec<String>,
     /// The keys, one column per aggregate.
     pub output: Schema,
     /// Whether rows have event times.
@@ -29,13 +33,19 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build::new(description, move || Box::new(Counted::new(spec.clone()))).keeping(state)
 }
 
+/// The watermark at the barrier.
+const CLOCK_TABLE: Clock<1> = Clock::new(["watermark_ms"]);
+
 struct Counted {
     spec: Spec,
+    table: GroupTable,
     tally: Tally,
     /// How many rows the open window of each group has.
     counts: Pages<u64>,
     run: Run,
     queue: Queue,
+    /// What has been captured of a view and not been handed out.
+    early: Early,
 }
 
 /// Rows that are not yet added, up to the first of a group whose window they have filled.
@@ -52,7 +62,10 @@ impl Counted {
     fn new(spec: Spec) -> Self {
         let queue = Queue::new(&spec.output, spec.timed);
         let tally = Tally::new(&spec.aggregates);
-        Self { tally, counts: Pages::default(), run: Run::default(), queue, spec }
+        let own = vec![number_field("rows")];
+        let table = GroupTable::new(&spec.codec, &spec.output, own, &spec.names, &tally);
+        let (counts, run, early) = (Pages::default(), Run::default(), Early::default());
+        Self { spec, table, tally, counts, run, queue, early }
     }
 
     /// Adds one row to the window of its key.
@@ -87,6 +100,20 @@ impl Counted {
         run.full.iter().for_each(|group| self.counts[*group as usize] = 0);
     }
 
+    /// Captures groups of a view that are about to change.
+    fn capture_first(&mut self, groups: &[u32]) {
+        let groups = self.tally.groups.take_uncaptured(groups);
+        if !groups.is_empty() {
+            let rows = self.saved(&groups);
+            self.early.push(GROUPS, rows);
+        }
+    }
+
+    fn saved(&self, groups: &[u32]) -> RecordBatch {
+        let counts = groups.iter().map(|group| self.counts[*group as usize].cast_signed());
+        self.table.save(&self.tally, groups, [number_column(counts)])
+    }
+
     fn results(&self, groups: &[u32]) -> RecordBatch {
         let mut columns = self.tally.keys(&self.spec.codec, groups);
         columns.extend(self.tally.results(groups));
@@ -98,6 +125,9 @@ impl Operator for Counted {
     fn push(&mut self, batch: Batch, _: &mut Context) {
         let keys = KeyBytes::of(&batch, &self.spec.keys, &self.spec.codec);
         let inputs = Inputs::of(&batch, &self.spec.aggregates);
+        if self.tally.groups.has_view() {
+            self.capture_first(&self.tally.groups_of(keys.of_rows(&batch)));
+        }
         let mut from = 0;
         for (segment, clock) in batch.segments.iter().zip(&batch.clocks) {
             let rows = from..from + segment.rows as usize;
@@ -117,7 +147,43 @@ impl Operator for Counted {
     }
 
     fn state(&self) -> StateSize {
-        let bytes = self.tally.bytes() + self.counts.bytes();
+        let bytes = self.tally.bytes() + self.counts.bytes() + self.early.bytes();
         StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: None }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.declare(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        self.tally.groups.begin_view();
+        self.early.clear();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms()]));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        self.early.next(rows).or_else(|| {
+            let groups = self.tally.groups.scan(rows);
+            (!groups.is_empty()).then(|| of_groups(self.saved(&groups)))
+        })
+    }
+
+    fn end_view(&mut self) {
+        self.tally.groups.end_view();
+        self.early.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == CLOCK {
+            let [watermark_ms] = CLOCK_TABLE.read(rows);
+            self.queue.advance_to(watermark_ms);
+            return;
+        }
+        let groups = self.table.load(&mut self.tally, rows);
+        self.counts.resize(self.tally.groups.capacity());
+        let counts = numbers(self.table.own(rows, 0));
+        for (group, count) in groups.iter().zip(counts) {
+            self.counts[*group as usize] = count.cast_unsigned();
+        }
     }
 }

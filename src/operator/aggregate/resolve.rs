@@ -167,6 +167,7 @@ impl Declared {
             projection.expression(name.clone(), key.clone());
         }
         let results = result_schema(groups, &selected.calls);
+        let names = names_of_results(&selected);
         let calls = selected.calls.into_iter().enumerate();
         let ordered = input.ordered && !self.merges_slices();
         let aggregates = calls.map(|(index, call)| projection.call(index, call, input, ordered)).collect();
@@ -177,7 +178,7 @@ impl Declared {
             }
             _ => Vec::new(),
         };
-        let operator = self.operator(input, keys, aggregates, &results, lateness);
+        let operator = self.operator(input, keys, aggregates, names, &results, lateness);
         let outputs = outputs(groups, selected.columns);
         let output = project::schema_of(&outputs, &results);
         let mut parts = Vec::new();
@@ -241,6 +242,7 @@ impl Declared {
         input: &Flow,
         keys: &Keys,
         aggregates: Vec<Aggregate>,
+        names: Vec<String>,
         results: &Schema,
         lateness: Lateness,
     ) -> Build {
@@ -258,6 +260,7 @@ impl Declared {
                     codec,
                     windows,
                     aggregates,
+                    names,
                     output,
                     lateness,
                     by_wall_clock,
@@ -267,12 +270,21 @@ impl Declared {
                 state,
             ),
             Over::Session(gap_ms) => session::build(
-                session::Spec { keys: positions, codec, gap_ms, aggregates, output, lateness, by_wall_clock },
+                session::Spec {
+                    keys: positions,
+                    codec,
+                    gap_ms,
+                    aggregates,
+                    names,
+                    output,
+                    lateness,
+                    by_wall_clock,
+                },
                 description,
                 state,
             ),
             Over::Count(rows) => counted::build(
-                counted::Spec { keys: positions, codec, rows, aggregates, output, timed },
+                counted::Spec { keys: positions, codec, rows, aggregates, names, output, timed },
                 description,
                 state,
             ),
@@ -281,6 +293,7 @@ impl Declared {
                     keys: positions,
                     codec,
                     aggregates,
+                    names,
                     output,
                     ttl_ms,
                     retracts: input.changelog.is_some(),
@@ -359,6 +372,17 @@ impl Projection {
             .extend(columns.map(|(index, column)| (format!("late.{}", column.name), Output::Column(index))));
         (from..self.columns.len()).collect()
     }
+}
+
+/// What the results of the calls are called where they are saved: as the column that is one, else by their number.
+fn names_of_results(selected: &Selected) -> Vec<String> {
+    let name = |index: usize| {
+        let result = format!("${index}");
+        let columns = &mut selected.columns.iter();
+        let same = columns.find(|(_, expression)| expression.as_column() == Some(result.as_str()));
+        same.map_or(result.clone(), |(name, _)| name.clone())
+    };
+    (0..selected.calls.len()).map(name).collect()
 }
 
 /// The names of columns, for `explain`.

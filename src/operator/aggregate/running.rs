@@ -9,12 +9,16 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
 use super::changes::changes;
+use super::saved::{CLOCK, GROUPS, GroupTable, flag_column, flag_field, flags, of_groups};
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::finale::Finale;
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{
+    Clock, Early, number_column, number_field, numbers, time_column, time_field, times_ms,
+};
 use crate::operator::work::position_of;
-use crate::operator::{Build, Context, Operator, Sends, StateSize};
+use crate::operator::{Build, Captured, Context, Operator, Sends, StateSize, StateTable};
 use crate::record::{Batch, KeyCodec, Schema, Segment};
 use crate::state::{Bits, Pages, Timers};
 use crate::time::WATERMARK_MAX;
@@ -26,6 +30,8 @@ pub(super) struct Spec {
     pub keys: Vec<usize>,
     pub codec: KeyCodec,
     pub aggregates: Vec<Aggregate>,
+    /// What the results of the aggregates are called.
+    pub names: Vec<String>,
     /// The keys, one column per aggregate.
     pub output: Schema,
     /// For how long, in event time, a group without a row is kept, milliseconds; none for ever.
@@ -41,8 +47,12 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build::new(description, move || Box::new(Running::new(spec.clone()))).keeping(state)
 }
 
+/// The watermark at the barrier.
+const CLOCK_TABLE: Clock<1> = Clock::new(["watermark_ms"]);
+
 struct Running {
     spec: Spec,
+    table: GroupTable,
     tally: Tally,
     /// How many rows each group has; only where rows are taken back.
     counts: Pages<i64>,
@@ -56,6 +66,8 @@ struct Running {
     run: Run,
     finale: Finale,
     queue: Queue,
+    /// What has been captured of a view and not been handed out.
+    early: Early,
 }
 
 /// The rows between two times at which changes are sent.
@@ -77,8 +89,13 @@ struct Run {
 
 impl Running {
     fn new(spec: Spec) -> Self {
+        let tally = Tally::new(&spec.aggregates);
+        let mut own = vec![flag_field("sent")];
+        own.extend(spec.retracts.then(|| number_field("rows")));
+        own.extend(spec.ttl_ms.map(|_| time_field("latest")));
         Self {
-            tally: Tally::new(&spec.aggregates),
+            table: GroupTable::new(&spec.codec, &spec.output, own, &spec.names, &tally),
+            tally,
             counts: Pages::default(),
             sent: Bits::default(),
             places: Pages::default(),
@@ -87,6 +104,7 @@ impl Running {
             run: Run::default(),
             finale: Finale::new(spec.sends),
             queue: Queue::new(&spec.output, spec.timed),
+            early: Early::default(),
             spec,
         }
     }
@@ -112,6 +130,15 @@ impl Running {
             return group;
         }
         let group = self.tally.groups.insert(hash, key);
+        self.resize();
+        if self.spec.ttl_ms.is_some() {
+            self.latest_ms[group as usize] = i64::MIN;
+        }
+        group
+    }
+
+    /// Makes room for all groups there are.
+    fn resize(&mut self) {
         let capacity = self.tally.groups.capacity();
         self.tally.resize();
         self.places.resize(capacity);
@@ -120,9 +147,7 @@ impl Running {
         }
         if self.spec.ttl_ms.is_some() {
             self.latest_ms.resize(capacity);
-            self.latest_ms[group as usize] = i64::MIN;
         }
-        group
     }
 
     /// Adds a row to the run.
@@ -251,7 +276,9 @@ impl Running {
     /// Forgets the groups that have had no row for as long as they are kept.
     fn expire(&mut self, ttl_ms: i64, number: u64) {
         let watermark_ms = self.queue.watermark_ms();
-        for group in self.timers.due(watermark_ms) {
+        let due = self.timers.due(watermark_ms);
+        self.capture_first(&due);
+        for group in due {
             let expiry_ms = self.latest_ms[group as usize].saturating_add(ttl_ms);
             if expiry_ms <= watermark_ms {
                 if self.spec.sends == Sends::FinalRows {
@@ -261,6 +288,52 @@ impl Running {
                 self.forget(&[group]);
             } else if expiry_ms != i64::MAX {
                 self.timers.set(expiry_ms, group);
+            }
+        }
+    }
+
+    /// Captures groups of a view that are about to change.
+    fn capture_first(&mut self, groups: &[u32]) {
+        let groups = self.tally.groups.take_uncaptured(groups);
+        if !groups.is_empty() {
+            let rows = self.saved(&groups);
+            self.early.push(GROUPS, rows);
+        }
+    }
+
+    fn saved(&self, groups: &[u32]) -> RecordBatch {
+        let mut own = vec![flag_column(groups.iter().map(|group| self.sent.get(*group)))];
+        if self.spec.retracts {
+            let counts = groups.iter().map(|group| self.counts[*group as usize]);
+            own.push(number_column(counts));
+        }
+        if self.spec.ttl_ms.is_some() {
+            own.push(time_column(groups.iter().map(|group| self.latest_ms[*group as usize])));
+        }
+        self.table.save(&self.tally, groups, own)
+    }
+
+    /// Takes saved groups.
+    fn load(&mut self, rows: &RecordBatch) {
+        let groups = self.table.load(&mut self.tally, rows);
+        self.resize();
+        let sent = flags(self.table.own(rows, 0));
+        for (_, group) in groups.iter().enumerate().filter(|(row, _)| sent.value(*row)) {
+            self.sent.set(*group);
+        }
+        let mut place = 1;
+        if self.spec.retracts {
+            let counts = numbers(self.table.own(rows, place));
+            for (group, count) in groups.iter().zip(counts) {
+                self.counts[*group as usize] = *count;
+            }
+            place += 1;
+        }
+        if let Some(ttl_ms) = self.spec.ttl_ms {
+            let latest_ms = times_ms(self.table.own(rows, place));
+            for (group, latest_ms) in groups.iter().zip(latest_ms) {
+                self.latest_ms[*group as usize] = *latest_ms;
+                self.timers.set(latest_ms.saturating_add(ttl_ms), *group);
             }
         }
     }
@@ -276,6 +349,9 @@ impl Operator for Running {
     fn push(&mut self, batch: Batch, _: &mut Context) {
         let keys = KeyBytes::of(&batch, &self.spec.keys, &self.spec.codec);
         let inputs = Inputs::of(&batch, &self.spec.aggregates);
+        if self.tally.groups.has_view() {
+            self.capture_first(&self.tally.groups_of(keys.of_rows(&batch)));
+        }
         let mut from = 0;
         for (segment, clock) in batch.segments.iter().zip(&batch.clocks) {
             let rows = from..from + segment.rows as usize;
@@ -302,7 +378,39 @@ impl Operator for Running {
 
     fn state(&self) -> StateSize {
         let own = [self.counts.bytes(), self.sent.bytes(), self.places.bytes(), self.latest_ms.bytes()];
-        let bytes = self.tally.bytes() + self.timers.bytes() + own.iter().sum::<usize>();
+        let bytes = self.tally.bytes() + self.timers.bytes() + self.early.bytes() + own.iter().sum::<usize>();
         StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: None }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.declare(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        debug_assert!(self.run.touched.is_empty(), "a view begins between blocks");
+        self.tally.groups.begin_view();
+        self.early.clear();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms()]));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        self.early.next(rows).or_else(|| {
+            let groups = self.tally.groups.scan(rows);
+            (!groups.is_empty()).then(|| of_groups(self.saved(&groups)))
+        })
+    }
+
+    fn end_view(&mut self) {
+        self.tally.groups.end_view();
+        self.early.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == CLOCK {
+            let [watermark_ms] = CLOCK_TABLE.read(rows);
+            self.queue.advance_to(watermark_ms);
+        } else {
+            self.load(rows);
+        }
     }
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
+use super::saved::{CLOCK, GROUPS, GroupTable, flag_column, flag_field, flags, of_groups};
 use super::spans::Spans;
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
 use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
-use crate::operator::{Build, Context, Operator, StateSize};
+use crate::operator::saved::{Clock, Early, time_column, time_field, times_ms};
+use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::Timers;
 use crate::time::SegmentClock;
@@ -25,6 +27,8 @@ pub(super) struct Spec {
     pub codec: KeyCodec,
     pub gap_ms: i64,
     pub aggregates: Vec<Aggregate>,
+    /// What the results of the aggregates are called.
+    pub names: Vec<String>,
     /// The keys, the session's start and end, one column per aggregate.
     pub output: Schema,
     pub lateness: Lateness,
@@ -38,8 +42,12 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build { by_wall_clock, ..build.keeping(state) }
 }
 
+/// The watermark at the barrier, and the wall clock where rows go by it.
+const CLOCK_TABLE: Clock<2> = Clock::new(["watermark_ms", "wall_ms"]);
+
 struct Sessions {
     spec: Spec,
+    table: GroupTable,
     tally: Tally,
     spans: Spans,
     timers: Timers,
@@ -51,6 +59,8 @@ struct Sessions {
     work: Option<Work>,
     firing: Option<Firing>,
     queue: Queue,
+    /// What has been captured of a view and not been handed out.
+    early: Early,
 }
 
 /// Sessions whose end the watermark has passed, on their way out.
@@ -67,8 +77,11 @@ struct Firing {
 
 impl Sessions {
     fn new(spec: Spec) -> Self {
+        let tally = Tally::new(&spec.aggregates);
+        let own = vec![time_field("session_start"), time_field("session_end"), flag_field("sent")];
         Self {
-            tally: Tally::new(&spec.aggregates),
+            table: GroupTable::new(&spec.codec, &spec.output, own, &spec.names, &tally),
+            tally,
             spans: Spans::default(),
             timers: Timers::new(spec.gap_ms),
             clock: RowClock::new(spec.by_wall_clock),
@@ -77,6 +90,7 @@ impl Sessions {
             work: None,
             firing: None,
             queue: Queue::new(&spec.output, true),
+            early: Early::default(),
             spec,
         }
     }
@@ -229,6 +243,10 @@ impl Sessions {
     /// Which of these sessions have to be sent at this watermark, the earliest first; those that have been sent and that
     /// no row can change any more are dropped.
     fn due(&mut self, mut sessions: Vec<u32>, watermark_ms: i64) -> Vec<u32> {
+        if self.tally.groups.has_view() && self.spec.lateness.allow_ms > 0 {
+            // Some of them may be dropped here.
+            self.capture_first(&sessions);
+        }
         sessions.retain(|session| {
             if !self.spans.is_there(*session) {
                 return false;
@@ -261,6 +279,7 @@ impl Sessions {
         }
         let until = firing.due.len().min(firing.sent + Batch::ROWS_MAX);
         let sessions = firing.due[firing.sent..until].to_vec();
+        self.capture_first(&sessions);
         self.send(firing.number, &sessions, 1);
         if self.spec.lateness.allow_ms == 0 {
             self.forget(&sessions);
@@ -268,6 +287,42 @@ impl Sessions {
         firing.sent = until;
         self.firing = Some(firing);
         true
+    }
+
+    /// Captures sessions of a view that are about to change.
+    fn capture_first(&mut self, sessions: &[u32]) {
+        let sessions = self.tally.groups.take_uncaptured(sessions);
+        if !sessions.is_empty() {
+            let rows = self.saved(&sessions);
+            self.early.push(GROUPS, rows);
+        }
+    }
+
+    fn saved(&self, sessions: &[u32]) -> RecordBatch {
+        let spans = || sessions.iter().map(|session| self.spans.get(*session));
+        let own = [
+            time_column(spans().map(|(start_ms, _)| start_ms)),
+            time_column(spans().map(|(_, end_ms)| end_ms)),
+            flag_column(sessions.iter().map(|session| self.spans.is_sent(*session))),
+        ];
+        self.table.save(&self.tally, sessions, own)
+    }
+
+    /// Takes saved sessions.
+    fn load(&mut self, rows: &RecordBatch) {
+        let sessions = self.table.load(&mut self.tally, rows);
+        self.spans.resize(self.tally.groups.capacity());
+        let starts_ms = times_ms(self.table.own(rows, 0));
+        let ends_ms = times_ms(self.table.own(rows, 1));
+        let sent = flags(self.table.own(rows, 2));
+        for (row, session) in sessions.into_iter().enumerate() {
+            self.spans.set(session, starts_ms[row], ends_ms[row]);
+            let allow_ms = if sent.value(row) { self.spec.lateness.allow_ms } else { 0 };
+            if sent.value(row) {
+                self.spans.mark_sent(session, true);
+            }
+            self.timers.set((ends_ms[row] - 1).saturating_add(allow_ms), session);
+        }
     }
 
     fn results(&self, sessions: &[u32]) -> RecordBatch {
@@ -291,7 +346,11 @@ impl Operator for Sessions {
         debug_assert!(self.work.is_none(), "the batch before is worked off");
         self.clock.see(context.wall_ms);
         let Spec { keys, codec, aggregates, .. } = &self.spec;
-        self.work = Some(Work::new(batch, keys, codec, aggregates));
+        let work = Work::new(batch, keys, codec, aggregates);
+        if self.tally.groups.has_view() {
+            self.capture_first(&self.tally.groups_of(work.keys()));
+        }
+        self.work = Some(work);
     }
 
     fn pull(&mut self, context: &mut Context) -> Option<Batch> {
@@ -300,7 +359,41 @@ impl Operator for Sessions {
     }
 
     fn state(&self) -> StateSize {
-        let bytes = self.tally.bytes() + self.spans.bytes() + self.timers.bytes();
+        let own = [self.spans.bytes(), self.timers.bytes(), self.early.bytes()];
+        let bytes = self.tally.bytes() + own.iter().sum::<usize>();
         StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: self.timers.next_ms() }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.declare(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        debug_assert!(self.work.is_none() && self.firing.is_none(), "a view begins between batches");
+        self.tally.groups.begin_view();
+        self.early.clear();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms(), self.clock.wall_ms()]));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        self.early.next(rows).or_else(|| {
+            let sessions = self.tally.groups.scan(rows);
+            (!sessions.is_empty()).then(|| of_groups(self.saved(&sessions)))
+        })
+    }
+
+    fn end_view(&mut self) {
+        self.tally.groups.end_view();
+        self.early.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == CLOCK {
+            let [watermark_ms, wall_ms] = CLOCK_TABLE.read(rows);
+            self.queue.advance_to(watermark_ms);
+            self.clock.see(wall_ms);
+        } else {
+            self.load(rows);
+        }
     }
 }

@@ -10,14 +10,18 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
+use super::ahead::Ahead;
 use super::changes::changes;
+use super::saved::CLOCK;
+use super::slice_view::SliceTable;
 use super::slices::{Run, Slices};
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
 use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, numbers};
 use crate::operator::work::position_of;
-use crate::operator::{Build, Context, Operator, StateSize};
+use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::Groups;
 use crate::time::{SegmentClock, WATERMARK_MIN};
@@ -31,6 +35,8 @@ pub(super) struct Spec {
     pub codec: KeyCodec,
     pub windows: Windows,
     pub aggregates: Vec<Aggregate>,
+    /// What the results of the aggregates are called.
+    pub names: Vec<String>,
     /// The keys, the window's start and end, one column per aggregate.
     pub output: Schema,
     pub lateness: Lateness,
@@ -46,6 +52,9 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build { by_wall_clock, ..build.keeping(state) }
 }
 
+/// The watermark at the barrier, up to where windows have been fired, and the wall clock where rows go by it.
+const CLOCK_TABLE: Clock<3> = Clock::new(["watermark_ms", "fired_ms", "wall_ms"]);
+
 struct Sliced {
     spec: Spec,
     slices: Slices,
@@ -56,6 +65,8 @@ struct Sliced {
     firing: Option<Firing>,
     corrections: BTreeMap<i64, Correction>,
     queue: Queue,
+    /// Keys whose windows were fired further than this shard's where they were before a restart.
+    ahead: Ahead,
 }
 
 /// Windows that are being fired.
@@ -120,7 +131,11 @@ enum Fate {
 impl Sliced {
     fn new(spec: Spec) -> Self {
         let corrects = spec.lateness.allow_ms > 0;
-        let slices = Slices::new(spec.aggregates.clone(), spec.windows.slices(), corrects);
+        // Where a slice goes with the first window that fires, what is there has not been fired.
+        let by_shard = spec.by_wall_clock && (spec.windows.slices() > 1 || corrects);
+        let Spec { windows, codec, output, names, aggregates, .. } = &spec;
+        let table = SliceTable::new(*windows, codec, output, names, aggregates, by_shard);
+        let slices = Slices::new(aggregates.clone(), windows.slices(), corrects, table);
         let queue = Queue::new(&spec.output, true);
         Self {
             clock: RowClock::new(spec.by_wall_clock),
@@ -131,6 +146,7 @@ impl Sliced {
             firing: None,
             corrections: BTreeMap::new(),
             queue,
+            ahead: Ahead::default(),
         }
     }
 
@@ -330,15 +346,16 @@ impl Sliced {
             |slice| self.spec.windows.last_end_ms(slice) == end_ms && self.spec.lateness.allow_ms == 0;
         let rows = match runs.as_slice() {
             [(0, slice)] if is_last(*slice) => {
-                Rows::Own(self.slices.remove(*slice).expect("it covers a window"))
+                self.slices.take(*slice).map_or(Rows::Shared((0, *slice)), Rows::Own)
             }
             [run] => Rows::Shared(*run),
             runs => Rows::Own(self.slices.merge(runs)),
         };
-        let numbers = match &rows {
-            Rows::Own(tally) => tally.groups.numbers(),
-            Rows::Shared(run) => self.slices.tally(*run).groups.numbers(),
+        let groups = match &rows {
+            Rows::Own(tally) => &tally.groups,
+            Rows::Shared(run) => &self.slices.tally(*run).groups,
         };
+        let numbers = self.ahead.without_fired(end_ms, groups);
         Emission { end_ms, rows, numbers, sent: 0 }
     }
 
@@ -351,7 +368,7 @@ impl Sliced {
             {
                 break;
             }
-            self.slices.remove(slice);
+            self.slices.drop_slice(slice);
         }
     }
 }
@@ -393,5 +410,43 @@ impl Operator for Sliced {
     fn state(&self) -> StateSize {
         let (entries, bytes) = self.slices.size();
         StateSize { entries, bytes, next_close_ms: self.next_end_ms() }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.slices.table().groups().declare(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        debug_assert!(self.work.is_none() && self.firing.is_none(), "a view begins between batches");
+        debug_assert!(self.corrections.is_empty(), "a view begins between blocks");
+        let clock = CLOCK_TABLE.row([self.queue.watermark_ms(), self.fired_ms, self.clock.wall_ms()]);
+        self.slices.begin_view(self.fired_ms, clock);
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        self.slices.capture(rows)
+    }
+
+    fn end_view(&mut self) {
+        self.slices.end_view();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == CLOCK {
+            let [watermark_ms, _, wall_ms] = CLOCK_TABLE.read(rows);
+            self.queue.advance_to(watermark_ms);
+            self.clock.see(wall_ms);
+            self.ahead.shards_fired_ms.extend(numbers(rows.column(1)));
+        } else {
+            self.slices.restore(rows);
+            if let Some(fired_ms) = self.slices.table().fired_ms(rows) {
+                self.ahead.note(&self.slices.table().groups().keys(rows), fired_ms);
+            }
+        }
+    }
+
+    fn restored(&mut self) {
+        // By the wall clock each shard fires for itself: what one has not fired is still there.
+        self.fired_ms = self.ahead.start();
     }
 }

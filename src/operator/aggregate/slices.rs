@@ -11,7 +11,11 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::RecordBatch;
+
+use super::slice_view::{SliceTable, SliceView};
 use super::tally::{Aggregate, Inputs, Tally};
+use crate::operator::Captured;
 
 /// A run of 2^level slices: which level, and the number of the run on it.
 pub(super) type Run = (u32, i64);
@@ -24,6 +28,8 @@ pub(super) struct Slices {
     level_max: u32,
     /// Whether a result depends on the order of rows.
     by_order: bool,
+    table: SliceTable,
+    view: SliceView,
 }
 
 enum Merged {
@@ -35,12 +41,13 @@ enum Merged {
 
 impl Slices {
     /// No slices yet, of windows of `slices` slices at most; `corrects` tells whether windows that have fired are
-    /// corrected.
-    pub fn new(aggregates: Vec<Aggregate>, slices: i64, corrects: bool) -> Self {
+    /// corrected; `table` is how they are saved.
+    pub fn new(aggregates: Vec<Aggregate>, slices: i64, corrects: bool, table: SliceTable) -> Self {
         let by_order = aggregates.iter().any(|aggregate| aggregate.call.by_order());
         // Runs would have to be merged anew for every correction.
         let level_max = if by_order && corrects { 0 } else { slices.unsigned_abs().ilog2() };
-        Self { aggregates, by_number: BTreeMap::new(), runs: BTreeMap::new(), level_max, by_order }
+        let (by_number, runs, view) = (BTreeMap::new(), BTreeMap::new(), SliceView::default());
+        Self { aggregates, by_number, runs, level_max, by_order, table, view }
     }
 
     /// The numbers of the slices, ascending.
@@ -62,23 +69,29 @@ impl Slices {
         inputs: &Inputs,
     ) {
         let mut numbers: Vec<u32> = Vec::with_capacity(rows.len());
-        let mut add = |tally: &mut Tally| {
+        let mut add = |tally: &mut Tally, view: Option<&mut SliceView>| {
             numbers.clear();
             numbers.extend(rows.iter().map(|row| {
                 let (hash, key) = key(*row);
                 tally.groups.number(hash, key)
             }));
+            if let Some(view) = view.filter(|_| tally.groups.has_view()) {
+                view.capture_first(&self.table, slice, tally, &numbers);
+            }
             tally.resize();
             tally.add(rows, &numbers, inputs);
         };
-        add(self.by_number.entry(slice).or_insert_with(|| Tally::new(&self.aggregates)));
+        let tally = self.by_number.entry(slice).or_insert_with(|| Tally::new(&self.aggregates));
+        add(tally, Some(&mut self.view));
         if self.by_order {
-            self.drop_runs(slice);
+            for level in 1..=self.level_max {
+                self.runs.remove(&(level, slice >> level));
+            }
         }
         for level in 1..=self.level_max {
             // A row behind a window that has fired belongs into what was merged for it, too.
             if let Some(Merged::Tally(tally)) = self.runs.get_mut(&(level, slice >> level)) {
-                add(tally);
+                add(tally, None);
             }
         }
     }
@@ -152,10 +165,53 @@ impl Slices {
         }
     }
 
-    /// Takes a slice out, and drops the runs that hold it.
-    pub fn remove(&mut self, slice: i64) -> Option<Tally> {
+    /// Takes a slice out, and drops the runs that hold it; none if a view still needs it where it is.
+    pub fn take(&mut self, slice: i64) -> Option<Tally> {
+        if self.by_number.get(&slice)?.groups.has_view() {
+            return None;
+        }
         self.drop_runs(slice);
         self.by_number.remove(&slice)
+    }
+
+    /// Drops a slice that no window needs any more.
+    pub fn drop_slice(&mut self, slice: i64) {
+        self.drop_runs(slice);
+        if let Some(tally) = self.by_number.remove(&slice) {
+            self.view.keep(slice, tally);
+        }
+    }
+
+    /// The table in which they are saved.
+    pub fn table(&self) -> &SliceTable {
+        &self.table
+    }
+
+    /// Begins a view of the slices as they are now; all windows that end at `fired_ms` or before have been fired. `clock`
+    /// is the row of what the shard has one of.
+    pub fn begin_view(&mut self, fired_ms: i64, clock: RecordBatch) {
+        self.table.begin_view(fired_ms);
+        self.view = SliceView::begin(clock);
+        self.by_number.values_mut().for_each(|tally| tally.groups.begin_view());
+    }
+
+    /// The next rows of the view, about `count`; none once there are no more.
+    pub fn capture(&mut self, count: usize) -> Option<Captured> {
+        self.view.capture(&self.table, &mut self.by_number, count)
+    }
+
+    /// Gives the view up.
+    pub fn end_view(&mut self) {
+        self.view = SliceView::default();
+        self.by_number.values_mut().for_each(|tally| tally.groups.end_view());
+    }
+
+    /// Takes saved rows.
+    pub fn restore(&mut self, rows: &RecordBatch) {
+        for (slice, rows) in self.table.by_slice(rows) {
+            let tally = self.by_number.entry(slice).or_insert_with(|| Tally::new(&self.aggregates));
+            self.table.groups().load(tally, &rows);
+        }
     }
 
     fn drop_runs(&mut self, slice: i64) {
@@ -170,7 +226,9 @@ impl Slices {
             Merged::Tally(tally) => Some(tally),
             Merged::Apart => None,
         });
-        let entries = self.by_number.values().map(|tally| tally.groups.len()).sum();
-        (entries, self.by_number.values().chain(merged).map(Tally::bytes).sum())
+        let entries: usize = self.by_number.values().map(|tally| tally.groups.len()).sum();
+        let bytes: usize = self.by_number.values().chain(merged).map(Tally::bytes).sum();
+        let (aside_entries, aside_bytes) = self.view.size();
+        (entries + aside_entries, bytes + aside_bytes)
     }
 }

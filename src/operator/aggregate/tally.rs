@@ -1,6 +1,7 @@
 //! Groups with the states of all aggregate calls of a step.
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::Field;
 
 use crate::aggregate::{Accumulator, Call, accumulator};
 use crate::record::{Batch, KeyCodec};
@@ -115,6 +116,35 @@ impl Tally {
     /// The results of these groups, `[call]`.
     pub fn results(&self, numbers: &[u32]) -> impl Iterator<Item = ArrayRef> {
         self.accumulators.iter().map(|accumulator| accumulator.finish(numbers))
+    }
+
+    /// All groups that these keys have, with their hashes.
+    pub fn groups_of<'a>(&self, keys: impl Iterator<Item = (u64, &'a [u8])>) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        for (hash, key) in keys {
+            numbers.extend(self.groups.find_all(hash, key));
+        }
+        numbers
+    }
+
+    /// The columns in which the states are saved, `[call][part]`.
+    pub fn saved(&self) -> impl Iterator<Item = Vec<Field>> {
+        self.accumulators.iter().map(|accumulator| accumulator.saved())
+    }
+
+    /// The states of these groups, in the columns of [`Tally::saved`] one behind the other.
+    pub fn save(&self, numbers: &[u32]) -> impl Iterator<Item = ArrayRef> {
+        self.accumulators.iter().flat_map(|accumulator| accumulator.save(numbers))
+    }
+
+    /// Sets the state of group `numbers[i]`, which is empty, to row `i` of columns that [`Tally::save`] has made.
+    pub fn load(&mut self, numbers: &[u32], columns: &[ArrayRef]) {
+        let mut columns = columns;
+        for accumulator in &mut self.accumulators {
+            let (own, rest) = columns.split_at(accumulator.saved().len());
+            accumulator.load(numbers, own);
+            columns = rest;
+        }
     }
 
     /// The heap bytes held, about.

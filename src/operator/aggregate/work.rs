@@ -47,6 +47,11 @@ impl Work {
         self.behind += self.batch.segments.get(self.segment).map_or(0, |next| next.rows as usize);
     }
 
+    /// The hashes and the bytes of the keys of all rows.
+    pub fn keys(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.keys.of_rows(&self.batch)
+    }
+
     /// The hash and the bytes of a row's key.
     pub fn key(&self, row: u32) -> (u64, &[u8]) {
         let hashes = self.batch.hashes.as_ref().expect("an exchange has hashed the keys");
@@ -71,6 +76,14 @@ impl RowClock {
     pub fn see(&mut self, now_ms: i64) {
         if let Self::Wall(wall_ms) = self {
             *wall_ms = now_ms.max(*wall_ms);
+        }
+    }
+
+    /// The latest time of the wall clock taken note of, milliseconds; [`WATERMARK_MIN`] where it plays no part.
+    pub fn wall_ms(&self) -> i64 {
+        match self {
+            Self::Event => WATERMARK_MIN,
+            Self::Wall(wall_ms) => *wall_ms,
         }
     }
 

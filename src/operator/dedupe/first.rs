@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, Early, StateKey, rows_of, time_column, time_field, times_ms};
 use crate::operator::work::{Work, position_of};
-use crate::operator::{Context, Operator, StateSize};
-use crate::record::{Batch, KeyCodec, Schema};
+use crate::operator::{Captured, Context, Operator, StateSize, StateTable};
+use crate::record::{Batch, Schema};
 use crate::state::{Groups, Pages, Timers};
 
 /// What every shard builds its operator from.
@@ -16,13 +17,19 @@ use crate::state::{Groups, Pages, Timers};
 pub(super) struct Spec {
     /// Positions of the key columns in the input.
     pub keys: Vec<usize>,
-    pub codec: KeyCodec,
+    pub key: StateKey,
     /// How long rows behind the first are dropped, milliseconds of event time; none for ever.
     pub within_ms: Option<i64>,
     pub timed: bool,
     /// The columns of a row.
     pub input: Schema,
 }
+
+/// The tables of the state: the keys with the time of their first row, and the watermark.
+const KEYS: usize = 0;
+const CLOCK: usize = 1;
+
+const CLOCK_TABLE: Clock<1> = Clock::new(["watermark_ms"]);
 
 /// The running form.
 pub(super) struct First {
@@ -32,6 +39,8 @@ pub(super) struct First {
     times_ms: Pages<i64>,
     /// One timer for each group: it is looked at when the first of its rows may have expired.
     timers: Timers,
+    table: StateTable,
+    early: Early,
     queue: Queue,
     work: Option<Work>,
 }
@@ -43,6 +52,8 @@ impl First {
             groups: Groups::default(),
             times_ms: Pages::default(),
             timers: Timers::new(spec.within_ms.unwrap_or(1)),
+            table: spec.key.table("keys", spec.within_ms.map(|_| time_field("first_at"))),
+            early: Early::default(),
             queue: Queue::new(&spec.input, spec.timed),
             work: None,
             spec,
@@ -53,6 +64,10 @@ impl First {
     fn advance(&mut self) -> bool {
         let Some(mut work) = self.work.take() else { return false };
         let Some((segment, clock, rows)) = work.next() else { return false };
+        if self.groups.has_view() && self.spec.within_ms.is_some() {
+            let known = work.known(&self.groups, rows.clone());
+            self.keep_view(&known);
+        }
         let kept: Vec<u32> = match self.spec.within_ms {
             Some(within_ms) => rows
                 .clone()
@@ -105,12 +120,47 @@ impl First {
     fn expire(&mut self) {
         let Some(within_ms) = self.spec.within_ms else { return };
         let watermark_ms = self.queue.watermark_ms();
+        let mut expired = Vec::new();
         for group in self.timers.due(watermark_ms) {
             let expires_ms = self.times_ms[group as usize].saturating_add(within_ms);
             if expires_ms <= watermark_ms {
-                self.groups.remove(group);
+                expired.push(group);
             } else {
                 self.timers.set(expires_ms, group);
+            }
+        }
+        self.keep_view(&expired);
+        for group in expired {
+            self.groups.remove(group);
+        }
+    }
+
+    /// Saves those of these groups that a view still has to capture, before they change.
+    fn keep_view(&mut self, groups: &[u32]) {
+        if !self.groups.has_view() {
+            return;
+        }
+        for groups in self.groups.take_uncaptured(groups).chunks(Batch::ROWS_MAX) {
+            self.early.push(KEYS, self.save(groups));
+        }
+    }
+
+    fn save(&self, groups: &[u32]) -> RecordBatch {
+        let mut columns = self.spec.key.columns(groups.iter().map(|group| self.groups.key(*group)));
+        if self.spec.within_ms.is_some() {
+            columns.push(time_column(groups.iter().map(|group| self.times_ms[*group as usize])));
+        }
+        rows_of(&self.table, columns, groups.len())
+    }
+
+    fn load(&mut self, rows: &RecordBatch) {
+        let keys = self.spec.key.read(rows);
+        for row in 0..rows.num_rows() {
+            let (hash, key) = keys.key(row);
+            let group = self.groups.number(hash, key);
+            if self.spec.within_ms.is_some() {
+                self.times_ms.resize(self.groups.capacity());
+                self.times_ms[group as usize] = times_ms(rows.column(self.spec.key.len()))[row];
             }
         }
     }
@@ -138,7 +188,7 @@ impl First {
 
 impl Operator for First {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.key.codec));
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {
@@ -147,7 +197,43 @@ impl Operator for First {
     }
 
     fn state(&self) -> StateSize {
-        let bytes = self.groups.bytes() + self.times_ms.bytes() + self.timers.bytes();
-        StateSize { entries: self.groups.len(), bytes, next_close_ms: None }
+        let kept = self.times_ms.bytes() + self.timers.bytes() + self.early.bytes();
+        StateSize { entries: self.groups.len(), bytes: self.groups.bytes() + kept, next_close_ms: None }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.clone(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        self.groups.begin_view();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms()]));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        if let Some(captured) = self.early.next(rows) {
+            return Some(captured);
+        }
+        let groups = self.groups.scan(rows);
+        (!groups.is_empty()).then(|| Captured { table: KEYS, rows: self.save(&groups) })
+    }
+
+    fn end_view(&mut self) {
+        self.groups.end_view();
+        self.early.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        match table {
+            KEYS => self.load(rows),
+            _ => self.queue.advance_to(CLOCK_TABLE.read(rows)[0]),
+        }
+    }
+
+    fn restored(&mut self) {
+        let Some(within_ms) = self.spec.within_ms else { return };
+        for group in self.groups.numbers() {
+            self.timers.set(self.times_ms[group as usize].saturating_add(within_ms), group);
+        }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
+use arrow::array::RecordBatch;
+
 use crate::operator::finale::Finale;
 use crate::operator::payload::{Changes, Payload};
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, Early, StateKey, rows_of, time_column, time_field, times_ms};
 use crate::operator::work::{Work, position_of};
-use crate::operator::{Context, Operator, Sends, StateSize};
-use crate::record::{Batch, KeyCodec, Schema, Segment};
+use crate::operator::{Captured, Context, Operator, Sends, StateSize, StateTable};
+use crate::record::{Batch, Schema, Segment};
 use crate::state::{Groups, Pages};
 
 /// What every shard builds its operator from.
@@ -15,7 +18,7 @@ use crate::state::{Groups, Pages};
 pub(super) struct Spec {
     /// Positions of the key columns in the input.
     pub keys: Vec<usize>,
-    pub codec: KeyCodec,
+    pub key: StateKey,
     pub timed: bool,
     /// Whether the later of two rows of one time is the last; else that with the greater columns.
     pub by_arrival: bool,
@@ -23,6 +26,12 @@ pub(super) struct Spec {
     /// The columns of a row.
     pub input: Schema,
 }
+
+/// The tables of the state: the keys with their last row and its time, and the watermark.
+const KEYS: usize = 0;
+const CLOCK: usize = 1;
+
+const CLOCK_TABLE: Clock<1> = Clock::new(["watermark_ms"]);
 
 /// The running form.
 pub(super) struct Last {
@@ -37,6 +46,8 @@ pub(super) struct Last {
     /// The block that has not ended yet.
     number: u64,
     finale: Finale,
+    table: StateTable,
+    early: Early,
     queue: Queue,
     work: Option<Work>,
 }
@@ -59,8 +70,12 @@ struct Changed {
 impl Last {
     /// A shard's operator.
     pub fn new(spec: Spec) -> Self {
+        let payload = Payload::new(&spec.input);
+        let columns = payload.saved().into_iter().chain(spec.timed.then(|| time_field("at")));
         Self {
-            payload: Payload::new(&spec.input),
+            table: spec.key.table("keys", columns),
+            early: Early::default(),
+            payload,
             groups: Groups::default(),
             rows: Pages::default(),
             row_bytes: 0,
@@ -108,6 +123,7 @@ impl Last {
                 groups.push(group);
             }
         }
+        self.keep_view(&groups);
         let payloads = self.payload.encode(&work.batch, &positions);
         for (index, (row, group)) in positions.into_iter().zip(groups).enumerate() {
             self.replace(group, payloads.row(index), work.at_ms(row as usize));
@@ -140,6 +156,40 @@ impl Last {
             self.changes.push(group, 0, 1, bytes, at_ms);
         } else if !std::mem::replace(&mut row.changed, true) {
             self.changed.push(Changed { group, sent: before });
+        }
+    }
+
+    /// Saves those of these groups that a view still has to capture, before they change.
+    fn keep_view(&mut self, groups: &[u32]) {
+        if !self.groups.has_view() {
+            return;
+        }
+        for groups in self.groups.take_uncaptured(groups).chunks(Batch::ROWS_MAX) {
+            self.early.push(KEYS, self.save(groups));
+        }
+    }
+
+    fn save(&self, groups: &[u32]) -> RecordBatch {
+        let rows = groups.iter().map(|group| &self.rows[*group as usize]);
+        let mut columns = self.spec.key.columns(groups.iter().map(|group| self.groups.key(*group)));
+        let bytes = rows.clone().map(|row| row.bytes.as_deref().expect("a key has a row"));
+        columns.extend(self.payload.save(bytes));
+        columns.extend(self.spec.timed.then(|| time_column(rows.map(|row| row.at_ms))));
+        rows_of(&self.table, columns, groups.len())
+    }
+
+    fn load(&mut self, rows: &RecordBatch) {
+        let (keys, column) = (self.spec.key.read(rows), self.spec.key.len());
+        let payloads = self.payload.load(rows, column);
+        let at_ms = self.spec.timed.then(|| times_ms(rows.columns().last().expect("the times are last")));
+        for row in 0..rows.num_rows() {
+            let (hash, key) = keys.key(row);
+            let group = self.groups.number(hash, key);
+            self.rows.resize(self.groups.capacity());
+            let bytes: Box<[u8]> = payloads.row(row).into();
+            self.row_bytes += bytes.len();
+            let at_ms = at_ms.map_or(0, |at_ms| at_ms[row]);
+            self.rows[group as usize] = Row { bytes: Some(bytes), at_ms, changed: false };
         }
     }
 
@@ -181,7 +231,7 @@ impl Last {
 
 impl Operator for Last {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.key.codec));
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {
@@ -190,7 +240,36 @@ impl Operator for Last {
     }
 
     fn state(&self) -> StateSize {
-        let bytes = self.groups.bytes() + self.rows.bytes() + self.row_bytes + self.changes.bytes();
-        StateSize { entries: self.groups.len(), bytes, next_close_ms: None }
+        let kept = self.rows.bytes() + self.row_bytes + self.changes.bytes() + self.early.bytes();
+        StateSize { entries: self.groups.len(), bytes: self.groups.bytes() + kept, next_close_ms: None }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.clone(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        self.groups.begin_view();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms()]));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        if let Some(captured) = self.early.next(rows) {
+            return Some(captured);
+        }
+        let groups = self.groups.scan(rows);
+        (!groups.is_empty()).then(|| Captured { table: KEYS, rows: self.save(&groups) })
+    }
+
+    fn end_view(&mut self) {
+        self.groups.end_view();
+        self.early.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        match table {
+            KEYS => self.load(rows),
+            _ => self.queue.advance_to(CLOCK_TABLE.read(rows)[0]),
+        }
     }
 }

@@ -13,6 +13,7 @@ use period::LastWithin;
 
 use super::by::{By, Keys};
 use super::prepared::{Prepared, state_name, warn_of_order};
+use super::saved::StateKey;
 use super::{Build, Changelog, Flow, Part, Resolved, Sends, Step, Verb};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::time::duration_text;
@@ -111,7 +112,7 @@ impl Declared {
     }
 
     fn operator(&self, input: &Flow, key: &Keys, keys: Vec<usize>) -> Build {
-        let (codec, timed, by_arrival) = (key.codec.clone(), input.event_time.is_some(), input.ordered);
+        let (key, timed, by_arrival) = (StateKey::from(key), input.event_time.is_some(), input.ordered);
         let (sends, input) = (input.sends, input.schema.clone());
         let within_ms = self.within.map(|(within_ms, _)| within_ms);
         let described = |what: &str| {
@@ -121,15 +122,15 @@ impl Declared {
         };
         match (self.keep, within_ms) {
             (Keep::First, _) => {
-                let spec = first::Spec { keys, codec, within_ms, timed, input };
+                let spec = first::Spec { keys, key, within_ms, timed, input };
                 Build::new(described("first"), move || Box::new(First::new(spec.clone())))
             }
             (Keep::Last, Some(within_ms)) => {
-                let spec = period::Spec { keys, codec, within_ms, by_arrival, input };
+                let spec = period::Spec { keys, key, within_ms, by_arrival, input };
                 Build::new(described("last"), move || Box::new(LastWithin::new(spec.clone())))
             }
             (Keep::Last, None) => {
-                let spec = last::Spec { keys, codec, timed, by_arrival, sends, input };
+                let spec = last::Spec { keys, key, timed, by_arrival, sends, input };
                 let how = sends.describe();
                 let description = format!("{}, {how}", described("last"));
                 Build::new(description, move || Box::new(Last::new(spec.clone())))

@@ -11,11 +11,14 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use arrow::array::RecordBatch;
+
 use crate::operator::payload::Payload;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, Early, StateKey, rows_of, time_column, time_field, times_ms};
 use crate::operator::work::{Work, position_of};
-use crate::operator::{Context, Operator, StateSize};
-use crate::record::{Batch, KeyCodec, Schema};
+use crate::operator::{Captured, Context, Operator, StateSize, StateTable};
+use crate::record::{Batch, Schema};
 use crate::state::{Groups, Pages};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
 
@@ -24,7 +27,7 @@ use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
 pub(super) struct Spec {
     /// Positions of the key columns in the input.
     pub keys: Vec<usize>,
-    pub codec: KeyCodec,
+    pub key: StateKey,
     /// The length of a period, milliseconds.
     pub within_ms: i64,
     /// Whether the later of two rows of one time is the last; else that with the greater columns.
@@ -32,6 +35,13 @@ pub(super) struct Spec {
     /// The columns of a row.
     pub input: Schema,
 }
+
+/// The tables of the state: the open periods of the keys with their last rows, and the watermarks before and behind the
+/// step.
+const KEYS: usize = 0;
+const CLOCK: usize = 1;
+
+const CLOCK_TABLE: Clock<2> = Clock::new(["watermark_ms", "held_back_ms"]);
 
 /// The running form.
 pub(super) struct LastWithin {
@@ -46,6 +56,8 @@ pub(super) struct LastWithin {
     ended: Vec<Period>,
     row_bytes: usize,
     watermark_ms: i64,
+    table: StateTable,
+    early: Early,
     queue: Queue,
     work: Option<Work>,
 }
@@ -70,8 +82,12 @@ enum Found {
 impl LastWithin {
     /// A shard's operator.
     pub fn new(spec: Spec) -> Self {
+        let payload = Payload::new(&spec.input);
+        let columns = ["start", "end", "at"].map(time_field).into_iter().chain(payload.saved());
         Self {
-            payload: Payload::new(&spec.input),
+            table: spec.key.table("periods", columns),
+            early: Early::default(),
+            payload,
             groups: Groups::default(),
             periods: Pages::default(),
             closing: BTreeSet::new(),
@@ -108,6 +124,10 @@ impl LastWithin {
     }
 
     fn apply(&mut self, work: &Work, clock: &SegmentClock, rows: Range<usize>) {
+        if self.groups.has_view() {
+            let known = work.known(&self.groups, rows.clone());
+            self.keep_view(&known);
+        }
         let positions: Vec<u32> = rows.clone().map(position_of).collect();
         let payloads = self.payload.encode(&work.batch, &positions);
         for (index, row) in rows.enumerate() {
@@ -163,6 +183,7 @@ impl LastWithin {
             if end_ms - 1 > self.watermark_ms {
                 break;
             }
+            self.keep_view(&[group]);
             self.end(group, self.watermark_ms);
             let periods = &mut self.periods[group as usize];
             if periods.is_empty() {
@@ -181,6 +202,49 @@ impl LastWithin {
         let at_ms: Vec<i64> = closed.iter().map(|period| period.at_ms).collect();
         self.queue.rows(number, &rows, None, Some(&at_ms));
     }
+
+    /// Saves those of these groups that a view still has to capture, before they change.
+    fn keep_view(&mut self, groups: &[u32]) {
+        if !self.groups.has_view() {
+            return;
+        }
+        for groups in self.groups.take_uncaptured(groups).chunks(Batch::ROWS_MAX) {
+            self.early.push(KEYS, self.save(groups));
+        }
+    }
+
+    /// The periods of these groups.
+    fn save(&self, groups: &[u32]) -> RecordBatch {
+        let periods = |group: &u32| {
+            let key = self.groups.key(*group);
+            self.periods[*group as usize].iter().map(move |period| (key, period))
+        };
+        let periods: Vec<(&[u8], &Period)> = groups.iter().flat_map(periods).collect();
+        let mut columns = self.spec.key.columns(periods.iter().map(|(key, _)| *key));
+        columns.push(time_column(periods.iter().map(|(_, period)| period.start_ms)));
+        columns.push(time_column(periods.iter().map(|(_, period)| period.end_ms)));
+        columns.push(time_column(periods.iter().map(|(_, period)| period.at_ms)));
+        columns.extend(self.payload.save(periods.iter().map(|(_, period)| &*period.row)));
+        rows_of(&self.table, columns, periods.len())
+    }
+
+    fn load(&mut self, rows: &RecordBatch) {
+        let (keys, first) = (self.spec.key.read(rows), self.spec.key.len());
+        let [starts, ends, times] = [0, 1, 2].map(|column| times_ms(rows.column(first + column)));
+        let payloads = self.payload.load(rows, first + 3);
+        for row in 0..rows.num_rows() {
+            let (hash, key) = keys.key(row);
+            let group = self.groups.number(hash, key);
+            self.periods.resize(self.groups.capacity());
+            let bytes = payloads.row(row);
+            self.row_bytes += bytes.len();
+            self.closing.insert((ends[row], group));
+            let periods = &mut self.periods[group as usize];
+            let place = periods.partition_point(|period| period.start_ms < starts[row]);
+            let (start_ms, end_ms, at_ms) = (starts[row], ends[row], times[row]);
+            periods.insert(place, Period { start_ms, end_ms, at_ms, row: bytes.into() });
+        }
+    }
 }
 
 fn find(periods: &[Period], at_ms: i64) -> Found {
@@ -193,7 +257,7 @@ fn find(periods: &[Period], at_ms: i64) -> Found {
 
 impl Operator for LastWithin {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.key.codec));
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {
@@ -206,8 +270,39 @@ impl Operator for LastWithin {
         let periods = self.periods.bytes() + self.closing.len() * entry;
         StateSize {
             entries: self.closing.len(),
-            bytes: self.groups.bytes() + periods + self.row_bytes,
+            bytes: self.groups.bytes() + periods + self.row_bytes + self.early.bytes(),
             next_close_ms: self.closing.first().map(|(end_ms, _)| *end_ms),
         }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.clone(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        self.groups.begin_view();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.watermark_ms, self.queue.watermark_ms()]));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        if let Some(captured) = self.early.next(rows) {
+            return Some(captured);
+        }
+        let groups = self.groups.scan(rows);
+        (!groups.is_empty()).then(|| Captured { table: KEYS, rows: self.save(&groups) })
+    }
+
+    fn end_view(&mut self) {
+        self.groups.end_view();
+        self.early.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == KEYS {
+            return self.load(rows);
+        }
+        let [watermark_ms, held_back_ms] = CLOCK_TABLE.read(rows);
+        self.watermark_ms = self.watermark_ms.max(watermark_ms);
+        self.queue.advance_to(held_back_ms);
     }
 }

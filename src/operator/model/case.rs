@@ -5,6 +5,7 @@ use std::fmt;
 use fastrand::Rng;
 
 use super::step::{Kind, Step};
+use crate::operator::verify::Cut;
 
 /// A row of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +23,12 @@ pub(super) struct Row {
 pub(super) struct Case {
     pub(super) blocks: Vec<Vec<Row>>,
     pub(super) shards: usize,
+    /// Where it is cut, one after the other.
+    pub(super) cuts: Vec<Cut>,
 }
+
+/// One case in so many is cut.
+const CUT_ONE_IN: u8 = 8;
 
 /// One case in so many has more rows than a batch.
 const LARGE_ONE_IN: u64 = 2000;
@@ -56,7 +62,14 @@ impl Case {
             }
             blocks.push(vec![row]);
         }
-        Self { blocks, shards: rng.usize(1..=3) }
+        let shards = rng.usize(1..=3);
+        let mut cuts = Vec::new();
+        if blocks.len() > 1 && rng.u8(..CUT_ONE_IN) == 0 {
+            let mut at: Vec<usize> = (0..rng.usize(1..=3)).map(|_| rng.usize(1..blocks.len())).collect();
+            at.sort_unstable();
+            cuts.extend(at.into_iter().map(|block| Cut { block, shards: rng.usize(1..=3) }));
+        }
+        Self { blocks, shards, cuts }
     }
 
     /// The smallest case found that is still wrong.
@@ -77,11 +90,19 @@ impl Case {
             cases.extend((0..rows).step_by(count).map(|from| self.without(from..from + count)));
             count /= 2;
         }
+        for cut in 0..self.cuts.len() {
+            let mut cuts = self.cuts.clone();
+            cuts.remove(cut);
+            cases.push(Self { cuts, ..self.clone() });
+        }
         for block in 1..self.blocks.len() {
             let mut blocks = self.blocks.clone();
             let rows = blocks.remove(block);
             blocks[block - 1].extend(rows);
-            cases.push(Self { blocks, ..self.clone() });
+            let mut cuts = self.cuts.clone();
+            cuts.retain(|cut| cut.block != block);
+            cuts.iter_mut().filter(|cut| cut.block > block).for_each(|cut| cut.block -= 1);
+            cases.push(Self { blocks, cuts, ..*self });
         }
         cases
     }
@@ -96,7 +117,7 @@ impl Case {
             });
             kept.copied().collect()
         });
-        Self { blocks: blocks.collect(), ..*self }
+        Self { blocks: blocks.collect(), ..self.clone() }
     }
 
     /// Whether only rows that are there are taken back.
@@ -184,6 +205,9 @@ impl fmt::Display for Row {
 impl fmt::Display for Case {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         writeln!(out, "{} shards", self.shards)?;
+        for cut in &self.cuts {
+            writeln!(out, "cut before block {}, then {} shards", cut.block, cut.shards)?;
+        }
         for (number, block) in self.blocks.iter().enumerate() {
             writeln!(out, "block {number}:")?;
             for row in block {

@@ -10,10 +10,10 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
 
-use super::super::verify::{self, Output, block, flow_of, resolve_step};
+use super::super::verify::{self, Output, block, flow_of, resolve_step, run_cut};
 use super::super::{Changelog, Flow, Resolved, Sends};
 use super::case::{Case, Row};
-use super::reference::{Change, Value, expect};
+use super::reference::{Change, Outcome, Value, expect};
 use super::step::{Kind, Step, Window};
 use crate::record::{Batch, Column, Schema, SqlType};
 
@@ -58,11 +58,18 @@ impl Machine {
         batch
     }
 
-    fn run(&self, case: &Case) -> Output {
+    /// What the step makes of the case, and what each machine makes where it is cut.
+    fn run(&self, case: &Case) -> Vec<Output> {
         let last = case.blocks.len() - 1;
         let blocks = case.blocks.iter().enumerate();
         let blocks = blocks.map(|(number, rows)| self.batch(rows, number as u64, number == last));
-        verify::run(&self.resolved, case.shards, 1 + case.blocks[0].len() % 5, blocks.collect())
+        let (blocks, rows_per_batch) = (blocks.collect::<Vec<_>>(), 1 + case.blocks[0].len() % 5);
+        let mut outputs = vec![verify::run(&self.resolved, case.shards, rows_per_batch, &blocks)];
+        if !case.cuts.is_empty() {
+            let seed = blocks.len() as u64;
+            outputs.extend(run_cut(&self.resolved, case.shards, rows_per_batch, &blocks, &case.cuts, seed));
+        }
+        outputs
     }
 }
 
@@ -81,9 +88,27 @@ pub(super) struct Seen {
 /// The difference, as text.
 pub(super) fn compare(machine: &Machine, case: &Case) -> Result<Seen, String> {
     let step = &machine.step;
-    let output = catch_unwind(AssertUnwindSafe(|| machine.run(case)));
-    let output = output.map_err(|cause| format!("panic: {}\n", message(cause.as_ref())))?;
+    let outputs = catch_unwind(AssertUnwindSafe(|| machine.run(case)));
+    let outputs = outputs.map_err(|cause| format!("panic: {}\n", message(cause.as_ref())))?;
     let expect = expect(step, case);
+    let expected = comparable(step, expect.changes.clone());
+    for (run, output) in outputs.iter().enumerate() {
+        compare_output(machine, case, output, &expect, &expected).map_err(|difference| match run {
+            0 => difference,
+            cut => format!("machine {cut}: {difference}"),
+        })?;
+    }
+    Ok(Seen { rows: expected.len(), late: expect.late.len() })
+}
+
+fn compare_output(
+    machine: &Machine,
+    case: &Case,
+    output: &Output,
+    expect: &Outcome,
+    expected: &Vec<Change>,
+) -> Result<(), String> {
+    let step = &machine.step;
     let last = case.blocks.len() as u64 - 1;
     let changes: Vec<Change> = output.batches.iter().flat_map(|batch| changes(batch, last)).collect();
     if let Some(change) = taken_back_too_early(&changes) {
@@ -92,16 +117,14 @@ pub(super) fn compare(machine: &Machine, case: &Case) -> Result<Seen, String> {
     if step.corrects() != machine.resolved.output.changelog.is_some() {
         return Err("the step's output is a changelog where it must not be, or is not where it must\n".into());
     }
-    let expected = comparable(step, expect.changes);
     let actual = comparable(step, changes);
-    same("rows", &expected, &actual, |changes| lines(changes))?;
+    same("rows", expected, &actual, |changes| lines(changes))?;
     same("how many are late", &(expect.late.len() as u64), &output.late, |count| format!("{count}\n"))?;
     same("rejected rows", &Vec::new(), &output.rejected, |messages| messages.join("\n"))?;
     let late = expect.late.iter().filter(|_| step.late_to).map(|row| row.values(&COLUMNS)).collect();
-    same("rows of late_rows", &sorted(late), &sorted(side(&output)?), |rows| {
+    same("rows of late_rows", &sorted(late), &sorted(side(output)?), |rows| {
         rows.iter().map(|values| format!("  {}\n", text(values))).collect()
-    })?;
-    Ok(Seen { rows: expected.len(), late: expect.late.len() })
+    })
 }
 
 fn same<T: PartialEq>(what: &str, expect: &T, actual: &T, text: impl Fn(&T) -> String) -> Result<(), String> {

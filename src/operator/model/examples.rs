@@ -22,7 +22,7 @@ fn check(window: Window, rows: &[(i64, i64)], expected: &[&str]) {
 fn check_step(step: &Step, rows_per_block: usize, rows: &[(i64, i64)], expected: &[&str]) {
     let row = |&(id, at_ms): &(i64, i64)| Row { id: Some(id), user: None, price: None, at_ms, weight: 1 };
     let blocks = rows.chunks(rows_per_block).map(|rows| rows.iter().map(row).collect()).collect();
-    let outcome = expect(step, &Case { blocks, shards: 1 });
+    let outcome = expect(step, &Case { blocks, shards: 1, cuts: Vec::new() });
     let changes = outcome.changes.iter().map(|change| {
         let values = change.values.iter().map(|value| match value {
             Value::Integer(number) => number.to_string(),

@@ -10,7 +10,7 @@ fn check(step: Step, blocks: &[Vec<(i64, i64)>]) {
     let row = |&(id, at_ms): &(i64, i64)| Row { id: Some(id), user: None, price: None, at_ms, weight: 1 };
     let blocks = blocks.iter().map(|rows| rows.iter().map(row).collect()).collect();
     let machine = Machine::new(step);
-    let case = Case { blocks, shards: 1 };
+    let case = Case { blocks, shards: 1, cuts: Vec::new() };
     if let Err(difference) = compare(&machine, &case) {
         panic!("{}\n{case}{difference}", machine.step);
     }

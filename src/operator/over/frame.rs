@@ -5,6 +5,7 @@
 //! only the columns that the aggregates read, in Arrow's row format: a row costs its bytes, not its share of a batch.
 
 use std::mem::size_of;
+use std::ops::Range;
 
 use arrow::array::ArrayRef;
 use arrow::compute::concat;
@@ -55,11 +56,21 @@ pub(super) struct Frames {
     converter: Option<RowConverter>,
     /// The heap bytes of the frames' entries.
     bytes: usize,
+    /// Saved rows that came before those that are before them in their frame.
+    loading: Loading,
+}
+
+/// Rows that are to be put into frames.
+#[derive(Default)]
+struct Loading {
+    /// The group, the place in its frame, the time, and where in the bytes the row is.
+    rows: Vec<(u32, i64, i64, Range<usize>)>,
+    bytes: Vec<u8>,
 }
 
 /// The rows of one key that are in its frame, oldest first: event time (8 bytes), length (4 bytes), the row.
 #[derive(Default)]
-struct Frame {
+pub(super) struct Frame {
     entries: Vec<u8>,
     /// Where the oldest entry begins.
     head: usize,
@@ -89,7 +100,7 @@ impl Frames {
         let fields: Vec<SortField> = columns.iter().map(|column| SortField::new(column.clone())).collect();
         let converter = (!fields.is_empty() && extent != Extent::All)
             .then(|| RowConverter::new(fields).expect("the check has asked whether rows can be kept"));
-        Self { extent, by_group: Pages::default(), converter, bytes: 0 }
+        Self { extent, by_group: Pages::default(), converter, bytes: 0, loading: Loading::default() }
     }
 
     /// Takes in a chunk of rows in the order of their times: the columns that aggregates read, and for each row its
@@ -140,13 +151,11 @@ impl Frames {
 
     /// The columns of a chunk with the old rows that leave behind them.
     fn with_old(&self, columns: &[ArrayRef], old: &Old) -> Vec<ArrayRef> {
-        let Some(converter) = self.converter.as_ref().filter(|_| !old.ends.is_empty()) else {
+        if self.converter.is_none() || old.ends.is_empty() {
             return columns.to_vec();
-        };
-        let parser = converter.parser();
+        }
         let starts = std::iter::once(0).chain(old.ends.iter().copied());
-        let rows = starts.zip(&old.ends).map(|(start, end)| parser.parse(&old.bytes[start..*end]));
-        let back = converter.convert_rows(rows).expect("the rows were written by this converter");
+        let back = self.columns(starts.zip(&old.ends).map(|(start, end)| &old.bytes[start..*end]));
         let pairs = columns.iter().zip(&back);
         let joined = pairs.map(|(column, back)| {
             concat(&[column.as_ref(), back.as_ref()]).expect("both have the type of the column")
@@ -154,9 +163,74 @@ impl Frames {
         joined.collect()
     }
 
-    /// The time of the newest row of a group.
+    /// The columns of rows that frames keep; none where they keep none.
+    pub fn columns<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Vec<ArrayRef> {
+        let Some(converter) = &self.converter else { return Vec::new() };
+        let (parser, rows) = (converter.parser(), rows.collect::<Vec<_>>());
+        let rows = rows.iter().map(|row| parser.parse(row));
+        converter.convert_rows(rows).expect("the rows were written by this converter")
+    }
+
+    /// How many rows of before are in the frame of a group; 0 where frames hold all rows.
+    pub fn rows(&self, group: u32) -> usize {
+        self.by_group.get(group as usize).map_or(0, |frame| frame.rows)
+    }
+
+    /// The frame of a group, copied; none where frames hold all rows.
+    pub fn copy(&self, group: u32) -> Option<Frame> {
+        let frame = self.by_group.get(group as usize)?;
+        Some(Frame { entries: frame.entries[frame.head..].to_vec(), head: 0, ..*frame })
+    }
+
+    /// Adds rows to the frames of these groups, which are below `capacity`: the place of each in its frame, its time, the
+    /// columns that aggregates read.
+    pub fn load(
+        &mut self,
+        groups: &[u32],
+        places: &[i64],
+        times: &[i64],
+        columns: &[ArrayRef],
+        capacity: usize,
+    ) {
+        if self.by_group.len() < capacity {
+            self.by_group.resize(capacity);
+        }
+        let written = self.converter.as_ref().map(|converter| {
+            converter.convert_columns(columns).expect("the columns have the types they were resolved to")
+        });
+        for (row, group) in groups.iter().enumerate() {
+            let bytes = written.as_ref().map(|written| written.row(row));
+            let bytes = bytes.as_ref().map_or(&[][..], AsRef::as_ref);
+            if i64::try_from(self.rows(*group)) == Ok(places[row]) {
+                self.push(*group, times[row], bytes);
+                continue;
+            }
+            let start = self.loading.bytes.len();
+            self.loading.bytes.extend_from_slice(bytes);
+            let bytes = start..self.loading.bytes.len();
+            self.loading.rows.push((*group, places[row], times[row], bytes));
+        }
+    }
+
+    /// All rows have been loaded.
+    pub fn loaded(&mut self) {
+        let Loading { mut rows, bytes } = std::mem::take(&mut self.loading);
+        rows.sort_unstable_by_key(|(group, place, ..)| (*group, *place));
+        for (group, _, time_ms, range) in rows {
+            self.push(group, time_ms, &bytes[range]);
+        }
+    }
+
+    fn push(&mut self, group: u32, time_ms: i64, row: &[u8]) {
+        let frame = &mut self.by_group[group as usize];
+        let before = frame.entries.capacity();
+        frame.push(time_ms, row);
+        self.bytes = self.bytes + frame.entries.capacity() - before;
+    }
+
+    /// The time of the newest row of a group; that of the epoch where it has none.
     pub fn newest_ms(&self, group: u32) -> i64 {
-        self.by_group[group as usize].newest_ms
+        self.by_group.get(group as usize).map_or(0, |frame| frame.newest_ms)
     }
 
     /// Forgets the rows of a group.
@@ -283,6 +357,35 @@ fn places(rounds: &[Round], taken: &[(usize, usize)]) -> Vec<u32> {
 }
 
 impl Frame {
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The heap bytes of its entries.
+    pub fn bytes(&self) -> usize {
+        self.entries.capacity()
+    }
+
+    /// Its rows and their times, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        let mut at = self.head;
+        std::iter::from_fn(move || {
+            let row = self.row_at(at)?;
+            let time = &self.entries[at..at + TIME_BYTES];
+            at = row.end;
+            Some((i64::from_le_bytes(time.try_into().expect("as long as a time")), &self.entries[row]))
+        })
+    }
+
+    /// Where the row is whose entry begins here.
+    fn row_at(&self, at: usize) -> Option<Range<usize>> {
+        let length = self.entries.get(at + TIME_BYTES..at + HEADER_BYTES)?;
+        let length = u32::from_le_bytes(length.try_into().expect("4 bytes"));
+        let start = at + HEADER_BYTES;
+        Some(start..start + length as usize)
+    }
+
     fn oldest_ms(&self) -> Option<i64> {
         let bytes = self.entries.get(self.head..self.head + TIME_BYTES)?;
         Some(i64::from_le_bytes(bytes.try_into().expect("as long as a time")))
@@ -298,13 +401,11 @@ impl Frame {
     }
 
     /// Takes the bytes of the oldest row.
-    fn pop(&mut self) -> Option<&[u8]> {
-        let length = self.entries.get(self.head + TIME_BYTES..self.head + HEADER_BYTES)?;
-        let length = u32::from_le_bytes(length.try_into().expect("4 bytes"));
-        let start = self.head + HEADER_BYTES;
-        self.head = start + length as usize;
+    pub fn pop(&mut self) -> Option<&[u8]> {
+        let row = self.row_at(self.head)?;
+        self.head = row.end;
         self.rows -= 1;
-        Some(&self.entries[start..self.head])
+        Some(&self.entries[row])
     }
 
     /// Gives back the room of rows that have left, once they are most of it.

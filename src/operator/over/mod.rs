@@ -8,6 +8,7 @@ mod frame;
 #[cfg(test)]
 mod model;
 mod operator;
+mod saved;
 mod waiting;
 
 use crate::aggregate::{self, Argument, function};
@@ -18,6 +19,7 @@ use crate::operator::by::{By, Keys};
 use crate::operator::late::{Lateness, Side};
 use crate::operator::prepared::{Prepared, all_columns, state_name};
 use crate::operator::project::{self, Output};
+use crate::operator::saved::StateKey;
 use crate::operator::select::named_expressions;
 use crate::operator::selected::{self, Selected, argument_of, call_of};
 use crate::operator::{Flow, Part, Resolved, SideStream, Step, Verb};
@@ -151,6 +153,7 @@ impl Declared {
     fn assemble(&self, input: &Flow, key: &Keys, selected: Selected) -> Resolved {
         let Selected { calls, columns: selected } = selected;
         let results = result_schema(&input.schema, &calls);
+        let names = (0..calls.len()).map(|index| name_of_result(index, &selected)).collect();
         let mut prepared = Prepared::new(&input.schema);
         let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let mut read = Vec::new();
@@ -168,9 +171,10 @@ impl Declared {
                 prepared: prepared.schema(),
                 columns: input.schema.columns().len(),
                 keys: keys.clone(),
-                codec: key.codec.clone(),
+                key: StateKey::from(key),
                 read,
                 aggregates,
+                names,
                 ordered: input.ordered,
                 late: Lateness { allow_ms: 0, side },
                 output: results.clone(),
@@ -235,6 +239,13 @@ impl Declared {
         };
         format!("over {}{key}: {} ({kept}; {late})", self.extent_text, selected::describe(&self.select))
     }
+}
+
+/// What the state of a call is called where it is saved: as the column that is its result, else by its number.
+fn name_of_result(index: usize, selected: &[(String, Expr)]) -> String {
+    let result = format!("${index}");
+    let same = selected.iter().find(|(_, expression)| expression.as_column() == Some(result.as_str()));
+    same.map_or(result, |(name, _)| name.clone())
 }
 
 fn resolve_function(

@@ -8,7 +8,7 @@ use arrow::datatypes::{Float64Type, Int64Type};
 
 use super::frame::Extent;
 use crate::exchange::{Partition, Watermarks};
-use crate::operator::verify::{block, flow_of, resolve_step, run};
+use crate::operator::verify::{Cut, block, flow_of, resolve_step, run, run_cut};
 use crate::operator::{Build, Chain, Context, Flow, Part, Resolved};
 use crate::record::{Batch, Column, Schema, SqlType};
 
@@ -189,9 +189,23 @@ fn every_row_gets_the_aggregates_of_its_frame() {
         let rows = random_rows(&mut random, count);
         let (expect, late) = model(&rows, extent, ordered);
         let resolved = step_of(extent, ordered);
-        let output = run(&resolved, 1 + case % 3, 1 + case % 5, blocks_of(&rows, &mut random));
+        let (shards, per_batch, blocks) = (1 + case % 3, 1 + case % 5, blocks_of(&rows, &mut random));
+        let output = run(&resolved, shards, per_batch, &blocks);
         assert_eq!(output.late, late, "case {case}, {extent:?}: {rows:?}");
         assert_eq!(found(&output.batches), expect, "case {case}, {extent:?}: {rows:?}");
+        if random.bool() {
+            continue;
+        }
+        let mut cuts = Vec::new();
+        for block in 1..blocks.len() {
+            if random.u8(..) < 100 && cuts.len() < 3 {
+                cuts.push(Cut { block, shards: random.usize(1..=3) });
+            }
+        }
+        for output in run_cut(&resolved, shards, per_batch, &blocks, &cuts, random.u64(..)) {
+            assert_eq!(output.late, late, "case {case}, {extent:?}, cut at {cuts:?}: {rows:?}");
+            assert_eq!(found(&output.batches), expect, "case {case}, {extent:?}, cut at {cuts:?}: {rows:?}");
+        }
     }
 }
 

@@ -10,15 +10,17 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat, take};
 
 use super::frame::{Extent, Frames, Plan, Round};
+use super::saved::{CLOCK, CLOCK_TABLE, FRAMES, KEYS, SavedFrames, Tables, WAITING};
 use super::waiting::{Due, Waiting};
 use crate::aggregate::{Accumulator, accumulator};
 use crate::operator::aggregate::tally::Aggregate;
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Early, StateKey};
 use crate::operator::work::position_of;
-use crate::operator::{Build, Context, Operator, StateSize};
-use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
+use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
+use crate::record::{Batch, BlockEnd, Schema};
 use crate::state::{Groups, Timers};
 use crate::time::{SegmentClock, WATERMARK_MIN};
 
@@ -32,11 +34,13 @@ pub(super) struct Spec {
     pub columns: usize,
     /// Positions of the key columns in the prepared rows.
     pub keys: Vec<usize>,
-    pub codec: KeyCodec,
+    pub key: StateKey,
     /// Positions of the columns that the aggregates read.
     pub read: Vec<usize>,
     /// Their arguments and filters are places in `read`.
     pub aggregates: Vec<Aggregate>,
+    /// What their results are called where their states are saved.
+    pub names: Vec<String>,
     /// Whether the order of arrival is defined; else rows of equal time are put into the order of their columns.
     pub ordered: bool,
     pub late: Lateness,
@@ -56,6 +60,10 @@ struct Over {
     accumulators: Vec<Box<dyn Accumulator>>,
     /// When to look whether a key's frame has become empty; none where frames never do.
     expiry: Option<Timers>,
+    tables: Tables,
+    /// What a view has captured of the keys before it was asked for, and of their frames.
+    early: Early,
+    saved_frames: SavedFrames,
     work: Option<Work>,
     /// The end of a block that has made rows due.
     firing: Option<(u64, BlockEnd)>,
@@ -77,11 +85,16 @@ impl Over {
             Extent::Range(range_ms) => Some(Timers::new(range_ms)),
             Extent::All | Extent::Rows(_) => None,
         };
+        let accumulators: Vec<_> =
+            spec.aggregates.iter().map(|aggregate| accumulator(&aggregate.call)).collect();
         Self {
+            tables: Tables::new(&spec, &accumulators),
+            early: Early::default(),
+            saved_frames: SavedFrames::default(),
             waiting: Waiting::new(spec.prepared.arrow().clone()),
             groups: Groups::default(),
             frames: Frames::new(spec.extent, &read),
-            accumulators: spec.aggregates.iter().map(|aggregate| accumulator(&aggregate.call)).collect(),
+            accumulators,
             expiry,
             work: None,
             firing: None,
@@ -148,6 +161,7 @@ impl Over {
     /// The rows with the results of their aggregates.
     fn results(&mut self, due: &Due) -> RecordBatch {
         let groups = self.number(due);
+        self.keep_view(&groups);
         let read: Vec<ArrayRef> =
             self.spec.read.iter().map(|index| due.rows.column(*index).clone()).collect();
         let plan = self.frames.pass(&read, &due.times, &groups, self.groups.capacity());
@@ -163,7 +177,7 @@ impl Over {
 
     /// The groups of the rows' keys.
     fn number(&mut self, due: &Due) -> Vec<u32> {
-        let keys = KeyBytes::of(&Batch::of_rows(due.rows.clone(), 0), &self.spec.keys, &self.spec.codec);
+        let keys = KeyBytes::of(&Batch::of_rows(due.rows.clone(), 0), &self.spec.keys, &self.spec.key.codec);
         let mut groups = Vec::with_capacity(due.times.len());
         for (row, time_ms) in due.times.iter().enumerate() {
             let before = self.groups.len();
@@ -186,16 +200,63 @@ impl Over {
             // Every row to come is later than the watermark.
             let last_ms = self.frames.newest_ms(group).saturating_add(range_ms);
             if last_ms <= watermark_ms {
-                self.frames.clear(group);
-                self.groups.remove(group);
                 dropped.push(group);
             } else {
                 expiry.set(last_ms, group);
             }
         }
-        if !dropped.is_empty() {
-            self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear(&dropped));
+        if dropped.is_empty() {
+            return;
         }
+        self.keep_view(&dropped);
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear(&dropped));
+        for group in dropped {
+            self.frames.clear(group);
+            self.groups.remove(group);
+        }
+    }
+
+    /// Saves those of these groups that a view still has to capture, before they change.
+    fn keep_view(&mut self, groups: &[u32]) {
+        if self.groups.has_view() {
+            let groups = self.groups.take_uncaptured(groups);
+            self.save(&groups);
+        }
+    }
+
+    /// Saves groups: the states of their aggregates, and copies of their frames, which are read in portions.
+    fn save(&mut self, groups: &[u32]) {
+        for groups in groups.chunks(Batch::ROWS_MAX) {
+            let keys = groups.iter().map(|group| self.groups.key(*group));
+            self.early.push(KEYS, self.tables.keys(keys, groups, &self.accumulators));
+        }
+        for group in groups {
+            if let Some(frame) = self.frames.copy(*group) {
+                self.saved_frames.push(self.groups.key(*group), frame);
+            }
+        }
+    }
+
+    /// The next groups of a view, with about so many rows in their frames.
+    fn scan(&mut self, rows: usize) -> Vec<u32> {
+        let (mut groups, mut entries) = (Vec::new(), 0);
+        while entries < rows
+            && let Some(group) = self.groups.scan(1).pop()
+        {
+            groups.push(group);
+            entries += 1 + self.frames.rows(group);
+        }
+        groups
+    }
+
+    /// The groups of saved rows.
+    fn groups_of(&mut self, rows: &RecordBatch) -> Vec<u32> {
+        let keys = self.tables.keys_of(rows);
+        let number = |row| {
+            let (hash, key) = keys.key(row);
+            self.groups.number(hash, key)
+        };
+        (0..rows.num_rows()).map(number).collect()
     }
 }
 
@@ -239,8 +300,77 @@ impl Operator for Over {
                 + self.frames.bytes()
                 + self.groups.bytes()
                 + self.expiry.as_ref().map_or(0, Timers::bytes)
-                + accumulators,
+                + accumulators
+                + self.early.bytes()
+                + self.saved_frames.bytes(),
             next_close_ms: self.waiting.next_ms().map(|next_ms| next_ms.saturating_add(1)),
+        }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        self.tables.all()
+    }
+
+    fn begin_view(&mut self) {
+        self.groups.begin_view();
+        self.waiting.begin_view(self.queue.watermark_ms());
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms()]));
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        loop {
+            if let Some(captured) = self.early.next(rows) {
+                return Some(captured);
+            }
+            if let Some(rows) = self.tables.frames(&mut self.saved_frames, &self.frames, rows) {
+                return Some(Captured { table: FRAMES, rows });
+            }
+            let groups = self.scan(rows);
+            if groups.is_empty() {
+                break;
+            }
+            self.save(&groups);
+        }
+        let picks = self.waiting.capture(rows)?;
+        Some(Captured { table: WAITING, rows: self.tables.waiting(&picks) })
+    }
+
+    fn end_view(&mut self) {
+        self.groups.end_view();
+        self.waiting.end_view();
+        self.early.clear();
+        self.saved_frames.clear();
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        match table {
+            WAITING => {
+                let keys = self.tables.keys_of(rows);
+                let hashes = (0..rows.num_rows()).map(|row| keys.key(row).0).collect();
+                let (columns, times, arrivals) = self.tables.read_waiting(rows);
+                self.waiting.load(columns, times, hashes, arrivals);
+            }
+            KEYS => {
+                let groups = self.groups_of(rows);
+                let capacity = self.groups.capacity();
+                self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(capacity));
+                self.tables.read_keys(rows, &groups, &mut self.accumulators);
+            }
+            FRAMES => {
+                let groups = self.groups_of(rows);
+                let capacity = self.groups.capacity();
+                self.tables.read_frames(rows, &groups, &mut self.frames, capacity);
+            }
+            _ => self.queue.advance_to(CLOCK_TABLE.read(rows)[0]),
+        }
+    }
+
+    fn restored(&mut self) {
+        self.waiting.loaded();
+        self.frames.loaded();
+        let (Some(expiry), Extent::Range(range_ms)) = (&mut self.expiry, self.spec.extent) else { return };
+        for group in self.groups.numbers() {
+            expiry.set(self.frames.newest_ms(group).saturating_add(range_ms), group);
         }
     }
 }

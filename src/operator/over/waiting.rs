@@ -15,6 +15,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 
 use crate::record::Batch;
+use crate::time::WATERMARK_MIN;
 
 /// Fewer rows than this are never worth gathering.
 const GATHER_ROWS_MIN: usize = 16 * Batch::ROWS_MAX;
@@ -37,6 +38,27 @@ pub(super) struct Waiting {
     /// Rows in the pieces, waiting or not.
     held_rows: usize,
     bytes: usize,
+    view: Option<View>,
+    /// The places in the order of arrival that saved rows had, of those taken in by [`Waiting::load`].
+    loaded: Vec<i64>,
+}
+
+/// The rows that waited at a barrier. Pieces do not change: one that goes is put aside.
+struct View {
+    /// The rows that waited are later than this, milliseconds; none where all did.
+    watermark_ms: Option<i64>,
+    /// The numbers of the pieces that have not been captured.
+    numbers: Range<u64>,
+    /// Those of them that have gone.
+    aside: BTreeMap<u64, Piece>,
+    aside_bytes: usize,
+}
+
+/// Rows of pieces, with their numbers.
+pub(super) struct Picks {
+    pub columns: Vec<ArrayRef>,
+    pub times: Int64Array,
+    pub numbers: Vec<u64>,
 }
 
 /// Rows that are numbered one after the other.
@@ -62,7 +84,7 @@ impl Waiting {
     /// No rows; those to come have this schema.
     pub fn new(schema: SchemaRef) -> Self {
         let (pieces, order) = (BTreeMap::new(), BinaryHeap::new());
-        Self { schema, pieces, order, next: 0, held_rows: 0, bytes: 0 }
+        Self { schema, pieces, order, next: 0, held_rows: 0, bytes: 0, view: None, loaded: Vec::new() }
     }
 
     /// Adds these rows of a batch, which has times and hashes.
@@ -108,7 +130,8 @@ impl Waiting {
 
     /// The heap bytes held, about.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.order.capacity() * size_of::<Reverse<(i64, u64)>>()
+        let aside = self.view.as_ref().map_or(0, |view| view.aside_bytes);
+        self.bytes + self.order.capacity() * size_of::<Reverse<(i64, u64)>>() + aside
     }
 
     /// Takes the next rows whose time is at or below the watermark, some thousand; rows of equal time come together
@@ -147,7 +170,10 @@ impl Waiting {
                 self.held_rows -= piece.times.len();
                 self.bytes -= piece.bytes;
                 let first = *first;
-                self.pieces.remove(&first);
+                let gone = self.pieces.remove(&first);
+                if let Some(view) = &mut self.view {
+                    view.put_aside(gone.map(|piece| (first, piece)));
+                }
             }
         }
         if self.held_rows > GATHER_ROWS_MIN.max(4 * self.order.len()) {
@@ -159,8 +185,13 @@ impl Waiting {
     fn gather_anew(&mut self) {
         let mut numbers: Vec<u64> = self.order.drain().map(|Reverse((_, number))| number).collect();
         numbers.sort_unstable();
+        self.gather_in(&numbers);
+    }
+
+    /// Moves these rows, which are all that wait, into new pieces in this order, and numbers them from 0.
+    fn gather_in(&mut self, numbers: &[u64]) {
         let mut anew = Self::new(self.schema.clone());
-        let mut rest = numbers.as_slice();
+        let mut rest = numbers;
         while !rest.is_empty() {
             let mut picked = Picked::of(&self.pieces);
             let most = rest.len().min(Batch::ROWS_MAX);
@@ -169,7 +200,108 @@ impl Waiting {
             anew.hold(columns, times, hashes);
             rest = &rest[count..];
         }
+        anew.view = self.view.take();
+        if let Some(view) = &mut anew.view {
+            view.put_aside(std::mem::take(&mut self.pieces));
+            view.numbers = 0..0;
+        }
         *self = anew;
+    }
+
+    /// Begins a view of the rows that wait: those later than the watermark, which has been passed by all others.
+    pub fn begin_view(&mut self, watermark_ms: i64) {
+        let watermark_ms = Some(watermark_ms).filter(|watermark_ms| *watermark_ms != WATERMARK_MIN);
+        let (aside, aside_bytes) = (BTreeMap::new(), 0);
+        self.view = Some(View { watermark_ms, numbers: 0..self.next, aside, aside_bytes });
+    }
+
+    /// Gives the view up.
+    pub fn end_view(&mut self) {
+        self.view = None;
+    }
+
+    /// The next rows of the view, about so many; none once there are no more, which ends the view.
+    pub fn capture(&mut self, rows: usize) -> Option<Picks> {
+        loop {
+            let view = self.view.as_ref()?;
+            let from_aside = !view.aside.is_empty();
+            let (pieces, range) =
+                if from_aside { (&view.aside, 0..u64::MAX) } else { (&self.pieces, view.numbers.clone()) };
+            let (mut picked, mut numbers, mut next) = (Picked::of(pieces), Vec::new(), range.end);
+            for (first, piece) in pieces.range(range) {
+                if numbers.len() >= rows || !view.pick(*first, piece, &mut picked, &mut numbers) {
+                    next = *first;
+                    break;
+                }
+            }
+            let gathered = (!numbers.is_empty()).then(|| picked.gather(self.schema.fields().len()));
+            let view = self.view.as_mut()?;
+            if from_aside {
+                view.drop_aside(next);
+            } else {
+                view.numbers.start = next;
+            }
+            if let Some((columns, times, _)) = gathered {
+                return Some(Picks { columns, times, numbers });
+            }
+            if !from_aside {
+                self.view = None;
+            }
+        }
+    }
+
+    /// Takes saved rows in, in any order: `arrivals` are the numbers that they had.
+    pub fn load(&mut self, columns: Vec<ArrayRef>, times: &[i64], hashes: Vec<u64>, arrivals: &[i64]) {
+        self.loaded.extend_from_slice(arrivals);
+        self.hold(columns, times.to_vec().into(), hashes.into());
+    }
+
+    /// All saved rows have been taken in: puts them into the order in which they once arrived.
+    pub fn loaded(&mut self) {
+        let arrivals = std::mem::take(&mut self.loaded);
+        let mut numbers: Vec<u64> = (0..arrivals.len() as u64).collect();
+        numbers.sort_by_key(|number| arrivals[usize::try_from(*number).expect("there are as many")]);
+        self.gather_in(&numbers);
+    }
+}
+
+impl View {
+    /// Keeps those of these pieces that have not been captured.
+    fn put_aside(&mut self, pieces: impl IntoIterator<Item = (u64, Piece)>) {
+        for (first, piece) in pieces {
+            if self.numbers.contains(&first) {
+                self.aside_bytes += piece.bytes;
+                self.aside.insert(first, piece);
+            }
+        }
+    }
+
+    /// Forgets the pieces put aside before this number.
+    fn drop_aside(&mut self, next: u64) {
+        let behind = self.aside.split_off(&next);
+        let captured = std::mem::replace(&mut self.aside, behind);
+        self.aside_bytes -= captured.values().map(|piece| piece.bytes).sum::<usize>();
+    }
+
+    /// Picks the rows of a piece that waited; false where they would not fit into a column with the others any more.
+    fn pick<'a>(
+        &self,
+        first: u64,
+        piece: &'a Piece,
+        picked: &mut Picked<'a>,
+        numbers: &mut Vec<u64>,
+    ) -> bool {
+        let before = numbers.len();
+        for (number, time_ms) in (first..).zip(piece.times.values()) {
+            if self.watermark_ms.is_none_or(|watermark_ms| *time_ms > watermark_ms) {
+                if !picked.add(number) {
+                    debug_assert_eq!(numbers.len(), before, "a piece fits as a whole or not at all");
+                    return false;
+                }
+                numbers.push(number);
+            }
+        }
+        true
     }
 }
 
@@ -328,6 +460,46 @@ mod tests {
             check_due(&mut waiting, &mut model, i64::MAX);
             assert_eq!((waiting.held_rows, waiting.bytes, waiting.pieces.len()), (0, 0, 0));
         }
+    }
+
+    #[test]
+    fn a_view_is_the_rows_that_waited_whatever_comes_meanwhile() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let (mut waiting, mut model) = (Waiting::new(schema().arrow().clone()), BTreeSet::new());
+        let (mut next, mut views, mut gathered, mut aside) = (0, 0, 0, 0);
+        let mut view: Option<(BTreeSet<(i64, i64)>, BTreeSet<(i64, i64)>)> = None;
+        for round in 0..600 {
+            let count = random.usize(1..=Batch::ROWS_MAX);
+            let far = if round % 100 < 50 { 250 } else { 5 };
+            let time = |random: &mut fastrand::Rng| if random.u8(..) < far { 0 } else { random.i64(0..400) };
+            let times: Vec<i64> = (0..count).map(|_| round * 10 + time(&mut random)).collect();
+            waiting.add(&batch(next, &times), &(0..).take(count).collect::<Vec<_>>());
+            model.extend(times.iter().zip(next..).map(|(time, id)| (*time, id)));
+            next += count.cast_signed() as i64;
+            let held = waiting.held_rows;
+            check_due(&mut waiting, &mut model, round * 10 + 5);
+            gathered += usize::from(waiting.held_rows + 8 * Batch::ROWS_MAX < held);
+            let (expect, found) = view.get_or_insert_with(|| {
+                waiting.begin_view(round * 10 + 5);
+                (model.clone(), BTreeSet::new())
+            });
+            aside += waiting.view.as_ref().map_or(0, |view| view.aside.len());
+            if random.bool() {
+                continue;
+            }
+            let Some(picks) = waiting.capture(random.usize(1..2000)) else {
+                assert_eq!(found, expect);
+                views += 1;
+                view = None;
+                continue;
+            };
+            let ids = picks.columns[0].as_primitive::<Int64Type>().values();
+            assert!(picks.numbers.is_sorted() && picks.numbers.len() == ids.len());
+            for row in picks.times.values().iter().copied().zip(ids.iter().copied()) {
+                assert!(found.insert(row), "a row is captured once");
+            }
+        }
+        assert!(views > 10 && gathered > 2 && aside > 20, "{views} views, {gathered}, {aside}");
     }
 
     #[test]

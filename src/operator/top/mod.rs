@@ -10,8 +10,10 @@ mod model;
 mod order;
 mod partition;
 mod running;
+mod table;
 #[cfg(test)]
 mod tests;
+mod view;
 mod windowed;
 
 use format::RowFormat;
@@ -24,6 +26,7 @@ use super::aggregate::options::{self, Late, Over, TimeOfRow, Window};
 use super::by::{By, Keys};
 use super::late::{Lateness, Side};
 use super::prepared::{Prepared, state_name};
+use super::saved::StateKey;
 use super::{Build, Changelog, Flow, Part, Resolved, Sends, SideStream, Step, Verb, WindowColumns};
 use crate::error::{Place, Problem, Problems, Severity};
 use crate::record::{Column, Schema, SqlType};
@@ -212,7 +215,7 @@ impl Declared {
         let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let terms: Vec<_> =
             order.iter().map(|term| (prepared.column(&term.expression), term.options)).collect();
-        let format = RowFormat::new(&prepared.schema(), &terms);
+        let format = RowFormat::new(&prepared.schema(), input.schema.columns().len(), &terms);
         let limit = Limit {
             n: self.n,
             ties: self.ties,
@@ -247,7 +250,7 @@ impl Declared {
         mode: &Mode,
         schema: &Schema,
     ) -> Build {
-        let (codec, ranked, output) = (key.codec.clone(), self.rank.is_some(), schema.clone());
+        let (key, ranked, output) = (StateKey::from(key), self.rank.is_some(), schema.clone());
         let description = self.describe(mode, input.sends);
         let assign = match mode {
             Mode::Given(column) => Assign::Column(*column),
@@ -255,7 +258,7 @@ impl Declared {
             Mode::Running => {
                 let (sends, timed) = (input.sends, input.event_time.is_some());
                 let input = input.schema.clone();
-                let spec = running::Spec { format, keys, codec, limit, ranked, sends, timed, input, output };
+                let spec = running::Spec { format, keys, key, limit, ranked, sends, timed, input, output };
                 return Build::new(description, move || Box::new(Running::new(spec.clone())))
                     .keeping(&self.name);
             }
@@ -263,7 +266,7 @@ impl Declared {
         let input = input.schema.clone();
         let side = self.late.to.as_ref().map(|(name, _)| Side::of_whole_rows(name, &input));
         let late = Lateness { allow_ms: 0, side };
-        let spec = windowed::Spec { format, keys, codec, limit, ranked, assign, late, input, output };
+        let spec = windowed::Spec { format, keys, key, limit, ranked, assign, late, input, output };
         Build::new(description, move || Box::new(Windowed::new(spec.clone()))).keeping(&self.name)
     }
 

@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 
 use crate::exchange::{Partition, Watermarks};
-use crate::operator::verify::{Output, block, flow_of, resolve_step, run};
+use crate::operator::verify::{Cut, Output, block, flow_of, resolve_step, run, run_cut};
 use crate::operator::{Changelog, Context, Operator, Part, StateSize};
 use crate::operator::{Flow, Resolved, Sends};
 use crate::record::{Batch, Column, Schema, SqlType};
@@ -147,8 +147,9 @@ fn by_key(rows: impl IntoIterator<Item = Row>) -> BTreeMap<Option<String>, Vec<R
     partitions
 }
 
-/// Runs the step on one to three shards, sending every change or not.
+/// Runs the step on one to three shards, sending every change or not; on one of these numbers cut at barriers, too.
 fn every_way(
+    random: &mut fastrand::Rng,
     step: &str,
     rows: &[(Row, i8)],
     per_block: usize,
@@ -163,15 +164,28 @@ fn every_way(
             ..flow_of(&schema())
         };
         let resolved = resolve_step(step, &flow);
+        let (blocks, per_batch) = (blocks(rows, per_block, changelog), 1 + rows.len() % 3);
         for shards in 1..=3 {
             let what = format!(
                 "{step}, every change {every_change}, {shards} shards, blocks of {per_block}, {rows:?}"
             );
-            check(
-                &resolved,
-                run(&resolved, shards, 1 + rows.len() % 3, blocks(rows, per_block, changelog)),
-                &what,
-            );
+            check(&resolved, run(&resolved, shards, per_batch, &blocks), &what);
+        }
+        if random.bool() {
+            continue;
+        }
+        let shards = random.usize(1..=3);
+        let mut cuts = Vec::new();
+        for block in 1..blocks.len() {
+            if random.u8(..) < 60 && cuts.len() < 3 {
+                cuts.push(Cut { block, shards: random.usize(1..=3) });
+            }
+        }
+        let what = format!(
+            "{step}, every change {every_change}, {shards} shards, blocks of {per_block}, {cuts:?}, {rows:?}"
+        );
+        for output in run_cut(&resolved, shards, per_batch, &blocks, &cuts, random.u64(..)) {
+            check(&resolved, output, &what);
         }
     }
 }
@@ -257,7 +271,8 @@ fn running_tops_come_to_the_first_rows() {
         let first = top.first(there, !changelog);
         let expect = counted(first.into_iter().map(|(row, rank)| (row, rank.into_iter().collect())));
         let step = top.step("");
-        every_way(&step, &changes, random.usize(1..20), changelog, |_, output, what| {
+        let per_block = random.usize(1..20);
+        every_way(&mut random, &step, &changes, per_block, changelog, |_, output, what| {
             assert_eq!(fold(&output, what), expect, "{what}");
         });
     }
@@ -277,7 +292,7 @@ fn what_is_sent_between_block_ends_is_netted() {
             ..flow_of(&schema())
         };
         let resolved = resolve_step(&step, &flow);
-        let output = run(&resolved, 1, usize::MAX, blocks(&changes, random.usize(1..20), true));
+        let output = run(&resolved, 1, usize::MAX, &blocks(&changes, random.usize(1..20), true));
         let mut signs: BTreeMap<(u64, Made), i8> = BTreeMap::new();
         for batch in &output.batches {
             let numbers =
@@ -291,15 +306,19 @@ fn what_is_sent_between_block_ends_is_netted() {
     }
 }
 
-/// The watermark that each row meets, and which rows a block of this many ends behind, with the watermark then.
+/// The watermark that each row meets, and which rows a block of this many ends behind that moves the watermark, with the
+/// watermark then.
 fn watermarks(rows: &[Row], per_block: usize) -> (Vec<i64>, Vec<Option<i64>>) {
-    let (mut met, mut after, mut seen) = (Vec::new(), Vec::new(), i64::MIN);
+    let (mut met, mut after, mut seen, mut passed) = (Vec::new(), Vec::new(), i64::MIN, i64::MIN);
     for (index, row) in rows.iter().enumerate() {
         met.push(if seen == i64::MIN { i64::MIN } else { seen - OUT_OF_ORDER_MS });
         seen = seen.max(row.at_ms);
         let last = index + 1 == rows.len();
         let ends = last || (index + 1) % per_block == 0;
-        after.push(ends.then_some(if last { WATERMARK_MAX } else { seen - OUT_OF_ORDER_MS }));
+        let then = if last { WATERMARK_MAX } else { seen - OUT_OF_ORDER_MS };
+        let moves = ends && then > passed;
+        passed = if moves { then } else { passed };
+        after.push(moves.then_some(then));
     }
     (met, after)
 }
@@ -351,7 +370,7 @@ fn windowed_tops_are_the_first_rows_of_each_window() {
         let rest = format!(", window: {{ {kind}: {size_ms}ms{every} }}");
         let step = top.step(&rest);
         let changes: Vec<(Row, i8)> = rows.into_iter().map(|row| (row, 1)).collect();
-        every_way(&step, &changes, per_block, false, |_, output, what| {
+        every_way(&mut random, &step, &changes, per_block, false, |_, output, what| {
             assert_eq!(fold(&output, what), expect, "{what}");
             assert_eq!(output.late, late, "{what}");
         });
@@ -425,7 +444,7 @@ fn dedupe_keeps_what_its_definition_says() {
         let keep = if last { "last" } else { "first" };
         let step = format!("dedupe: {{ name: d, by: user, keep: {keep}{within} }}");
         let changes: Vec<(Row, i8)> = rows.into_iter().map(|row| (row, 1)).collect();
-        every_way(&step, &changes, per_block, false, |_, output, what| {
+        every_way(&mut random, &step, &changes, per_block, false, |_, output, what| {
             assert_eq!(fold(&output, what), expect, "{what}");
         });
     }

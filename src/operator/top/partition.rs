@@ -74,6 +74,12 @@ impl Ranked {
         }
     }
 
+    /// Its place in the order of arrival.
+    pub fn arrival(&self) -> u64 {
+        let start = if self.by_arrival { self.order_end as usize } else { self.bytes.len() - ARRIVAL };
+        u64::from_be_bytes(self.bytes[start..start + ARRIVAL].try_into().expect("as long as an arrival"))
+    }
+
     /// The heap bytes it holds.
     pub fn heap_bytes(&self) -> usize {
         self.bytes.len()
@@ -123,10 +129,47 @@ pub(super) trait Observer {
     fn forget(&mut self, row: Ranked);
 }
 
+/// How much is kept.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+impl Kept {
+    /// Counts a row.
+    pub fn add(&mut self, row: &Ranked) {
+        self.rows += 1;
+        self.bytes += row.heap_bytes();
+    }
+}
+
+/// Of an operator that tells nothing while rows come.
+impl Observer for Kept {
+    fn enter(&mut self, _: &Ranked) {}
+
+    fn leave(&mut self, _: &Ranked, _: u32) {}
+
+    fn forget(&mut self, row: Ranked) {
+        self.rows -= 1;
+        self.bytes -= row.heap_bytes();
+    }
+}
+
 impl Partition {
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
+    }
+
+    /// How many first rows there are.
+    pub fn len(&self) -> usize {
+        self.first.len()
+    }
+
+    /// The first rows in this range, in order, each with the rank under which it was sent.
+    pub fn behind(&self, range: (Bound<&Ranked>, Bound<&Ranked>)) -> impl Iterator<Item = (&Ranked, u32)> {
+        self.first.range::<Ranked, _>(range).map(|(row, sent)| (row, *sent))
     }
 
     /// Takes the first row out, without another taking its place.
@@ -155,6 +198,19 @@ impl Partition {
         rest: Option<&mut BTreeSet<Ranked>>,
         observer: &mut impl Observer,
     ) -> bool {
+        self.insert_sent(row, 0, limit, rest, observer)
+    }
+
+    /// Adds a row that has been sent under this rank (0 for none); whether it became one of the first. Of the rows of a
+    /// partition, added in any order, those are the first in the end that were.
+    pub fn insert_sent(
+        &mut self,
+        row: Ranked,
+        sent: u32,
+        limit: &Limit,
+        rest: Option<&mut BTreeSet<Ranked>>,
+        observer: &mut impl Observer,
+    ) -> bool {
         let last = self.first.last_key_value().map(|(last, _)| last);
         let against_last = last.map_or(Ordering::Greater, |last| row.order().cmp(last.order()));
         let enters = self.first.len() < limit.n
@@ -173,7 +229,7 @@ impl Partition {
             Ordering::Greater => self.tied = 1,
         }
         observer.enter(&row);
-        self.first.insert(row, 0);
+        self.first.insert(row, sent);
         self.shrink(limit, rest, observer);
         true
     }

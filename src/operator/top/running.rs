@@ -7,14 +7,19 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use arrow::array::RecordBatch;
+
 use super::format::RowFormat;
-use super::partition::{Limit, Observer, Partition, Position, Ranked, tree_bytes};
+use super::partition::{Kept, Limit, Observer, Partition, Position, Ranked, tree_bytes};
+use super::table::RowTable;
+use super::view::{PARTITIONS_AT_ONCE, View};
 use crate::operator::finale::Finale;
 use crate::operator::payload::{Changes, Payload};
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, StateKey};
 use crate::operator::work::{Work, position_of};
-use crate::operator::{Context, Operator, Sends, StateSize};
-use crate::record::{Batch, KeyCodec, Schema};
+use crate::operator::{Captured, Context, Operator, Sends, StateSize, StateTable};
+use crate::record::{Batch, Schema};
 use crate::state::{Groups, Pages};
 
 /// What every shard builds its operator from.
@@ -23,7 +28,7 @@ pub(super) struct Spec {
     pub format: RowFormat,
     /// Positions of the key columns in the input.
     pub keys: Vec<usize>,
-    pub codec: KeyCodec,
+    pub key: StateKey,
     pub limit: Limit,
     pub ranked: bool,
     pub sends: Sends,
@@ -32,6 +37,12 @@ pub(super) struct Spec {
     pub input: Schema,
     pub output: Schema,
 }
+
+/// The tables of the state: the rows, and what the shard has one of.
+const ROWS: usize = 0;
+const CLOCK: usize = 1;
+
+const CLOCK_TABLE: Clock<2> = Clock::new(["watermark_ms", "arrivals"]);
 
 /// The running form.
 pub(super) struct Running {
@@ -52,15 +63,10 @@ pub(super) struct Running {
     /// The block that has not ended yet.
     number: u64,
     finale: Finale,
+    table: RowTable,
+    view: Option<View>,
     queue: Queue,
     work: Option<Work>,
-}
-
-/// How much is kept.
-#[derive(Default)]
-struct Kept {
-    rows: usize,
-    bytes: usize,
 }
 
 struct Changed {
@@ -78,6 +84,7 @@ struct Telling<'a> {
     from: Option<Position>,
     kept: &'a mut Kept,
     changes: &'a mut Changes,
+    view: Option<&'a mut View>,
 }
 
 impl Observer for Telling<'_> {
@@ -90,6 +97,9 @@ impl Observer for Telling<'_> {
     }
 
     fn leave(&mut self, row: &Ranked, sent: u32) {
+        if let Some(view) = &mut self.view {
+            view.keep((0, self.group), row, sent);
+        }
         let position = Position::of(row);
         self.from = Some(self.from.map_or(position, |from| from.min(position)));
         if !self.ranked || sent > 0 {
@@ -98,8 +108,10 @@ impl Observer for Telling<'_> {
     }
 
     fn forget(&mut self, row: Ranked) {
-        self.kept.rows -= 1;
-        self.kept.bytes -= row.heap_bytes();
+        if let Some(view) = &mut self.view {
+            view.keep((0, self.group), &row, 0);
+        }
+        self.kept.forget(row);
     }
 }
 
@@ -107,8 +119,11 @@ impl Running {
     /// A shard's operator.
     pub fn new(spec: Spec) -> Self {
         let queue = Queue::new(&spec.output, spec.timed);
+        let payload = Payload::new(&spec.input);
         Self {
-            payload: Payload::new(&spec.input),
+            table: RowTable::new(&spec.key, &spec.format, &payload, false, spec.ranked),
+            view: None,
+            payload,
             groups: Groups::default(),
             partitions: Pages::default(),
             rests: Pages::default(),
@@ -171,6 +186,7 @@ impl Running {
         }
         let orders = self.spec.format.orders(&work.batch, rows.clone());
         let candidates = self.candidates(work, rows.clone(), &orders);
+        self.keep_view(candidates.iter().map(|(_, group)| *group));
         let positions: Vec<u32> = candidates.iter().map(|(row, _)| *row).collect();
         let payloads = self.payload.encode(&work.batch, &positions);
         for (index, (row, group)) in candidates.into_iter().enumerate() {
@@ -185,12 +201,13 @@ impl Running {
 
     /// Inserts a row into its partition, or takes an equal one back.
     fn change(&mut self, order: &[u8], payload: &[u8], group: u32, at_ms: i64, taken_back: bool) {
-        let Self { spec, partitions, rests, kept, changes, .. } = self;
+        let Self { spec, partitions, rests, kept, changes, view, .. } = self;
         let limit = &spec.limit;
         let before = changes.len();
         let partition = &mut partitions[group as usize];
         let rest = limit.keeps_all.then(|| &mut rests[group as usize]);
-        let mut telling = Telling { group, at_ms, ranked: spec.ranked, from: None, kept, changes };
+        let (ranked, view) = (spec.ranked, view.as_mut());
+        let mut telling = Telling { group, at_ms, ranked, from: None, kept, changes, view };
         if taken_back {
             let row = Ranked::new(order, payload, u64::MAX, limit.by_arrival);
             let rest = rest.expect("rows are taken back only of a changelog, all of which is kept");
@@ -198,8 +215,7 @@ impl Running {
         } else {
             let row = Ranked::new(order, payload, self.arrivals, limit.by_arrival);
             self.arrivals += 1;
-            telling.kept.rows += 1;
-            telling.kept.bytes += row.heap_bytes();
+            telling.kept.add(&row);
             partition.insert(row, limit, rest, &mut telling);
         }
         if spec.sends == Sends::FinalRows {
@@ -234,8 +250,11 @@ impl Running {
 
     /// Tells the rows of a partition whose rank has changed.
     fn rank(&mut self, group: u32, from: Position, at_ms: i64) {
-        let changes = &mut self.changes;
+        let (changes, view) = (&mut self.changes, &mut self.view);
         self.partitions[group as usize].rank(&from, &self.spec.limit, |row, sent, rank| {
+            if let Some(view) = view {
+                view.keep((0, group), row, sent);
+            }
             if sent > 0 {
                 changes.push(group, sent, -1, row.payload(), at_ms);
             }
@@ -250,6 +269,9 @@ impl Running {
         for group in std::mem::take(&mut self.emptied) {
             let partition = &self.partitions[group as usize];
             if partition.is_empty() && partition.changed == 0 {
+                if let Some(view) = &mut self.view {
+                    view.leave((0, group));
+                }
                 self.groups.remove(group);
             } else if partition.is_empty() {
                 // Looked at again once its changes have been told.
@@ -262,15 +284,40 @@ impl Running {
     fn finish(&mut self) -> bool {
         let Some(groups) = self.finale.next(&mut self.queue) else { return false };
         let at_ms = self.queue.watermark_ms();
+        self.keep_view(groups.iter().copied());
         for group in groups {
-            let changes = &mut self.changes;
-            self.partitions[group as usize].rank(&Position::FIRST, &self.spec.limit, |row, _, rank| {
-                changes.push(group, rank, 1, row.payload(), at_ms);
-            });
+            self.rank(group, Position::FIRST, at_ms);
         }
         let Spec { output, ranked, timed, .. } = &self.spec;
         self.changes.send_settled(&self.payload, output, *ranked, *timed, &mut self.queue);
         true
+    }
+
+    /// Captures those of these partitions that a view has still to capture, before they change.
+    fn keep_view(&mut self, groups: impl Iterator<Item = u32>) {
+        let Some(view) = &mut self.view else { return };
+        let groups: Vec<u32> = groups.collect();
+        for group in self.groups.take_uncaptured(&groups) {
+            let rows = (&self.partitions[group as usize], self.rests.get(group as usize));
+            view.capture((0, group), self.groups.key(group), rows);
+        }
+    }
+
+    fn load(&mut self, rows: &RecordBatch) {
+        let saved = self.table.read(&self.payload, rows);
+        let Self { spec, groups, partitions, rests, kept, .. } = self;
+        for row in 0..rows.num_rows() {
+            let (hash, key) = saved.key(row);
+            let group = groups.number(hash, key);
+            partitions.resize(groups.capacity());
+            if spec.limit.keeps_all {
+                rests.resize(groups.capacity());
+            }
+            let (row, sent) = saved.row(row, spec.limit.by_arrival);
+            let rest = spec.limit.keeps_all.then(|| &mut rests[group as usize]);
+            kept.add(&row);
+            partitions[group as usize].insert_sent(row, sent, &spec.limit, rest, kept);
+        }
     }
 
     /// Sends what the present block has changed so far.
@@ -290,7 +337,7 @@ impl Running {
 
 impl Operator for Running {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.key.codec));
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {
@@ -303,7 +350,56 @@ impl Operator for Running {
         let bytes = self.groups.bytes()
             + partitions
             + tree_bytes(self.groups.len(), self.kept.rows)
-            + self.kept.bytes;
+            + self.kept.bytes
+            + self.view.as_ref().map_or(0, View::bytes);
         StateSize { entries: self.kept.rows, bytes: bytes + self.changes.bytes(), next_close_ms: None }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.table.clone(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        let clock = [self.queue.watermark_ms(), self.arrivals.cast_signed()];
+        self.view = Some(View::new(CLOCK_TABLE.row(clock), self.arrivals));
+        self.groups.begin_view();
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        let Self { groups, partitions, rests, view, table, payload, .. } = self;
+        let capturing = view.as_mut()?;
+        if let Some(rows) = capturing.take_clock() {
+            return Some(Captured { table: CLOCK, rows });
+        }
+        let find = |group: u32| (&partitions[group as usize], rests.get(group as usize));
+        loop {
+            while !capturing.has(rows) && groups.has_view() {
+                for group in groups.scan(PARTITIONS_AT_ONCE) {
+                    capturing.capture((0, group), groups.key(group), find(group));
+                }
+            }
+            let taken = capturing.take(rows, |(_, group)| find(group));
+            if !taken.is_empty() {
+                return Some(Captured { table: ROWS, rows: table.write(payload, &taken) });
+            }
+            if !groups.has_view() {
+                *view = None;
+                return None;
+            }
+        }
+    }
+
+    fn end_view(&mut self) {
+        self.groups.end_view();
+        self.view = None;
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == ROWS {
+            return self.load(rows);
+        }
+        let [watermark_ms, arrivals] = CLOCK_TABLE.read(rows);
+        self.queue.advance_to(watermark_ms);
+        self.arrivals = self.arrivals.max(arrivals.max(0).cast_unsigned());
     }
 }

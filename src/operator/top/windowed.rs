@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMillisecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use arrow::datatypes::TimestampMillisecondType;
 use arrow::row::Rows;
 
 use super::format::RowFormat;
-use super::partition::{Limit, Observer, Partition, Ranked, tree_bytes};
+use super::partition::{Kept, Limit, Observer, Partition, Ranked, tree_bytes};
+use super::table::RowTable;
+use super::view::{PARTITIONS_AT_ONCE, Place, View};
 use crate::operator::late::Lateness;
 use crate::operator::payload::Payload;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, StateKey};
 use crate::operator::work::{Work, position_of};
-use crate::operator::{Context, Operator, StateSize};
-use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
+use crate::operator::{Captured, Context, Operator, StateSize, StateTable};
+use crate::record::{Batch, BlockEnd, Schema};
 use crate::state::{Groups, Pages};
 use crate::time::SegmentClock;
 use crate::window::Windows;
@@ -36,7 +39,7 @@ pub(super) struct Spec {
     pub format: RowFormat,
     /// Positions of the key columns in the input.
     pub keys: Vec<usize>,
-    pub codec: KeyCodec,
+    pub key: StateKey,
     pub limit: Limit,
     pub ranked: bool,
     pub assign: Assign,
@@ -47,6 +50,12 @@ pub(super) struct Spec {
     pub output: Schema,
 }
 
+/// The tables of the state: the rows, and what the shard has one of.
+const ROWS: usize = 0;
+const CLOCK: usize = 1;
+
+const CLOCK_TABLE: Clock<2> = Clock::new(["watermark_ms", "arrivals"]);
+
 /// The running form.
 pub(super) struct Windowed {
     spec: Spec,
@@ -55,6 +64,8 @@ pub(super) struct Windowed {
     windows: BTreeMap<i64, Window>,
     arrivals: u64,
     kept: Kept,
+    table: RowTable,
+    view: Option<View>,
     queue: Queue,
     work: Option<Work>,
     firing: Option<Firing>,
@@ -89,20 +100,23 @@ struct Candidate {
     group: u32,
 }
 
-#[derive(Default)]
-struct Kept {
-    rows: usize,
-    bytes: usize,
+/// Tells a view which rows of a partition go.
+struct Telling<'a> {
+    place: Place,
+    kept: &'a mut Kept,
+    view: Option<&'a mut View>,
 }
 
-impl Observer for Kept {
+impl Observer for Telling<'_> {
     fn enter(&mut self, _: &Ranked) {}
 
     fn leave(&mut self, _: &Ranked, _: u32) {}
 
     fn forget(&mut self, row: Ranked) {
-        self.rows -= 1;
-        self.bytes -= row.heap_bytes();
+        if let Some(view) = &mut self.view {
+            view.keep(self.place, &row, 0);
+        }
+        self.kept.forget(row);
     }
 }
 
@@ -135,8 +149,11 @@ fn has_fired(end_ms: i64, watermark_ms: i64) -> bool {
 impl Windowed {
     /// A shard's operator.
     pub fn new(spec: Spec) -> Self {
+        let payload = Payload::new(&spec.input);
         Self {
-            payload: Payload::new(&spec.input),
+            table: RowTable::new(&spec.key, &spec.format, &payload, true, false),
+            view: None,
+            payload,
             windows: BTreeMap::new(),
             arrivals: 0,
             kept: Kept::default(),
@@ -173,6 +190,12 @@ impl Windowed {
         let mut late = Vec::new();
         let candidates = self.candidates(work, clock, rows.clone(), &orders, &mut late);
         self.spec.late.tell(&work.batch, late, context);
+        if let Some(view) = &mut self.view {
+            for Candidate { window: end_ms, group, .. } in &candidates {
+                let window = self.windows.get_mut(end_ms).expect("opened for the candidate");
+                window.keep_view(*end_ms, *group, view);
+            }
+        }
         let mut positions: Vec<u32> = Vec::with_capacity(candidates.len());
         for candidate in &candidates {
             if candidate.index == positions.len() {
@@ -180,16 +203,16 @@ impl Windowed {
             }
         }
         let payloads = self.payload.encode(&work.batch, &positions);
-        for Candidate { row, index, window, group } in candidates {
+        for Candidate { row, index, window: end_ms, group } in candidates {
             let order = orders.row(row - rows.start);
-            let limit = &self.spec.limit;
-            let ranked = Ranked::new(order.data(), payloads.row(index), self.arrivals, limit.by_arrival);
-            let window = self.windows.get_mut(&window).expect("opened for the candidate");
+            let Self { spec, windows, arrivals, kept, view, .. } = self;
+            let ranked = Ranked::new(order.data(), payloads.row(index), *arrivals, spec.limit.by_arrival);
+            let window = windows.get_mut(&end_ms).expect("opened for the candidate");
             let partition = &mut window.partitions[group as usize];
-            self.arrivals += 1;
-            self.kept.rows += 1;
-            self.kept.bytes += ranked.heap_bytes();
-            partition.insert(ranked, limit, None, &mut self.kept);
+            *arrivals += 1;
+            kept.add(&ranked);
+            let mut telling = Telling { place: (end_ms, group), kept, view: view.as_mut() };
+            partition.insert(ranked, &spec.limit, None, &mut telling);
         }
     }
 
@@ -250,10 +273,20 @@ impl Windowed {
         let (end_ms, number) = (*end_ms, firing.number);
         let (mut rows, mut ranks): (Vec<Ranked>, Vec<i64>) = (Vec::new(), Vec::new());
         while rows.len() < Batch::ROWS_MAX && firing.partition < window.partitions.len() {
+            let place = (end_ms, position_of(firing.partition));
+            if let Some(view) = self.view.as_mut().filter(|_| firing.sent == 0) {
+                window.keep_view(end_ms, place.1, view);
+            }
             let Some(row) = window.partitions[firing.partition].pop_first() else {
+                if let Some(view) = &mut self.view {
+                    view.leave(place);
+                }
                 (firing.partition, firing.sent, firing.last) = (firing.partition + 1, 0, None);
                 continue;
             };
+            if let Some(view) = &mut self.view {
+                view.keep(place, &row, 0);
+            }
             firing.sent += 1;
             let rank = match &firing.last {
                 Some((order, rank)) if self.spec.limit.ties && *order == row.order() => *rank,
@@ -270,6 +303,18 @@ impl Windowed {
             firing.partition = 0;
         }
         self.send(number, end_ms, rows, ranks);
+    }
+
+    fn load(&mut self, rows: &RecordBatch) {
+        let saved = self.table.read(&self.payload, rows);
+        for row in 0..rows.num_rows() {
+            let (hash, key) = saved.key(row);
+            let window = self.windows.entry(saved.window_ms(row)).or_default();
+            let group = window.group(hash, key);
+            let (row, _) = saved.row(row, self.spec.limit.by_arrival);
+            self.kept.add(&row);
+            window.partitions[group as usize].insert(row, &self.spec.limit, None, &mut self.kept);
+        }
     }
 
     fn send(&mut self, number: u64, end_ms: i64, rows: Vec<Ranked>, ranks: Vec<i64>) {
@@ -306,6 +351,26 @@ impl Window {
         group
     }
 
+    /// Captures a partition if a view has still to, before it changes.
+    fn keep_view(&mut self, end_ms: i64, group: u32, view: &mut View) {
+        for group in self.groups.take_uncaptured(&[group]) {
+            self.capture(end_ms, group, view);
+        }
+    }
+
+    /// Captures the next partitions; whether there were any of a view.
+    fn scan(&mut self, end_ms: i64, view: &mut View) -> bool {
+        let groups = self.groups.scan(PARTITIONS_AT_ONCE);
+        for group in &groups {
+            self.capture(end_ms, *group, view);
+        }
+        !groups.is_empty()
+    }
+
+    fn capture(&self, end_ms: i64, group: u32, view: &mut View) {
+        view.capture((end_ms, group), self.groups.key(group), (&self.partitions[group as usize], None));
+    }
+
     fn bytes(&self) -> usize {
         self.groups.bytes() + self.partitions.bytes()
     }
@@ -313,7 +378,7 @@ impl Window {
 
 impl Operator for Windowed {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.codec));
+        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.key.codec));
     }
 
     fn pull(&mut self, context: &mut Context) -> Option<Batch> {
@@ -324,10 +389,86 @@ impl Operator for Windowed {
     fn state(&self) -> StateSize {
         let windows: usize = self.windows.values().map(Window::bytes).sum();
         let partitions: usize = self.windows.values().map(|window| window.groups.len()).sum();
+        let view = self.view.as_ref().map_or(0, View::bytes);
         StateSize {
             entries: self.kept.rows,
-            bytes: windows + tree_bytes(partitions, self.kept.rows) + self.kept.bytes,
+            bytes: windows + tree_bytes(partitions, self.kept.rows) + self.kept.bytes + view,
             next_close_ms: self.windows.first_key_value().map(|(end_ms, _)| *end_ms),
         }
+    }
+
+    fn tables(&self) -> Vec<StateTable> {
+        vec![self.table.table.clone(), CLOCK_TABLE.table()]
+    }
+
+    fn begin_view(&mut self) {
+        let clock = [self.queue.watermark_ms(), self.arrivals.cast_signed()];
+        self.view = Some(View::new(CLOCK_TABLE.row(clock), self.arrivals));
+        self.windows.values_mut().for_each(|window| window.groups.begin_view());
+    }
+
+    fn capture(&mut self, rows: usize) -> Option<Captured> {
+        let Self { windows, firing, view, table, payload, .. } = self;
+        let capturing = view.as_mut()?;
+        if let Some(rows) = capturing.take_clock() {
+            return Some(Captured { table: CLOCK, rows });
+        }
+        loop {
+            // A window that is on its way out is captured as the others are: what of it has been sent was saved before.
+            let due = firing
+                .iter_mut()
+                .flat_map(|firing| &mut firing.due)
+                .map(|(end_ms, window)| (&*end_ms, window));
+            let mut uncaptured =
+                windows.iter_mut().chain(due).filter(|(_, window)| window.groups.has_view()).peekable();
+            let mut is_last = true;
+            while let Some((end_ms, window)) = uncaptured.peek_mut() {
+                is_last = false;
+                if capturing.has(rows) {
+                    break;
+                }
+                if !window.scan(**end_ms, capturing) {
+                    uncaptured.next();
+                }
+            }
+            let partition = |(end_ms, group): Place| {
+                let due = || {
+                    firing
+                        .as_ref()?
+                        .due
+                        .iter()
+                        .find(|(due_ms, _)| *due_ms == end_ms)
+                        .map(|(_, window)| window)
+                };
+                let window =
+                    windows.get(&end_ms).or_else(due).expect("a window is there while rows of it are");
+                (&window.partitions[group as usize], None)
+            };
+            let taken = capturing.take(rows, partition);
+            if !taken.is_empty() {
+                return Some(Captured { table: ROWS, rows: table.write(payload, &taken) });
+            }
+            if is_last {
+                *view = None;
+                return None;
+            }
+        }
+    }
+
+    fn end_view(&mut self) {
+        self.windows.values_mut().for_each(|window| window.groups.end_view());
+        if let Some(firing) = &mut self.firing {
+            firing.due.iter_mut().for_each(|(_, window)| window.groups.end_view());
+        }
+        self.view = None;
+    }
+
+    fn restore(&mut self, table: usize, rows: &RecordBatch) {
+        if table == ROWS {
+            return self.load(rows);
+        }
+        let [watermark_ms, arrivals] = CLOCK_TABLE.read(rows);
+        self.queue.advance_to(watermark_ms);
+        self.arrivals = self.arrivals.max(arrivals.max(0).cast_unsigned());
     }
 }

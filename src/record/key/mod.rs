@@ -53,6 +53,18 @@ impl KeyCodec {
         }
     }
 
+    /// How many columns a key has.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.types.len()
+    }
+
+    /// The types of a key's values, in order.
+    #[must_use]
+    pub fn types(&self) -> &[SqlType] {
+        &self.types
+    }
+
     /// The key bytes of every row, appended to `bytes`; `ends` gets the end of each row's bytes.
     ///
     /// # Panics

@@ -1,21 +1,25 @@
 //! The harness every operator goes through: the same rows whole, row by row and in blocks of three, each block in one
 //! batch and cut into several; on one to three shards; through rings that hold one batch, so that the outbox is full most
-//! of the time.
+//! of the time; and, where the step keeps state, with a barrier behind every block, at which another machine goes on from
+//! what was captured of the one before ([`run_cut`]).
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+mod cut;
+mod machine;
+
+use std::collections::BTreeMap;
+
+pub use cut::{Cut, run_cut};
+pub use machine::{Output, run};
 
 use arrow::array::{AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::TimestampMillisecondType;
 
-use super::{Build, Chain, Changelog, Flow, Part, Resolved, Sends, SideRows, WindowColumns, verb};
+use super::{Changelog, Flow, Resolved, Sends, WindowColumns, verb};
 use crate::codec::framing::frame_lines;
 use crate::codec::json::{JsonDecoder, JsonEncoder};
 use crate::codec::{Decode, Encode};
 use crate::error::Problems;
-use crate::exchange::{Inbox, Outbox, Partition, Taken, Watermarks, mesh};
-use crate::io::Bell;
-use crate::record::{Batch, BlockEnd, Column, EventTimes, Schema, Segment, SqlType, parse_type};
+use crate::record::{Batch, BlockEnd, Column, EventTimes, Schema, SqlType, parse_type};
 use crate::yaml::{Node, parse};
 
 /// The disorder that the harness's source allows, milliseconds.
@@ -105,24 +109,49 @@ pub fn check(step: &str, input: &[&str], expect: &[&str]) {
         [(usize::MAX, usize::MAX), (1, 1), (3, usize::MAX), (usize::MAX, 1), (3, 2)]
     {
         for shards in 1..=3 {
-            let blocks = || blocks(&schema, &records, weights.as_deref(), rows_per_block);
-            let run = |resolved| lines(resolved, run(resolved, shards, rows_per_batch, blocks()));
+            let blocks = blocks(&schema, &records, weights.as_deref(), rows_per_block);
+            let run = |resolved| lines(resolved, run(resolved, shards, rows_per_batch, &blocks));
+            let cut = |resolved| lines_cut(resolved, shards, rows_per_batch, &blocks);
             let mut output = run(&resolved);
             let mut expect: Vec<String> = expect.iter().map(|&line| line.to_owned()).collect();
             let what = format!(
                 "{step}: {shards} shards, blocks of {rows_per_block} rows, batches of {rows_per_batch}"
             );
             if resolved.output.changelog.is_some() {
-                assert_eq!(fold(&run(&netted)), fold(&expect), "{what}, changes between block ends");
-                assert_eq!(fold(&run(&settled)), fold(&expect), "{what}, rows in the end");
+                for (resolved, sends) in
+                    [(&netted, "changes between block ends"), (&settled, "rows in the end")]
+                {
+                    assert_eq!(fold(&run(resolved)), fold(&expect), "{what}, {sends}");
+                    for (machine, output) in cut(resolved).iter().enumerate() {
+                        assert_eq!(fold(output), fold(&expect), "{what}, {sends}, cut, machine {machine}");
+                    }
+                }
             }
             if shards > 1 || rows_per_block == 1 {
                 output.sort();
                 expect.sort();
             }
             assert_eq!(output, expect, "{what}");
+            expect.sort();
+            for (machine, mut output) in cut(&resolved).into_iter().enumerate() {
+                output.sort();
+                assert_eq!(output, expect, "{what}, cut behind every block, machine {machine}");
+            }
         }
     }
+}
+
+/// What each machine of a run that is cut behind every block has made, together with those before it.
+fn lines_cut(
+    resolved: &Resolved,
+    shards: usize,
+    rows_per_batch: usize,
+    blocks: &[Batch],
+) -> Vec<Vec<String>> {
+    let cuts = (1..blocks.len()).map(|block| Cut { block, shards: 1 + (shards + block) % 3 });
+    let cuts: Vec<Cut> = cuts.collect();
+    let outputs = run_cut(resolved, shards, rows_per_batch, blocks, &cuts, blocks.len() as u64);
+    outputs.into_iter().map(|output| lines(resolved, output)).collect()
 }
 
 /// What lines come to: changelog rows that take each other back are gone.
@@ -138,29 +167,6 @@ fn fold(lines: &[String]) -> BTreeMap<&str, i64> {
     }
     counts.retain(|_, count| *count != 0);
     counts
-}
-
-/// Runs the step over these blocks on `shards` shards, in batches of at most `rows_per_batch` rows.
-///
-/// # Panics
-///
-/// If the mesh comes to a standstill, or an operator breaks a rule that all of them keep.
-#[must_use]
-pub fn run(resolved: &Resolved, shards: usize, rows_per_batch: usize, blocks: Vec<Batch>) -> Output {
-    Machine::new(resolved, shards).run(blocks, rows_per_batch)
-}
-
-/// What a step has made of its input.
-#[derive(Default)]
-pub struct Output {
-    /// The rows, in batches as they came out.
-    pub batches: Vec<Batch>,
-    /// The rows of side streams.
-    pub side: Vec<SideRows>,
-    /// Why rows were rejected.
-    pub rejected: Vec<String>,
-    /// How many rows were late.
-    pub late: u64,
 }
 
 /// The output as [`check`] shows it.
@@ -224,19 +230,6 @@ pub fn block(schema: &Schema, rows: RecordBatch, number: u64, last: bool) -> Bat
     batch
 }
 
-/// A block in batches of at most so many rows; the last of them ends it.
-fn cut(block: Batch, rows_per_batch: usize) -> Vec<Batch> {
-    let (segment, rows) = (block.segments[0], block.len());
-    let starts = (0..rows.max(1)).step_by(rows_per_batch.min(rows.max(1)));
-    let batches = starts.map(|from| {
-        let count = rows_per_batch.min(rows - from);
-        let end = segment.end.filter(|_| from + count == rows);
-        let rows = u32::try_from(count).expect("a block of the harness is small");
-        block.slice(from, count, vec![Segment { rows, end, ..segment }])
-    });
-    batches.collect()
-}
-
 /// Sets the batch's event times; the highest of them.
 fn stamp_times(batch: &mut Batch, schema: &Schema) -> i64 {
     let end = schema.index_of("window_end").map(|index| (index, 1));
@@ -257,126 +250,11 @@ fn stamp_times(batch: &mut Batch, schema: &Schema) -> i64 {
     seen
 }
 
-/// A step on some shards in one thread.
-struct Machine {
-    sources: Vec<Chain>,
-    outboxes: Vec<Option<Outbox>>,
-    keyed: Vec<Option<(Inbox, Chain)>>,
-    output: Output,
-}
-
-impl Machine {
-    fn new(resolved: &Resolved, shards: usize) -> Self {
-        let position = resolved.parts.iter().position(|part| matches!(part, Part::Exchange { .. }));
-        let before = &resolved.parts[..position.unwrap_or(resolved.parts.len())];
-        let sources = (0..shards).map(|_| Chain::new(operators(before))).collect();
-        let mut outboxes: Vec<Option<Outbox>> = (0..shards).map(|_| None).collect();
-        let mut keyed: Vec<Option<(Inbox, Chain)>> = (0..shards).map(|_| None).collect();
-        if let Some(position) = position
-            && let Part::Exchange { columns, codec } = &resolved.parts[position]
-        {
-            let bells: Vec<Arc<Bell>> = (0..shards).map(|_| Arc::default()).collect();
-            let (sending, receiving) = mesh(1, &bells, &bells);
-            for (slot, lanes) in outboxes.iter_mut().zip(sending) {
-                *slot = Some(Outbox::new(lanes, Partition::new(codec.clone(), columns.clone())));
-            }
-            let first: Vec<u64> = (0..shards as u64).collect();
-            for (slot, lanes) in keyed.iter_mut().zip(receiving) {
-                let inbox = Inbox::new(lanes, first.clone(), Watermarks::new(1, OUT_OF_ORDER_MS));
-                *slot = Some((inbox, Chain::new(operators(&resolved.parts[position + 1..]))));
-            }
-        }
-        Self { sources, outboxes, keyed, output: Output::default() }
-    }
-
-    /// Block k is read by shard k mod n, as files are.
-    fn run(mut self, blocks: Vec<Batch>, rows_per_batch: usize) -> Output {
-        let shards = self.sources.len();
-        let mut inputs: Vec<VecDeque<Batch>> = (0..shards).map(|_| VecDeque::new()).collect();
-        let empty = blocks[0].slice(0, 0, vec![Segment::last()]);
-        for (number, mut block) in blocks.into_iter().enumerate() {
-            // The lane sends nothing below the shard's next block.
-            if let Some(end) = &mut block.segments[0].end {
-                end.through = (number + shards - 1) as u64;
-            }
-            inputs[number % shards].extend(cut(block, rows_per_batch));
-        }
-        for input in &mut inputs {
-            input.push_back(empty.clone());
-        }
-        let mut idle_rounds = 0;
-        while idle_rounds < 3 {
-            let mut moved = false;
-            for (shard, input) in inputs.iter_mut().enumerate() {
-                moved |= self.step_keyed(shard);
-                moved |= self.step_source(shard, input);
-            }
-            idle_rounds = if moved { 0 } else { idle_rounds + 1 };
-        }
-        assert!(inputs.iter().all(VecDeque::is_empty), "the mesh has come to a standstill with input left");
-        let keyed = self.keyed.iter_mut().flatten().map(|(_, chain)| chain);
-        for chain in self.sources.iter_mut().chain(keyed) {
-            self.output.rejected.extend(chain.context.rejected.drain(..).map(|bad| bad.message));
-            self.output.side.append(&mut chain.context.side);
-            self.output.late += chain.context.late;
-        }
-        self.output
-    }
-
-    fn step_source(&mut self, shard: usize, input: &mut VecDeque<Batch>) -> bool {
-        let mut outbox = self.outboxes[shard].as_mut();
-        let offered = outbox.as_mut().is_some_and(|outbox| outbox.offer());
-        if outbox.as_ref().is_some_and(|outbox| !outbox.is_clear()) {
-            return offered;
-        }
-        let chain = &mut self.sources[shard];
-        let made = chain.pull().or_else(|| {
-            chain.push(input.pop_front()?);
-            chain.pull()
-        });
-        match (made, outbox) {
-            (Some(batch), Some(outbox)) => outbox.send(batch),
-            (Some(batch), None) => self.output.collect(batch),
-            (None, _) => return offered || !input.is_empty(),
-        }
-        true
-    }
-
-    fn step_keyed(&mut self, shard: usize) -> bool {
-        let Some((inbox, chain)) = &mut self.keyed[shard] else { return false };
-        let made = chain.pull().or_else(|| match inbox.take() {
-            Taken::Batch(batch) => {
-                chain.push(batch);
-                chain.pull()
-            }
-            Taken::Empty | Taken::Finished => None,
-        });
-        let Some(batch) = made else { return false };
-        self.output.collect(batch);
-        true
-    }
-}
-
-fn operators(parts: &[Part]) -> impl Iterator<Item = &Build> {
-    parts.iter().map(|part| match part {
-        Part::Operator(build) => build,
-        Part::Exchange { .. } => unreachable!("a step has at most one exchange"),
-    })
-}
-
-impl Output {
-    fn collect(&mut self, batch: Batch) {
-        let counted: usize = batch.segments.iter().map(|segment| segment.rows as usize).sum();
-        assert_eq!(counted, batch.len(), "segments add up to the batch");
-        let numbers = batch.segments.iter().map(|segment| segment.number);
-        assert!(numbers.is_sorted(), "numbers ascend");
-        self.batches.push(batch);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::VERBS;
+    use std::collections::BTreeSet;
+
+    use super::super::{Part, VERBS};
     use super::*;
 
     #[test]
@@ -385,5 +263,54 @@ mod tests {
             let resolved = resolve_step(verb.example, &flow_of(&example_schema()));
             assert!(!resolved.parts.is_empty(), "{}", verb.name);
         }
+    }
+
+    /// Checks that those operators of a step have tables that keep state, and no others; yields the columns of each.
+    fn tables(text: &str) -> Vec<String> {
+        let resolved = resolve_step(text, &flow_of(&example_schema()));
+        let mut shown = Vec::new();
+        for part in &resolved.parts {
+            let Part::Operator(build) = part else { continue };
+            let tables = (build.build)().tables();
+            assert_eq!(build.state.is_some(), !tables.is_empty(), "{text}: {}", build.description);
+            for table in tables {
+                let names: Vec<&str> =
+                    table.schema.fields().iter().map(|field| field.name().as_str()).collect();
+                let unique: BTreeSet<&&str> = names.iter().collect();
+                assert_eq!(unique.len(), names.len(), "{text}: {names:?}");
+                assert!(table.key.as_ref().is_none_or(|key| key.columns() <= names.len()), "{text}");
+                shown.push(format!("{}: {}", table.name, names.join(", ")));
+            }
+        }
+        shown
+    }
+
+    #[test]
+    fn what_keeps_state_has_tables() {
+        for verb in VERBS {
+            tables(verb.example);
+        }
+        let check = |text: &str, expect: &[&str]| assert_eq!(tables(text), expect, "{text}");
+        check("filter: price > 1", &[]);
+        check(
+            "aggregate: { name: s, by: [channel, user], window: { sliding: 4s, every: 2s }, select: { n: COUNT(*), share: COUNT(*) / COUNT(price) } }",
+            &["groups: channel, user, slice_start, n, $1", "clock: watermark_ms, fired_ms, wall_ms"],
+        );
+        check(
+            "aggregate: { name: s, window: { cumulative: 4s, every: 2s, time: processing }, select: { n: COUNT(*) } }",
+            &["groups: slice_start, fired, n", "clock: watermark_ms, fired_ms, wall_ms"],
+        );
+        check(
+            "aggregate: { name: s, by: channel, window: { session: 2s }, select: { sent: COUNT(*) } }",
+            &["groups: channel, session_start, session_end, sent, sent_", "clock: watermark_ms, wall_ms"],
+        );
+        check(
+            "aggregate: { name: s, by: { rows: channel }, window: { rows: 3 }, select: { n: COUNT(*) } }",
+            &["groups: rows, rows_, n", "clock: watermark_ms"],
+        );
+        check(
+            "aggregate: { name: s, by: channel, ttl: 5s, select: { n: COUNT(*) } }",
+            &["groups: channel, sent, latest, n", "clock: watermark_ms"],
+        );
     }
 }

@@ -1,0 +1,248 @@
+//! Which partition a row belongs to, and what its folder is called.
+//!
+//! The folder is called like the value's text, so that people find it; what cannot be in a name, or would lead
+//! elsewhere, is written as `%` and two hexadecimal digits a byte. Two values never get one folder.
+
+use std::fmt::Write as _;
+
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use hashbrown::HashMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::codec::json;
+use crate::error::{Problem, Problems};
+use crate::expr::{Expr, compile, compile_at};
+use crate::record::{BadRecord, Schema, SqlType};
+use crate::yaml::Node;
+
+/// The folder of rows whose value is NULL.
+const NULL: &str = "__NULL__";
+
+/// The folder of rows whose value is an empty text.
+const EMPTY: &str = "__EMPTY__";
+
+/// Longer names are cut, and end in a hash of the whole: file systems take 255 bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+/// How much of a longer name is kept, bytes.
+const NAME_BYTES_KEPT: usize = 160;
+
+/// How rows are divided into partitions.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    /// The value's text.
+    expression: Expr,
+    schema: Schema,
+}
+
+/// The rows of one batch that belong to one partition.
+#[derive(Clone, Debug)]
+pub struct Partitioned {
+    /// The partition's name, which is safe as the name of a folder.
+    pub name: String,
+    /// Its rows, in the order of the batch.
+    pub rows: RecordBatch,
+}
+
+/// Reports what is wrong with `partition_by`; yields its expression, whose type is one that has a text.
+pub(super) fn check(node: &Node, rows: &Schema, problems: &mut Problems) -> Option<Expr> {
+    let expression = compile_at(node, rows, problems)?;
+    let problem = match expression.data_type() {
+        SqlType::Float
+        | SqlType::Double
+        | SqlType::Bytes
+        | SqlType::Array(..)
+        | SqlType::Map(..)
+        | SqlType::Row(_) => {
+            let what = format!("`partition_by` names folders, and this is {}", expression.data_type());
+            Problem::error(node.at, what)
+                .help("take a text, a whole number, a DECIMAL, a date or a time of it")
+        }
+        SqlType::Null => Problem::error(node.at, "`partition_by` is always NULL").help("remove it"),
+        _ => return Some(expression),
+    };
+    problems.push(problem);
+    None
+}
+
+impl Partition {
+    /// Divides rows of a schema by the expression at `node`, which has been checked.
+    pub(super) fn new(node: &Node, schema: &Schema) -> Option<Self> {
+        // On lines of its own: the expression may end in a comment.
+        let text = format!("CAST((\n{}\n) AS STRING)", node.expression()?);
+        let expression = compile(&text, schema).ok()?;
+        Some(Self { expression, schema: schema.clone() })
+    }
+
+    /// Divides a batch, at a time of `wall_ms` milliseconds after 1970-01-01T00:00:00Z. Rows for which the expression
+    /// fails are pushed to `rejected`.
+    pub fn divide(
+        &self,
+        rows: &RecordBatch,
+        wall_ms: i64,
+        rejected: &mut Vec<BadRecord>,
+    ) -> Vec<Partitioned> {
+        let evaluated = self.expression.evaluate_at(rows, wall_ms);
+        let texts = evaluated.values.as_string::<i32>();
+        let mut failed = evaluated.failed.iter().peekable();
+        let mut groups: Vec<(Option<&str>, Vec<u32>)> = Vec::new();
+        let mut known: HashMap<Option<&str>, usize> = HashMap::new();
+        let mut last = None;
+        for row in 0..rows.num_rows() {
+            let row_number = u32::try_from(row).expect("a batch is far below 4 G rows");
+            if let Some((_, message)) = failed.next_if(|(at, _)| *at == row_number) {
+                rejected.push(self.reject(rows, row, message));
+                continue;
+            }
+            let text = texts.is_valid(row).then(|| texts.value(row));
+            // Rows of one partition often come one behind the other.
+            let group = match last {
+                Some((before, group)) if before == text => group,
+                _ => *known.entry(text).or_insert_with(|| {
+                    groups.push((text, Vec::new()));
+                    groups.len() - 1
+                }),
+            };
+            last = Some((text, group));
+            groups[group].1.push(row_number);
+        }
+        if let [(text, numbers)] = groups.as_slice()
+            && numbers.len() == rows.num_rows()
+        {
+            return vec![Partitioned { name: name(*text), rows: rows.clone() }];
+        }
+        let part = |(text, numbers): (Option<&str>, Vec<u32>)| Partitioned {
+            name: name(text),
+            rows: take_record_batch(rows, &UInt32Array::from(numbers)).expect("the rows are there"),
+        };
+        groups.into_iter().map(part).collect()
+    }
+
+    fn reject(&self, rows: &RecordBatch, row: usize, message: &str) -> BadRecord {
+        let mut raw = Vec::new();
+        json::encoder(&self.schema).encode(&rows.slice(row, 1), &mut raw);
+        raw.truncate(raw.trim_ascii_end().len());
+        BadRecord { source: "files".into(), position: 0, error: "evaluate", message: message.to_owned(), raw }
+    }
+}
+
+/// The folder of a value.
+fn name(text: Option<&str>) -> String {
+    let Some(text) = text else { return NULL.to_owned() };
+    if text.is_empty() {
+        return EMPTY.to_owned();
+    }
+    let mut name = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        let is_plain = match c {
+            // Hidden, or the way up.
+            '.' => at > 0,
+            // Only names of ours begin so.
+            '_' => at > 0 || !text.starts_with("__"),
+            '-' | '=' | '+' | ',' | '@' | ':' | ' ' => at > 0 || c != ' ',
+            // `~` stands where a name was cut.
+            '~' | '%' => false,
+            _ => c.is_alphanumeric(),
+        };
+        if is_plain {
+            name.push(c);
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            write!(name, "%{byte:02X}").expect("a string takes everything");
+        }
+    }
+    if name.len() > NAME_BYTES_MAX {
+        let kept = name.floor_char_boundary(NAME_BYTES_KEPT);
+        name.truncate(kept);
+        write!(name, "~{:016x}", xxh3_64(text.as_bytes())).expect("a string takes everything");
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Component, Path};
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+
+    use super::*;
+    use crate::record::Column;
+
+    #[test]
+    fn a_folder_is_called_like_its_value() {
+        let check = |text: &str, expect: &str| assert_eq!(name(Some(text)), expect);
+        assert_eq!(name(None), "__NULL__");
+        check("", "__EMPTY__");
+        check("2026-11-21", "2026-11-21");
+        check("2026-11-21 10:00", "2026-11-21 10:00");
+        check("Zürich", "Zürich");
+        check("_x_", "_x_");
+        check("__NULL__", "%5F_NULL__");
+        check(".", "%2E");
+        check("..", "%2E.");
+        check(".hidden.tmp", "%2Ehidden.tmp");
+        check("a/../b", "a%2F..%2Fb");
+        check("/etc/passwd", "%2Fetc%2Fpasswd");
+        check("a\0b\n\\", "a%00b%0A%5C");
+        check("50%~", "50%25%7E");
+        check(" ", "%20");
+        check("\u{202e}", "%E2%80%AE");
+        let long = "é".repeat(300);
+        let cut = name(Some(&long));
+        assert!(cut.len() <= 200 && cut.starts_with("éé") && cut.contains('~'), "{cut}");
+        assert_ne!(cut, name(Some(&(long + "x"))));
+    }
+
+    #[test]
+    fn no_two_values_share_a_folder_and_none_leads_out_of_it() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let letters: Vec<char> = "._/%~ \0\\aB5F2E-é\u{1F600}\n:".chars().collect();
+        let (mut values, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for _ in 0..20_000 {
+            let length = if random.u8(0..50) == 0 { random.usize(100..400) } else { random.usize(0..6) };
+            let text: String = (0..length).map(|_| letters[random.usize(0..letters.len())]).collect();
+            let name = name(Some(&text));
+            let parts: Vec<Component<'_>> = Path::new(&name).components().collect();
+            assert!(matches!(parts.as_slice(), [Component::Normal(_)]), "{text:?}: {name}");
+            assert!(name.len() <= 255 && !name.starts_with('.') && !name.contains('\0'), "{text:?}: {name}");
+            values.insert(text);
+            names.insert(name);
+        }
+        assert_eq!(values.len(), names.len());
+    }
+
+    fn node(text: &str) -> Node {
+        crate::yaml::parse(0, &format!("by: {text}"), &mut Problems::new()).unwrap().map().unwrap()[0]
+            .1
+            .clone()
+    }
+
+    #[test]
+    fn rows_are_divided_in_their_order_and_failing_ones_set_aside() {
+        let schema = Schema::new(vec![
+            Column::new("k", SqlType::String, true),
+            Column::new("n", SqlType::String, true),
+        ]);
+        let keys = StringArray::from(vec![Some("a"), Some("a"), None, Some("b"), Some("a"), Some("")]);
+        let numbers = StringArray::from(vec!["1", "2", "3", "4", "5", "x"]);
+        let rows =
+            RecordBatch::try_new(schema.arrow().clone(), vec![Arc::new(keys), Arc::new(numbers)]).unwrap();
+        let divide = |by: &str| {
+            let mut rejected = Vec::new();
+            let parts = Partition::new(&node(by), &schema).unwrap().divide(&rows, 0, &mut rejected);
+            let text = |part: &Partitioned| {
+                let numbers: Vec<&str> = part.rows.column(1).as_string::<i32>().iter().flatten().collect();
+                format!("{}:{}", part.name, numbers.concat())
+            };
+            (parts.iter().map(text).collect::<Vec<_>>().join(" "), rejected.len())
+        };
+        assert_eq!(divide("k"), ("a:125 __NULL__:3 b:4 __EMPTY__:x".to_owned(), 0));
+        assert_eq!(divide("\"'all'\""), ("all:12345x".to_owned(), 0));
+        assert_eq!(divide("CAST(n AS BIGINT) / 3"), ("0:12 1:345".to_owned(), 1));
+        assert_eq!(divide("k -- a comment"), ("a:125 __NULL__:3 b:4 __EMPTY__:x".to_owned(), 0));
+    }
+}

@@ -1,0 +1,66 @@
+//! Folders that output goes to, and which names in them are not durable yet.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::SinkError;
+use crate::io::{Storage, folder_of};
+
+/// Makes a folder and those above it. Yields the folders that have new names in them, to be synced.
+pub(super) fn make(storage: &dyn Storage, folder: &Path) -> Result<Vec<PathBuf>, SinkError> {
+    let failed = |source| SinkError::Create { path: folder.display().to_string(), source };
+    let mut changed = Vec::new();
+    let mut missing = folder.to_owned();
+    while storage.look(&missing).map_err(failed)?.is_none() {
+        let above = folder_of(&missing);
+        changed.push(above.clone());
+        if above == missing {
+            break;
+        }
+        missing = above;
+    }
+    storage.create_output_folder(folder).map_err(failed)?;
+    Ok(changed)
+}
+
+/// Names that stages have made, each with the stage it belongs to.
+#[derive(Debug, Default)]
+pub(super) struct NewNames(Vec<(u64, PathBuf)>);
+
+impl NewNames {
+    /// Folders have new names in them since a stage.
+    pub(super) fn add(&mut self, stage: u64, folders: impl IntoIterator<Item = PathBuf>) {
+        for folder in folders {
+            if !self.0.iter().any(|(at, known)| *at == stage && *known == folder) {
+                self.0.push((stage, folder));
+            }
+        }
+    }
+
+    /// The folders whose names are not durable where all is up to the stage `synced`.
+    pub(super) fn unsynced(&mut self, synced: u64) -> Vec<PathBuf> {
+        self.0.retain(|(stage, _)| *stage > synced);
+        let mut folders: Vec<PathBuf> = self.0.iter().map(|(_, folder)| folder.clone()).collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+}
+
+/// Makes the names in folders durable.
+pub(super) fn sync(storage: &dyn Storage, folders: &[PathBuf]) -> Result<(), SinkError> {
+    for folder in folders {
+        storage
+            .sync_folder(folder)
+            .map_err(|source| SinkError::Write { path: folder.display().to_string(), source })?;
+    }
+    Ok(())
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    match storage.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
