@@ -377,6 +377,10 @@ mod tests {
             while groups.has_view() {
                 let key = random.u32(0..keys).to_le_bytes();
                 let found = groups.find(KeyCodec::hash(&key), &key);
+                let any = random.u32(0..u32::try_from(groups.capacity()).unwrap());
+                if !groups.numbers().contains(&any) {
+                    assert!(groups.take_uncaptured(&[any]).is_empty(), "it is no group's number");
+                }
                 match (random.u8(0..3), found) {
                     (0, Some(found)) => {
                         let taken = groups.take_uncaptured(&[found, found]);
