@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 
 use super::load::{load, show};
 use super::{Exit, say};
+use crate::crash;
 use crate::io::{Clock, Disk, Mode, Storage, available_cpus, probe_io_uring, survive_file_size_limit};
 use crate::ops::breaker::Breaker;
 use crate::ops::closing::Closing;
@@ -71,6 +72,12 @@ const ABORT_TICKS: u32 = 100;
 const ABORT_TICKS_SIGNAL: u32 = 10;
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
+    if crash::is_list_asked_for() {
+        for name in crash::POINTS {
+            say(name);
+        }
+        return Exit::Done;
+    }
     let loaded = match load(&arguments.file, &arguments.overrides, &ProcessEnvironment) {
         Ok(loaded) => loaded,
         Err(error) => return fail(Exit::Config, &error),

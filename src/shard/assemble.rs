@@ -17,6 +17,7 @@ use super::step::{Shard, Snapshots};
 use super::writer::{Encoded, MAIN, RejectedItem, Verdict, Writer};
 use crate::codec::{Decode, json};
 use crate::config::BadRecordAction;
+use crate::crash::point;
 use crate::exchange::{Inbox, LaneReceiver, LaneSender, Outbox, Parcel, Partition, Watermarks, lane, mesh};
 use crate::io::{Bell, Storage};
 use crate::metric::ShardMetrics;
@@ -125,6 +126,7 @@ pub fn assemble(
             return Err(error.into());
         }
     };
+    point("outputs-opened");
     let (rejected_to, rejected): (Vec<_>, Vec<_>) =
         bells.iter().map(|bell| lane(capacity.rejected, bell, &writer_bell)).unzip();
     let (told, inbox) = channel();
@@ -420,5 +422,6 @@ fn restore(shard: &mut Shard, recovery: &Recovery) -> Result<(), SnapshotError> 
         shard.chain(stage).restore(state - first[stage], table, rows);
     })?;
     (0..first.len()).for_each(|stage| shard.chain(stage).restored());
+    point("shard-restored");
     Ok(())
 }

@@ -14,6 +14,7 @@ use arrow::datatypes::TimeUnit;
 use super::launch::{Event, Settings};
 use super::quarantine::{QuarantineError, QuarantineStaged};
 use super::writer::{Verdict, WriterError};
+use crate::crash::point;
 use crate::io::{Bell, Step, Task};
 use crate::record::Barrier;
 use crate::record::text::{TimestampStyle, write_timestamp};
@@ -312,6 +313,7 @@ impl Committer {
             self.store.abandon(number);
         }
         self.bells.iter().for_each(|bell| bell.ring());
+        point("barrier-asked");
         asked
     }
 
@@ -387,6 +389,7 @@ impl Committer {
             commits.push(commit);
         }
         (quarantine.sync)().map_err(|error| Failure::Abandoned(error.to_string()))?;
+        point("outputs-synced");
         let source = if finished { Ok(serde_json::Value::Null) } else { (self.position)(barrier) };
         let source = source.map_err(|error| Failure::Abandoned(error.to_string()))?;
         let gone = self.gone.iter().filter(|(shard, _)| !parts.iter().any(|part| part.shard == **shard));
@@ -422,10 +425,12 @@ impl Committer {
                     "its output cannot be made visible: {error}; the next run tries again"
                 ))
             })?;
+            point("output-committed");
         }
         if let Err(error) = self.store.prune(self.rhythm.keep) {
             tracing::warn!(%error, "old snapshots could not be removed");
         }
+        point("snapshots-pruned");
         Ok(())
     }
 
@@ -507,6 +512,7 @@ impl Committer {
             }
             return Ok(());
         }
+        point("input-complete");
         let number = self.next_epoch;
         self.store.begin(number).map_err(|error| WriterError::Snapshot(error.to_string()))?;
         let barrier = Barrier { epoch: number, number: u64::MAX, piece: u64::MAX };
@@ -517,6 +523,7 @@ impl Committer {
             Failure::Fatal(what) => Incomplete { error: WriterError::Snapshot(what), fatal: true },
         })?;
         // Nothing is left to go on from.
+        point("all-committed");
         let epochs = self.store.list().map_err(|error| error.to_string());
         let epochs = epochs.map(|committed| committed.iter().map(|snapshot| snapshot.epoch).collect());
         epochs

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::launch::Recovery;
 use super::writer::MAIN;
+use crate::crash::point;
 use crate::io::Storage;
 use crate::plan::{Plan, Upgrade};
 use crate::sink::{Sink, SinkError};
@@ -85,6 +86,7 @@ pub fn recover(
     wish: Wish,
 ) -> Result<Found, RecoveryError> {
     store.prepare().map_err(|error| RecoveryError::Folder { path: store.folder().to_owned(), error })?;
+    point("folder-prepared");
     let mut committed = store.list()?;
     let epochs: Vec<u64> = committed.iter().map(|snapshot| snapshot.epoch).collect();
     let newest = epochs.last().copied().unwrap_or(0);
@@ -116,6 +118,7 @@ pub fn recover(
         )));
     }
     roll_forward(plan, storage, &manifests)?;
+    point("rolled-forward");
     let at = &manifest.at;
     if manifest.finished {
         store.remove(&epochs).map_err(failed)?;

@@ -13,6 +13,7 @@ use super::launch::Event;
 use super::outlet::Block;
 use super::quarantine::{Quarantine, QuarantineError};
 use super::side::SideEncoded;
+use crate::crash::point;
 use crate::exchange::{LaneReceiver, Order};
 use crate::io::{Bell, Step, Task};
 use crate::record::{BadRecord, Barrier};
@@ -279,6 +280,7 @@ impl Writer {
             |staging: &mut Staging| staging.outputs.len() == expected && staging.quarantine.is_some();
         let Some(Staging { barrier, outputs, quarantine }) = self.staging.take_if(complete) else { return };
         let quarantine = quarantine.expect("just seen");
+        point("epoch-staged");
         self.tell(Told::Staged { barrier, outputs, quarantine });
     }
 

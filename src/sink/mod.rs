@@ -81,10 +81,13 @@ pub trait Sink: fmt::Debug {
     fn form(&self, rows: &Schema) -> Form;
 }
 
+/// Opens the output of a sink of bytes.
+pub type OpenOutput = Box<dyn FnOnce(&Opening) -> Result<Box<dyn Output + Send>, SinkError> + Send>;
+
 /// How a sink runs.
 pub enum Form {
     /// Encoded rows, written by one thread to what this opens.
-    Bytes(Box<dyn FnOnce(&Opening) -> Result<Box<dyn Output + Send>, SinkError> + Send>),
+    Bytes(OpenOutput),
     /// Rows, taken on every shard by what this builds.
     Rows(Box<dyn Fn() -> Box<dyn RowSink + Send>>),
 }
