@@ -14,7 +14,7 @@ mod tests;
 
 use std::path::{Component, PathBuf};
 
-pub use partition::{Partition, Partitioned};
+pub use partition::{PartitionBy, Partitioned};
 
 use super::{ChangeForm, Changes, Form, Kind, Sink, SinkError, changes};
 use crate::error::{Place, Problem, Problems};
@@ -166,8 +166,8 @@ impl Sink for Declared {
         position::recover(storage, position)
     }
 
-    fn partition(&self, rows: &Schema) -> Option<Partition> {
-        self.partition_by.as_ref().and_then(|(node, _)| Partition::new(node, rows))
+    fn partition(&self, rows: &Schema) -> Option<PartitionBy> {
+        self.partition_by.as_ref().and_then(|(node, _)| PartitionBy::new(node, rows))
     }
 
     fn form(&self, _: &Schema) -> Form {
