@@ -3,14 +3,17 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use super::assemble::{Capacity, assemble};
+use super::committer::{Identity, Rhythm};
 use super::launch::{Event, Settings};
 use super::writer::Verdict;
 use crate::config;
-use crate::io::{Disk, Mode, Step, Task};
+use crate::io::{Disk, Mode, Step, Storage, Task};
 use crate::plan::{Plan, plan};
+use crate::snapshot::Store;
 use crate::time::Now;
 use crate::yaml::NoEnvironment;
 
@@ -129,12 +132,23 @@ fn lines(path: &Path) -> Vec<String> {
 fn run(folder: &Path, steps: &str, shards: usize, slots: usize, seed: u64) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
     let plan = planned(folder, steps);
+    let storage: Arc<dyn Storage> = Arc::new(Disk::new(Mode::Threads));
     let settings = Settings {
         shards,
         cpus: Vec::new(),
         mode: Mode::Threads,
         quarantine: folder.join("quarantine.ndjson"),
-        storage: std::sync::Arc::new(Disk::new(Mode::Threads)),
+        storage: storage.clone(),
+        store: Store::new(storage, folder),
+        owner: "simulation".to_owned(),
+        identity: Identity {
+            pipeline: plan.name.clone(),
+            run: "simulation".to_owned(),
+            fingerprint: plan.fingerprint.clone(),
+        },
+        rhythm: Rhythm { every_us: None, keep: 3, failures_max: 3 },
+        first_epoch: 1,
+        recovery: None,
     };
     let capacity =
         Capacity { batches: slots, blocks: slots, rejected: slots, chunk_bytes: crate::source::CHUNK_BYTES };
@@ -143,20 +157,23 @@ fn run(folder: &Path, steps: &str, shards: usize, slots: usize, seed: u64) -> Ou
     let recipe = machine.recipe;
     let mut shards: Vec<_> = machine.parts.into_iter().map(|parts| recipe.build(parts)).collect();
     let mut writer = machine.writer;
+    let mut committer = machine.committer;
     // Swarm: some tasks are starved for this run, so that the others run into full rings.
-    let weights: Vec<u32> = (0..=shards.len()).map(|_| [1, 1, 5, 50][random.usize(0..4)]).collect();
+    let weights: Vec<u32> = (0..shards.len() + 2).map(|_| [1, 1, 5, 50][random.usize(0..4)]).collect();
     let mut idle_in_a_row = 0;
     loop {
         let task = pick(&weights, &mut random);
+        let writes = task == shards.len();
         let step = match shards.get_mut(task) {
             Some(shard) => shard.step(Now::default()),
-            None => writer.step(Now::default()),
+            None if writes => writer.step(Now::default()),
+            None => committer.step(Now::default()),
         };
         for event in events.try_iter() {
             match event {
                 Event::Written => machine.verdict.decide(Verdict::COMMIT),
                 Event::ShardEnded { .. } => {}
-                Event::WriterEnded { outcome, .. } => {
+                Event::Ended { outcome, .. } => {
                     outcome.expect("not abandoned").expect("the output is written");
                     let late = machine.metrics.iter().map(|shard| shard.late.get()).sum();
                     let rejected = machine.metrics.iter().map(|shard| shard.rejected.get()).sum();
