@@ -44,7 +44,8 @@ fn partitions(scene: &Scene) -> BTreeMap<String, Vec<String>> {
 
 /// How many hidden files there are.
 fn hidden(scene: &Scene) -> usize {
-    let folders = fs::read_dir(scene.path("archive")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders =
+        fs::read_dir(scene.path("archive")).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut names: Vec<String> = scene.names("archive");
     for folder in folders.filter(|path| path.is_dir()) {
         names.extend(scene.names(folder.to_str().expect("UTF-8")));
@@ -76,7 +77,11 @@ fn every_row_is_in_its_partition() {
     let found = partitions(&scene);
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(names, ["%2E.%2F0", "%2E.%2F1", "%2E.%2F2", "%2E.%2F3", "__NULL__"]);
-    assert!(found.values().all(|lines| lines.len() == 4000), "{:?}", found.values().map(Vec::len).collect::<Vec<_>>());
+    assert!(
+        found.values().all(|lines| lines.len() == 4000),
+        "{:?}",
+        found.values().map(Vec::len).collect::<Vec<_>>()
+    );
     assert!(archive(&scene).len() > 10, "files are complete at a size");
     assert_eq!(hidden(&scene), 0);
     // A run more adds its own files.
@@ -110,7 +115,7 @@ fn a_failed_run_leaves_nothing() {
 #[test]
 fn a_run_that_is_killed_leaves_nothing_for_good() {
     let scene = Scene::new();
-    let endless = "millstream: 1\nname: scene\nsource:\n  generator: { rate: 2000 per 1s, columns: { n: n } }\nsink:\n  files: { path: archive, partition_by: MOD(n, 3) }\n  format: json\n";
+    let endless = "millstream: 1\nname: scene\nsource:\n  generator: { rate: 2000 per 1s, columns: { n: n } }\nsink:\n  files: { path: archive, partition_by: n % 3 }\n  format: json\n";
     let mut running = Watched::start(&mut scene.pipeline(endless, &["--cores", "2"]));
     running.until("unfinished files", || hidden(&scene) == 3);
     running.signal("KILL");

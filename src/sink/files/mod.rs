@@ -27,7 +27,7 @@ use crate::yaml::{Fields, Key, Node};
 pub(super) const KIND: Kind = Kind {
     name: "files",
     summary: "writes files into a folder, in a folder for each value of `partition_by`; `roll: { size, every }` says when one is complete (128MiB, 1h), `prefix` how its name begins (part-); `changelog` as for file",
-    example: "files: { path: archive, partition_by: DATE_FORMAT(at, 'yyyy-MM-dd'), roll: { size: 128MiB, every: 1h } }",
+    example: "files: { path: archive, partition_by: \"DATE_FORMAT(at, 'yyyy-MM-dd')\", roll: { size: 128MiB, every: 1h } }",
     takes_format: true,
     parse,
 };
