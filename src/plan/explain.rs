@@ -73,9 +73,11 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "sink     {}", plan.sink.describe())?;
     writeln!(out, "  rows: {}", columns(&plan.output))?;
+    writeln!(out, "  {}", plan.sink.guarantee())?;
     for side in &plan.sides {
         writeln!(out, "side     {} to {}", side.stream, side.sink.describe())?;
         writeln!(out, "  rows: {}", columns(&side.schema))?;
+        writeln!(out, "  {}", side.sink.guarantee())?;
     }
     let cores = plan.cores.map_or("one per available core".to_owned(), |cores| cores.to_string());
     let memory = plan.memory_bytes.map_or("no limit".to_owned(), |bytes| {

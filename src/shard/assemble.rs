@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 
 use super::committer::{Commission, Committer, Requests, Told};
 use super::cut::Layout;
+use super::encode::RecordEncoder;
 use super::gather::Gathered;
 use super::launch::{Event, LaunchError, Recovery, Settings};
 use super::outlet::{Block, Encoder, Outlet};
@@ -24,7 +25,7 @@ use crate::metric::ShardMetrics;
 use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
 use crate::record::Schema;
-use crate::sink::{self, Author, Form, RowSink, SinkError};
+use crate::sink::{self, Author, Form, PartitionBy, RowSink, SinkError};
 use crate::snapshot::{Counts, Manifest, SnapshotError, Store};
 use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
 use crate::time::Now;
@@ -299,6 +300,7 @@ pub struct Recipe {
     stages: Vec<Stage>,
     columns: Schema,
     output: Schema,
+    partition: Option<PartitionBy>,
     decodes: bool,
     time: Option<TimeOf>,
     first: Vec<u64>,
@@ -316,6 +318,7 @@ impl Recipe {
             stages: plan.stages.clone(),
             columns: plan.columns.clone(),
             output: plan.output.clone(),
+            partition: plan.sink.partition(&plan.output),
             decodes: plan.decodes,
             time: plan.time.clone(),
             first: first.to_vec(),
@@ -334,7 +337,10 @@ impl Recipe {
         let shards = self.first.len();
         let Lanes { senders, receivers } = parts.lanes;
         let sink = match parts.sink {
-            SinkEnd::Lane(lane) => Outlet::Bytes(Encoder::new(json::encoder(&self.output), lane)),
+            SinkEnd::Lane(lane) => {
+                let encode = RecordEncoder::new(json::encoder(&self.output), self.partition.clone());
+                Outlet::Bytes(Encoder::new(encode, lane))
+            }
             SinkEnd::Rows(sink) => Outlet::Rows(sink),
         };
         let exchanges = self.stages.iter().filter_map(|stage| stage.exchange.clone());

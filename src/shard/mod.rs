@@ -6,6 +6,7 @@
 mod assemble;
 mod committer;
 mod cut;
+mod encode;
 mod gather;
 mod launch;
 mod outlet;

@@ -8,20 +8,21 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::assemble::Capacity;
+use super::encode::{RecordEncoder, Records};
 use super::gather::{Gathered, Taken};
-use crate::codec::{Encode, json};
+use crate::codec::json;
 use crate::exchange::{LaneSender, lane};
 use crate::io::Bell;
 use crate::operator::SideRows;
 use crate::plan::SideOutput;
 use crate::record::{Barrier, Schema};
-use crate::sink::{self, Form, Output, RowSink, SinkError};
+use crate::sink::{self, Form, Output, PartitionBy, RowSink, SinkError};
 use crate::time::Now;
 
 /// What goes to the writer.
 pub enum SideItem {
     /// Whole records.
-    Bytes(Vec<u8>),
+    Records(Records),
     /// An epoch ends for the lane.
     Barrier(Barrier),
     /// The lane ends.
@@ -32,6 +33,7 @@ pub enum SideItem {
 pub struct SidePart {
     stream: Arc<str>,
     schema: Schema,
+    partition: Option<PartitionBy>,
     end: End,
 }
 
@@ -57,7 +59,12 @@ pub fn open(
     let mut parts: Vec<Vec<SidePart>> = bells.iter().map(|_| Vec::new()).collect();
     let mut written: Vec<SideEncoded> = Vec::new();
     for side in sides {
-        let part = |end| SidePart { stream: side.stream.clone(), schema: side.schema.clone(), end };
+        let part = |end| SidePart {
+            stream: side.stream.clone(),
+            schema: side.schema.clone(),
+            partition: side.sink.partition(&side.schema),
+            end,
+        };
         let open = match side.sink.form(&side.schema) {
             Form::Rows(build) => {
                 for parts in &mut parts {
@@ -94,7 +101,7 @@ pub struct SideOutlet {
 }
 
 enum Way {
-    Lane { encode: Box<dyn Encode>, lane: LaneSender<SideItem> },
+    Lane { encode: RecordEncoder, lane: LaneSender<SideItem> },
     Rows(Box<dyn RowSink>),
 }
 
@@ -103,7 +110,9 @@ impl SideOutlet {
     #[must_use]
     pub fn new(part: SidePart) -> Self {
         let way = match part.end {
-            End::Lane(lane) => Way::Lane { encode: json::encoder(&part.schema), lane },
+            End::Lane(lane) => {
+                Way::Lane { encode: RecordEncoder::new(json::encoder(&part.schema), part.partition), lane }
+            }
             End::Rows(sink) => Way::Rows(sink),
         };
         Self { stream: part.stream, way }
@@ -119,13 +128,12 @@ impl SideOutlet {
     fn take(&mut self, rows: &RecordBatch, now: Now) {
         match &mut self.way {
             Way::Lane { encode, lane } => {
-                let mut bytes = match lane.take_used() {
-                    Some(SideItem::Bytes(used)) => used,
-                    _ => Vec::new(),
+                let mut records = match lane.take_used() {
+                    Some(SideItem::Records(used)) => used.cleared(),
+                    _ => Records::default(),
                 };
-                bytes.clear();
-                encode.encode(rows, &mut bytes);
-                lane.send(SideItem::Bytes(bytes));
+                encode.encode(rows, now.wall_ms(), &mut records);
+                lane.send(SideItem::Records(records));
             }
             Way::Rows(sink) => sink.write(rows, now),
         }
@@ -180,7 +188,7 @@ impl SideEncoded {
     pub fn step(&mut self) -> Result<bool, SinkError> {
         let output = &mut self.output;
         self.lanes.take(|item| match item {
-            SideItem::Bytes(bytes) => output.write(bytes).map(|()| Taken::Item),
+            SideItem::Records(records) => records.write_to(output.as_mut()).map(|()| Taken::Item),
             SideItem::Barrier(barrier) => Ok(Taken::Barrier(*barrier)),
             SideItem::End => Ok(Taken::End),
         })

@@ -170,9 +170,7 @@ impl Encoded {
         if let Some(through) = block.through {
             self.order.ended(lane, through.max(block.number.saturating_sub(1)));
         }
-        if !block.bytes.is_empty() {
-            self.output.write(&block.bytes)?;
-        }
+        block.records.write_to(self.output.as_mut())?;
         self.lanes[lane].give_back(block);
         Ok(Progress::Moved)
     }
@@ -210,10 +208,11 @@ impl Task for Writer {
 
 impl Writer {
     fn try_step(&mut self, now: Now) -> Result<Step, WriterError> {
-        let mut moved = self.take_encoded()?;
+        let mut moved = self.take_encoded(now)?;
         for side in 0..self.sides.len() {
             moved |= self.sides[side].step()?;
             if let Some(barrier) = self.sides[side].barrier() {
+                self.sides[side].output().tell_time(now);
                 let staged = self.sides[side].output().stage(self.verdict.ends_with(barrier.epoch))?;
                 let stream = self.sides[side].stream.clone();
                 self.staging(barrier).outputs.push((stream, staged));
@@ -248,7 +247,7 @@ impl Writer {
     }
 
     /// Writes some of what has arrived for the sink. Returns whether there was anything.
-    fn take_encoded(&mut self) -> Result<bool, WriterError> {
+    fn take_encoded(&mut self, now: Now) -> Result<bool, WriterError> {
         let Some(encoded) = &mut self.encoded else { return Ok(false) };
         let mut moved = false;
         for _ in 0..BLOCKS_A_STEP {
@@ -256,6 +255,7 @@ impl Writer {
                 Progress::Moved => moved = true,
                 Progress::Nothing => break,
                 Progress::Barrier(barrier) => {
+                    encoded.output.tell_time(now);
                     let staged = encoded.output.stage(self.verdict.ends_with(barrier.epoch))?;
                     self.staging(barrier).outputs.push((MAIN.into(), staged));
                     return Ok(true);

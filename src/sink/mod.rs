@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 pub use changes::{ChangeForm, Changes};
-pub use files::{Partition, Partitioned};
+pub use files::{PartitionBy, Partitioned};
 use hdrhistogram::Histogram;
 
 use crate::error::Problems;
@@ -73,7 +73,7 @@ pub trait Sink: fmt::Debug {
     }
 
     /// How the rows of this schema are divided, where the output is written in partitions ([`Output::write_to`]).
-    fn partition(&self, _rows: &Schema) -> Option<Partition> {
+    fn partition(&self, _rows: &Schema) -> Option<PartitionBy> {
         None
     }
 

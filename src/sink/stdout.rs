@@ -36,7 +36,7 @@ impl Sink for Declared {
     }
 
     fn describe(&self) -> String {
-        "stdout (at least once)".to_owned()
+        "stdout".to_owned()
     }
 
     fn form(&self, _: &Schema) -> Form {

@@ -14,7 +14,7 @@ mod tests;
 
 use std::path::{Component, PathBuf};
 
-pub use partition::{Partition, Partitioned};
+pub use partition::{PartitionBy, Partitioned};
 
 use super::{ChangeForm, Changes, Form, Kind, Sink, SinkError, changes};
 use crate::error::{Place, Problem, Problems};
@@ -27,7 +27,7 @@ use crate::yaml::{Fields, Key, Node};
 pub(super) const KIND: Kind = Kind {
     name: "files",
     summary: "writes files into a folder, in a folder for each value of `partition_by`; `roll: { size, every }` says when one is complete (128MiB, 1h), `prefix` how its name begins (part-); `changelog` as for file",
-    example: "files: { path: archive, partition_by: DATE_FORMAT(at, 'yyyy-MM-dd'), roll: { size: 128MiB, every: 1h } }",
+    example: "files: { path: archive, partition_by: \"DATE_FORMAT(at, 'yyyy-MM-dd')\", roll: { size: 128MiB, every: 1h } }",
     takes_format: true,
     parse,
 };
@@ -166,8 +166,8 @@ impl Sink for Declared {
         position::recover(storage, position)
     }
 
-    fn partition(&self, rows: &Schema) -> Option<Partition> {
-        self.partition_by.as_ref().and_then(|(node, _)| Partition::new(node, rows))
+    fn partition(&self, rows: &Schema) -> Option<PartitionBy> {
+        self.partition_by.as_ref().and_then(|(node, _)| PartitionBy::new(node, rows))
     }
 
     fn form(&self, _: &Schema) -> Form {
