@@ -23,7 +23,7 @@ pub(super) struct StateDirectory {
     /// Where state is kept; without it what the file says, $STATE_DIRECTORY or .millstream/NAME.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<String>,
-    /// Replace a value of the file, e.g. run.state_dir=/var/lib/spend.
+    /// Replace a value of the file, e.g. `run.state_dir=/var/lib/spend`.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
 }
@@ -71,7 +71,7 @@ pub(super) fn open(store: &Store, epoch: Option<u64>) -> Result<Snapshot, Exit> 
         };
         match store.open(epoch, Access::Mapped) {
             // A run beside this may have pruned it.
-            Err(_) if tried.is_some_and(|tried| tried < epoch) || tried.is_none() => tried = Some(epoch),
+            Err(_) if tried.is_none_or(|tried| tried < epoch) => tried = Some(epoch),
             Err(error) => return Err(unopened(store, epoch, &error)),
             Ok(snapshot) => return Ok(snapshot),
         }

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use super::load::{load, show};
 use super::{Exit, say};
-use crate::io::{Clock, Disk, Mode, Storage, available_cpus, probe_io_uring};
+use crate::io::{Clock, Disk, Mode, Storage, available_cpus, probe_io_uring, survive_file_size_limit};
 use crate::ops::breaker::Breaker;
 use crate::ops::closing::Closing;
 use crate::ops::notify::notify;
@@ -96,6 +96,7 @@ fn fail(exit: Exit, error: &str) -> Exit {
 }
 
 /// What there is once a run has been started.
+#[expect(clippy::large_enum_variant, reason = "made once and taken apart at once")]
 enum Started {
     Running {
         running: Running,
@@ -158,6 +159,8 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         first_epoch: found.first_epoch,
         recovery: found.recovery,
     };
+    // A write beyond a limit on the size of files is then an error of that write.
+    survive_file_size_limit().map_err(|error| (Exit::Bug, error.to_string()))?;
     // Before anything is opened, so that no signal ends the process with an unfinished output beside it.
     let signals = signals::catch().map_err(|error| (Exit::Bug, error.to_string()))?;
     let running = launch(plan, &settings).map_err(|error| match &error {
@@ -247,8 +250,9 @@ impl<'a> Watch<'a> {
         let mut ticks_since_abort = 0;
         loop {
             match self.running.events.recv_timeout(TICK) {
-                Ok(Event::Ended { outcome, quarantine }) => {
+                Ok(Event::Ended { outcome, quarantine, drained }) => {
                     self.quarantine = quarantine;
+                    self.draining &= drained;
                     return self.end(outcome);
                 }
                 Ok(event) => self.hear(event),

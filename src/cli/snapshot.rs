@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use arrow::datatypes::FieldRef;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -10,7 +11,9 @@ use super::table::Table;
 use super::{Exit, say};
 use crate::metric::size_text;
 use crate::ops::state_dir::{StateDir, StateDirError};
-use crate::snapshot::{Access, Committed, Manifest, SavedTable, Snapshot, Store, columns};
+use crate::snapshot::{
+    Access, Committed, Manifest, SavedState, SavedTable, Snapshot, Store, columns, type_name,
+};
 
 /// Arguments of `snapshot`.
 #[derive(Debug, Args)]
@@ -89,7 +92,7 @@ fn extent(manifest: &Manifest) -> (u64, u64) {
 
 fn list(store: &Store, format: Format) -> Result<(), Exit> {
     let all = store.list().map_err(|error| refuse(&error))?;
-    let damaged = all.iter().filter_map(|committed| committed.manifest.as_ref().err()).last();
+    let damaged = all.iter().filter_map(|committed| committed.manifest.as_ref().err()).next_back();
     match format {
         Format::Json => print(&(Value::from(all.iter().map(listed).collect::<Vec<_>>()).to_string() + "\n")),
         Format::Text if all.is_empty() => say(format_args!("no snapshots in {}", store.folder().display())),
@@ -137,34 +140,38 @@ fn listed(committed: &Committed) -> Value {
 }
 
 fn show(store: &Store, epoch: Option<u64>, format: Format) -> Result<(), Exit> {
-    let snapshot = open(store, epoch)?;
+    let opened = open(store, epoch);
+    let manifest = match &opened {
+        Ok(snapshot) => snapshot.manifest().clone(),
+        // Where a part is damaged its manifest still tells what it was.
+        Err(exit) => {
+            let all = store.list().unwrap_or_default();
+            let asked = all.into_iter().rfind(|committed| epoch.is_none_or(|epoch| epoch == committed.epoch));
+            asked.and_then(|committed| committed.manifest.ok()).ok_or(*exit)?
+        }
+    };
+    let states = opened.as_ref().map(Snapshot::states).unwrap_or_default();
     match format {
-        Format::Json => print(&format!("{:#}\n", shown(&snapshot))),
-        Format::Text => print(&description(&snapshot)),
+        Format::Json => print(&format!("{:#}\n", shown(&manifest, &states))),
+        Format::Text => print(&description(&manifest, &states)),
     }
-    Ok(())
+    opened.map(drop)
 }
 
 /// The manifest, and the states with what their tables have.
-fn shown(snapshot: &Snapshot) -> Value {
+fn shown(manifest: &Manifest, states: &[SavedState]) -> Value {
     let table = |table: &SavedTable| {
-        let column = |field: &arrow::datatypes::FieldRef| {
-            let schema = arrow::datatypes::Schema::new(vec![field.clone()]);
-            let named = columns(&schema);
-            json!({ "name": field.name(), "type": named[(field.name().len() + 1).min(named.len())..] })
-        };
+        let column = |field: &FieldRef| json!({ "name": field.name(), "type": type_name(field.data_type()) });
         let columns: Vec<Value> = table.schema.fields().iter().map(column).collect();
         json!({ "name": table.name, "key": table.key, "rows": table.rows, "bytes": table.bytes, "columns": columns })
     };
-    let states = snapshot.states();
     let states = states.iter().map(
         |state| json!({ "name": state.name, "tables": state.tables.iter().map(table).collect::<Vec<_>>() }),
     );
-    json!({ "manifest": snapshot.manifest(), "states": states.collect::<Vec<_>>() })
+    json!({ "manifest": manifest, "states": states.collect::<Vec<_>>() })
 }
 
-fn description(snapshot: &Snapshot) -> String {
-    let manifest = snapshot.manifest();
+fn description(manifest: &Manifest, states: &[SavedState]) -> String {
     let counts = &manifest.counts;
     let (rows, bytes) = extent(manifest);
     let mut lines =
@@ -191,7 +198,7 @@ fn description(snapshot: &Snapshot) -> String {
         others.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!(", {count} {name}"));
     line("out", format!("{} rows{}", counts.rows_out, others.collect::<String>()));
     line("state", format!("{rows} rows, {} in {} files", size_text(bytes), manifest.shards.len()));
-    for state in snapshot.states() {
+    for state in states {
         for table in &state.tables {
             let key = match table.key {
                 Some(1) => "; its key is the first column".to_owned(),
@@ -239,15 +246,14 @@ fn whole(snapshot: &Snapshot) -> String {
 }
 
 fn prune(directory: &StateDirectory, keep: usize) -> Result<(), Exit> {
-    let path = directory.locate()?;
-    if !path.is_dir() {
-        return Err(fail(Exit::Failed, format!("there is no state directory {}", path.display())));
+    let (path, store) = (directory.locate()?, directory.store()?);
+    if !store.folder().is_dir() {
+        return Err(fail(Exit::Failed, format!("there are no snapshots in {}", path.display())));
     }
     let lock = StateDir::open(path).map_err(|error| {
         let exit = if matches!(error, StateDirError::Locked { .. }) { Exit::Busy } else { Exit::Disk };
         fail(exit, error)
     })?;
-    let store = directory.store()?;
     let newest = store.newest().map_err(|error| refuse(&error))?;
     if let Some(Committed { epoch, .. }) = newest {
         let checked = store.open(epoch, Access::Mapped).and_then(|snapshot| snapshot.verify());

@@ -141,6 +141,9 @@ fn unknown<'a>(kind: &str, name: &str, names: impl Iterator<Item = &'a str>) -> 
 }
 
 fn show(arguments: &Show) -> Result<(), Exit> {
+    if arguments.format == Format::Parquet && arguments.out.is_none() {
+        return Err(fail(Exit::Failed, "--format parquet writes a file: give --out FILE"));
+    }
     let snapshot = open(&arguments.directory.store()?, arguments.snapshot)?;
     let tables = tables(&snapshot);
     let of_step: Vec<&Table> = tables.iter().filter(|table| table.step == arguments.step).collect();
@@ -369,8 +372,11 @@ fn each_row(place: Side, mut take: impl FnMut(u128, String)) -> Result<(), Exit>
 /// The rows of a key without those that are on both sides.
 fn without_common([before, after]: Change) -> Change {
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-    before.into_iter().for_each(|row| *counts.entry(row).or_default() -= 1);
-    after.into_iter().for_each(|row| *counts.entry(row).or_default() += 1);
+    for (rows, one) in [(before, -1), (after, 1)] {
+        for row in rows {
+            *counts.entry(row).or_default() += one;
+        }
+    }
     let mut change = Change::default();
     for (row, count) in counts {
         let side = usize::from(count > 0);

@@ -11,6 +11,8 @@ pub struct Sink {
     pub component: Component,
     /// The place of the key `sink`.
     pub at: Place,
+    /// All that is written under it.
+    pub written: Node,
     /// How records become bytes, where the file says it.
     pub format: Option<Component>,
 }
@@ -47,7 +49,7 @@ fn read_side(name: &Key, node: &Node, problems: &mut Problems) -> Option<SideSin
     let mut fields = Fields::under(name, node, &what, problems);
     let from = fields.required("from", problems).map(|node| node.at);
     let text = fields.text("from", problems).map(str::to_owned);
-    let sink = rest(&mut fields, name, &what, problems);
+    let sink = rest(&mut fields, name, node, &what, problems);
     fields.finish(problems);
     let from = Spanned { value: text?, at: from? };
     Some(SideSink { name: name.clone(), from, sink: sink? })
@@ -61,15 +63,21 @@ pub(super) fn read(key: &Key, node: &Node, problems: &mut Problems) -> Option<Si
     let mut fields = Fields::under(key, node, "sink", problems);
     let from = "the sink takes what the last step yields; sinks of side streams stand under `sinks`";
     fields.not_yet("from", from, problems);
-    let sink = rest(&mut fields, key, "sink", problems);
+    let sink = rest(&mut fields, key, node, "sink", problems);
     fields.finish(problems);
     sink
 }
 
 /// What every sink has: its component and its format.
-fn rest(fields: &mut Fields<'_>, key: &Key, what: &str, problems: &mut Problems) -> Option<Sink> {
+fn rest(
+    fields: &mut Fields<'_>,
+    key: &Key,
+    node: &Node,
+    what: &str,
+    problems: &mut Problems,
+) -> Option<Sink> {
     let format = fields.take("format").and_then(|node| Component::of_value(node, "format", problems));
     fields.not_yet("compression", "the output is not compressed in this version", problems);
     let component = Component::of_rest(fields, what, "`file: { path: … }` or `stdout:`", problems)?;
-    Some(Sink { component, at: key.at, format })
+    Some(Sink { component, at: key.at, written: node.clone(), format })
 }

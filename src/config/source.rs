@@ -15,6 +15,8 @@ pub struct Source {
     pub component: Component,
     /// The place of the key `source`.
     pub at: Place,
+    /// All that is written under it.
+    pub written: Node,
     /// How bytes become records, where the file says it.
     pub format: Option<Component>,
     /// The columns, where the file declares them.
@@ -112,7 +114,16 @@ pub(super) fn read(key: &Key, node: &Node, problems: &mut Problems) -> Option<So
     let misread = unreadable || fields.rest().next().is_some();
     fields.finish(problems);
     let bad_record = bad_record.unwrap_or_default();
-    Some(Source { component: component?, at: key.at, format, schema, event_time, bad_record, misread })
+    Some(Source {
+        component: component?,
+        at: key.at,
+        written: node.clone(),
+        format,
+        schema,
+        event_time,
+        bad_record,
+        misread,
+    })
 }
 
 fn schema(key: &Key, node: &Node, problems: &mut Problems) -> Option<DeclaredSchema> {

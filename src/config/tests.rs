@@ -29,7 +29,7 @@ steps:
 sink:
   file: { path: spend.ndjson }
   format: json
-run: { cores: 4, state_dir: state, time_zone: UTC }
+run: { cores: 4, state_dir: state, time_zone: UTC, snapshot: { every: 5s, keep: 7 } }
 "#;
 
 fn environment() -> BTreeMap<String, String> {
@@ -69,7 +69,11 @@ fn a_file_is_read_whole() {
     assert_eq!(steps.list[0].options.expression(), Some("status = 'paid' AND amount > 0"));
     assert_eq!(sink.format.map(|format| format.options.is_null()), Some(true));
     assert!(sinks.is_empty());
-    assert_eq!(run, Run { cores: Some(2), state_dir: Some("state".to_owned()), memory_bytes: None });
+    let snapshot = Snapshot { every_ms: 5000, keep: 7, ..Snapshot::default() };
+    assert_eq!(
+        run,
+        Run { cores: Some(2), state_dir: Some("state".to_owned()), memory_bytes: None, snapshot }
+    );
 }
 
 #[test]

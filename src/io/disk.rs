@@ -129,7 +129,7 @@ impl Storage for Disk {
 
     fn open_blocks(&self, path: &Path) -> io::Result<Box<dyn BlockFile>> {
         let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-        blocks::open(file, self.mode)
+        blocks::open(file, self.mode).inspect_err(|_| drop(fs::remove_file(path)))
     }
 }
 

@@ -3,6 +3,8 @@
 //! A step that decides row by row what is late would otherwise depend on how the shards' rows of one block happened to
 //! follow one another: an early row joins a session only if the rows between have joined it before. Rows of a block meet
 //! the same watermark, so any order is as right as another; with the latest first every row finds what it can join.
+//!
+//! It keeps no state: at a barrier every block before it has ended.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,8 @@
 //! What a running step sends where only the rows that are there in the end are wanted: nothing until the input is
 //! complete, and then the rows of its groups, which stay.
 //!
-//! So neither the step nor the sink keeps what was sent before, and nothing is sent to be taken back.
+//! So neither the step nor the sink keeps what was sent before, and nothing is sent to be taken back. There is nothing of
+//! it in a snapshot: every barrier is before the end.
 
 use super::Sends;
 use super::queue::Queue;

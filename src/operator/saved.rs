@@ -152,6 +152,7 @@ impl<const COUNT: usize> Clock<COUNT> {
 
     /// The greatest of each of the columns of saved rows.
     pub fn read(&self, rows: &RecordBatch) -> [i64; COUNT] {
+        debug_assert_eq!(rows.num_columns(), self.names.len(), "rows have the columns of their table");
         std::array::from_fn(|index| numbers(rows.column(index)).iter().copied().max().unwrap_or(i64::MIN))
     }
 }

@@ -206,7 +206,9 @@ impl Throttle {
         let count = over.count();
         let over: Vec<u32> = self.ends.drain(..count).collect();
         self.keep_view(&over);
-        over.into_iter().for_each(|group| self.groups.remove(group));
+        for group in over {
+            self.groups.remove(group);
+        }
     }
 
     /// Saves those of these groups that a view still has to capture, before they change.

@@ -173,3 +173,32 @@ fn key_columns(
     }
     complete.then_some((key, types))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Column, parse_type};
+
+    /// The columns by which rows of these types are exchanged before they are netted.
+    fn check(types: &[&str], expect: &[usize]) {
+        let columns = types.iter().enumerate().map(|(index, text)| {
+            let (data_type, nullable) = parse_type(text).unwrap();
+            Column::new(format!("c{index}"), data_type, nullable)
+        });
+        let schema = Schema::new(columns.collect());
+        let [Part::Exchange { columns, codec }, Part::Operator(build)] = &settled(&schema)[..] else {
+            panic!("an exchange, and the operator")
+        };
+        assert_eq!((columns.as_slice(), codec.columns()), (expect, expect.len()), "{types:?}");
+        let table = &(build.build)().tables()[0];
+        assert_eq!(table.schema.fields().len(), types.len() + 1, "{types:?}");
+        assert_eq!(table.key.as_ref().map(KeyCodec::columns), Some(expect.len()), "{types:?}");
+    }
+
+    #[test]
+    fn rows_that_are_netted_meet_by_all_columns_that_can_be_a_key() {
+        check(&["BIGINT", "STRING"], &[0, 1]);
+        check(&["MAP<STRING, INT>", "DOUBLE", "ARRAY<MAP<STRING, INT>>", "ROW<a INT>"], &[1, 3]);
+        check(&["MAP<STRING, INT>"], &[]);
+    }
+}

@@ -6,6 +6,7 @@ mod components;
 mod delivery;
 mod event_time;
 mod explain;
+mod fingerprint;
 mod sides;
 mod steps;
 mod upgrade;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 pub use explain::explain;
 pub use sides::SideOutput;
-pub use upgrade::Upgrade;
+pub use upgrade::{Change, Fate, Upgrade};
 
 use crate::config::{BadRecord, Pipeline, Snapshot};
 use crate::error::Problems;
@@ -141,24 +142,11 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let sides = sides::outputs(side_sinks, &streams);
     let holds =
         settled.is_some() || delivery::wants_only_final_rows(sink.as_ref()) && !delivery.parts.is_empty();
+    let fingerprint = fingerprint::of(pipeline, &resolved, settled, &delivery.parts);
     let stages = resolved.stages(delivery.parts);
     let mut states =
         stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone());
     let held_in = states.next_back().filter(|_| holds);
-    let mut fingerprint = Fingerprint::default();
-    for state in
-        stages.iter().flat_map(|stage| &stage.operators).filter_map(|operator| operator.state.clone())
-    {
-        fingerprint.operators.push(crate::snapshot::OperatorText {
-            state: Some(state.to_string()),
-            text: String::new(),
-            tables: std::collections::BTreeMap::new(),
-        });
-    }
-    fingerprint.sinks.insert("sink".to_owned(), String::new());
-    for side in &sides {
-        fingerprint.sinks.insert(side.stream.to_string(), String::new());
-    }
     Some(Plan {
         name: pipeline.name.value.clone(),
         decodes: source.schema().is_none(),

@@ -135,6 +135,11 @@ impl ResolvedSteps {
         self.steps[last].output.changelog.is_some().then_some(last)
     }
 
+    /// What runs for each step.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[Part]> {
+        self.steps.iter().map(|step| step.parts.as_slice())
+    }
+
     /// The streams that leave at a step, in the order of the data.
     pub(super) fn side_streams(&self) -> impl Iterator<Item = &SideStream> {
         self.steps.iter().flat_map(|step| &step.side)

@@ -11,7 +11,7 @@ use super::gather::Gathered;
 use super::launch::{Event, LaunchError, Recovery, Settings};
 use super::outlet::{Block, Encoder, Outlet};
 use super::quarantine::Quarantine;
-use super::side::{self, SideEncoded, SideOutlet, SidePart};
+use super::side::{self, SideOutlet, SidePart};
 use super::stage::{KeyedStage, SourceStage};
 use super::step::{Shard, Snapshots};
 use super::writer::{Encoded, MAIN, RejectedItem, Verdict, Writer};
@@ -107,15 +107,7 @@ pub fn assemble(
     let watermarks = watermarks(plan, opened.splits.len(), from)?;
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
-    let writing = |name: &str| sink::Opening {
-        storage: settings.storage.clone(),
-        author: Author { owner: settings.owner.clone(), run: settings.identity.run.clone() },
-        resume: settings
-            .recovery
-            .as_ref()
-            .filter(|recovery| recovery.outputs_kept.contains(name))
-            .and_then(|recovery| recovery.manifest.outputs.get(name).cloned()),
-    };
+    let writing = |name: &str| opening_of(name, settings);
     let quarantine = Quarantine::open_at(
         settings.storage.clone(),
         settings.quarantine.clone(),
@@ -123,11 +115,13 @@ pub fn assemble(
         from.and_then(|from| from.quarantine.as_ref()),
     )
     .map_err(|error| LaunchError::Snapshot(error.to_string()))?;
-    let (sides, written) = side::open(&plan.sides, writing, capacity, &bells, &writer_bell)?;
+    let (sides, written) = side::open(&plan.sides, writing, from.is_some(), capacity, &bells, &writer_bell)?;
     let sinks = match Sinks::open(plan, &writing(MAIN), capacity, &bells, &writer_bell, &opened.first, from) {
         Ok(sinks) => sinks,
         Err(error) => {
-            written.into_iter().for_each(SideEncoded::abandon);
+            for side in written {
+                side.abandon(from.is_some());
+            }
             return Err(error.into());
         }
     };
@@ -191,6 +185,16 @@ pub fn assemble(
         requests,
         verdict,
     })
+}
+
+/// What the sink of this name is opened with.
+fn opening_of(name: &str, settings: &Settings) -> sink::Opening {
+    let recovery = settings.recovery.as_ref().filter(|recovery| recovery.outputs_kept.contains(name));
+    sink::Opening {
+        storage: settings.storage.clone(),
+        author: Author { owner: settings.owner.clone(), run: settings.identity.run.clone() },
+        resume: recovery.and_then(|recovery| recovery.manifest.outputs.get(name).cloned()),
+    }
 }
 
 /// The watermarks of each exchange, as they begin or go on.

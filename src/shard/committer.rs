@@ -130,6 +130,7 @@ impl Requests {
 }
 
 /// Commits epochs.
+#[expect(clippy::struct_excessive_bools, reason = "each says by itself how far the run's end has come")]
 pub struct Committer {
     store: Store,
     identity: Identity,
@@ -197,13 +198,16 @@ pub struct Identity {
     pub fingerprint: Fingerprint,
 }
 
+/// What the writer has staged of an epoch.
+type StagedEpoch = (Barrier, Vec<(Arc<str>, Staged)>, QuarantineStaged);
+
 /// An epoch that is ending.
 pub struct Epoch {
     number: u64,
     asked_us: u64,
     at: String,
     parts: BTreeMap<usize, Part>,
-    staged: Option<(Barrier, Vec<(Arc<str>, Staged)>, QuarantineStaged)>,
+    staged: Option<StagedEpoch>,
     failed: Option<String>,
     /// Which shards have written their parts or failed to, or have ended without a part.
     heard: BTreeSet<usize>,
@@ -219,19 +223,15 @@ impl Task for Committer {
             if self.ended {
                 return Step::Done;
             }
-        }
-        if self
-            .ending
-            .as_ref()
-            .is_some_and(|epoch| epoch.heard.len() == self.shards && epoch.staged.is_some())
-        {
-            let epoch = self.ending.take().expect("just seen");
-            self.finish(epoch, now);
-            return Step::Again;
+            let shards = self.shards;
+            let complete = |epoch: &mut Epoch| epoch.heard.len() == shards && epoch.staged.is_some();
+            if let Some(epoch) = self.ending.take_if(complete) {
+                self.finish(epoch, now);
+            }
         }
         if self.ending.is_none() && !self.draining && !self.closed && self.is_due(now) {
-            self.ask(now);
-            return Step::Again;
+            let asked = self.ask(now);
+            return if asked { Step::Again } else { Step::Wait(Some(now.monotonic_us + ASK_AGAIN_US)) };
         }
         Step::Wait(
             self.rhythm
@@ -301,7 +301,9 @@ impl Committer {
             self.verdict.end_with(number);
         }
         let asked = self.cuts.request(number, self.draining);
-        self.requests.snapshot.store(!asked && self.requests.snapshot.load(Ordering::Acquire), Ordering::Release);
+        self.requests
+            .snapshot
+            .store(!asked && self.requests.snapshot.load(Ordering::Acquire), Ordering::Release);
         if !asked {
             // A reader has still to pass the barrier before, or nothing is read any more: then the run comes to its own end.
             self.closed = self.cuts.has_ended();
@@ -470,7 +472,7 @@ impl Committer {
                 Some(Err(error))
             }
         };
-        self.say(Event::Ended { outcome, quarantine: path });
+        self.say(Event::Ended { outcome, quarantine: path, drained: self.draining });
     }
 
     /// Makes the output of a complete input visible.

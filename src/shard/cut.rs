@@ -133,7 +133,9 @@ impl Cut {
             }
             Err(error) => {
                 source.end_view();
-                stages.iter_mut().for_each(|stage| stage.chain.end_view());
+                for stage in stages {
+                    stage.chain.end_view();
+                }
                 self.writing = Writing::Failed(format!("the file of a shard cannot be written: {error}"));
                 return None;
             }

@@ -93,6 +93,8 @@ pub enum Event {
         outcome: Option<Result<(), WriterError>>,
         /// The quarantine's file, if there is one.
         quarantine: Option<PathBuf>,
+        /// Whether the run has ended before its input has.
+        drained: bool,
     },
     /// A signal has come.
     Signal(i32),

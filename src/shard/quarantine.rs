@@ -248,6 +248,8 @@ fn line(record: &BadRecord, wall_us: i64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use std::fs;
 
     use super::*;

@@ -40,7 +40,8 @@ enum End {
     Rows(Box<dyn RowSink + Send>),
 }
 
-/// Opens the sinks of all side streams: their ends on the shards, `[shard][sink]`, and what the writer gets.
+/// Opens the sinks of all side streams: their ends on the shards, `[shard][sink]`, and what the writer gets. `committed` tells
+/// whether they go on from a snapshot.
 ///
 /// # Errors
 ///
@@ -48,6 +49,7 @@ enum End {
 pub fn open(
     sides: &[SideOutput],
     opening: impl Fn(&str) -> sink::Opening,
+    committed: bool,
     capacity: &Capacity,
     bells: &[Arc<Bell>],
     writer: &Arc<Bell>,
@@ -68,7 +70,9 @@ pub fn open(
         let output = match open(&opening(&side.stream)) {
             Ok(output) => output,
             Err(error) => {
-                written.into_iter().for_each(SideEncoded::abandon);
+                for side in written {
+                    side.abandon(committed);
+                }
                 return Err(error);
             }
         };
@@ -213,8 +217,8 @@ impl SideEncoded {
         self.output
     }
 
-    /// Takes back what has been written.
-    pub fn abandon(self) {
-        self.output.abandon(false);
+    /// Gives it up before anything was written; `committed` tells whether it goes on from a snapshot.
+    pub fn abandon(self, committed: bool) {
+        self.output.abandon(committed);
     }
 }

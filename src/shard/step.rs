@@ -156,9 +156,8 @@ impl Shard {
                 }
             }
             // What the other stages tell belongs on the side of the barrier on which they are.
-            if reached.is_some() {
+            if let Some((stage, barrier)) = reached {
                 self.report(now)?;
-                let (stage, barrier) = reached.expect("just seen");
                 self.reach(stage, barrier, now);
                 return Ok(Progress::Moved);
             }
@@ -318,7 +317,9 @@ impl Shard {
                         quarantine.send(RejectedItem::Record(record));
                     }
                     for rows in context.side.drain(..) {
-                        sides.iter_mut().for_each(|side| side.send(&rows, now));
+                        for side in &mut *sides {
+                            side.send(&rows, now);
+                        }
                     }
                 }
             }

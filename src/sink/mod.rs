@@ -117,8 +117,8 @@ pub trait Output {
     /// As [`Output::write`].
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Ends an epoch behind what was written so far, and passes that on. `last` says that the input is complete and that
-    /// nothing will be written any more.
+    /// Ends an epoch behind what was written so far, and passes that on. `last` says that this run writes nothing any more:
+    /// the input is complete, or the run is drained, and then another run may go on from here.
     ///
     /// # Errors
     ///

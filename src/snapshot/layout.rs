@@ -19,10 +19,10 @@ pub(super) const TRAILER_BYTES: usize = 64;
 /// What payloads are filled up to a multiple of, bytes.
 pub(super) const PAYLOAD_ALIGNMENT: usize = 64;
 
-const HEADER_MAGIC: &[u8; 8] = b"millpart";
-const BLOCK_MAGIC: &[u8; 8] = b"millblok";
-const DIRECTORY_MAGIC: &[u8; 8] = b"milldirs";
-const TRAILER_MAGIC: &[u8; 8] = b"milltail";
+const HEADER_MAGIC: [u8; 8] = *b"millpart";
+const BLOCK_MAGIC: [u8; 8] = *b"millblok";
+const DIRECTORY_MAGIC: [u8; 8] = *b"milldirs";
+const TRAILER_MAGIC: [u8; 8] = *b"milltail";
 
 /// Behind the magic and the checksum, which every structure begins with.
 const CONTENT: usize = 16;
@@ -76,16 +76,16 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 }
 
 /// Puts the magic and the checksum of all behind it in front of a structure; yields the checksum.
-pub(super) fn seal(bytes: &mut [u8], magic: &[u8; 8], seed: u64) -> u64 {
+pub(super) fn seal(bytes: &mut [u8], magic: [u8; 8], seed: u64) -> u64 {
     let checksum = xxh3_64_with_seed(&bytes[CONTENT..], seed);
-    put(bytes, 0, magic);
+    put(bytes, 0, &magic);
     put(bytes, 8, &checksum.to_le_bytes());
     checksum
 }
 
 /// Checks the magic and the checksum in front of a structure of at least [`CONTENT`] bytes; yields the checksum.
-fn unseal(bytes: &[u8], magic: &[u8; 8], seed: u64, name: &str) -> Result<u64, Refusal> {
-    if &bytes[..8] != magic {
+fn unseal(bytes: &[u8], magic: [u8; 8], seed: u64, name: &str) -> Result<u64, Refusal> {
+    if bytes[..8] != magic {
         return damaged(format!("there is no {name} here"));
     }
     let checksum = u64_at(bytes, 8);

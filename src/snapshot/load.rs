@@ -5,8 +5,9 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, FieldRef, Schema};
 
+use super::columns::sql_type;
 use super::error::{Location, SnapshotError};
 use super::manifest::Manifest;
 use super::part::{owned_slots, part_name};
@@ -239,10 +240,12 @@ fn check_tables(state: &str, wanted: &[StateTable], saved: &SavedState) -> Resul
 /// The names and types of columns, as a person reads them.
 #[must_use]
 pub fn columns(schema: &Schema) -> String {
-    let column = |field: &arrow::datatypes::FieldRef| {
-        let data_type = super::columns::sql_type(field.data_type());
-        let data_type = data_type.map_or_else(|| field.data_type().to_string(), |sql| sql.to_string());
-        format!("{} {data_type}", field.name())
-    };
+    let column = |field: &FieldRef| format!("{} {}", field.name(), type_name(field.data_type()));
     schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+/// The name of a type in the language, or Arrow's where the language has none.
+#[must_use]
+pub fn type_name(data_type: &DataType) -> String {
+    sql_type(data_type).map_or_else(|| data_type.to_string(), |sql| sql.to_string())
 }

@@ -138,27 +138,53 @@ pub struct PartSummary {
     pub rows: BTreeMap<String, u64>,
 }
 
-/// What a pipeline was, in words that can be compared and shown.
+/// What a pipeline was, in words that can be compared and shown: what its file says, with variables replaced, where it
+/// bears on what is kept. How it is laid out and how it runs (`run:`) are no part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     /// What is read: the source, its format, columns and event time.
-    pub source: String,
-    /// The operators in the order of the data.
-    pub operators: Vec<OperatorText>,
-    /// What is written, by the name of the sink.
-    pub sinks: BTreeMap<String, String>,
+    pub source: ComponentText,
+    /// The steps in the order of the page; behind them what stands before the sink, where that keeps state.
+    pub steps: Vec<StepText>,
+    /// What is written, by the name of the output.
+    pub sinks: BTreeMap<String, ComponentText>,
 }
 
-/// An operator of a [`Fingerprint`].
+/// A source or a sink of a [`Fingerprint`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentText {
+    /// What it is.
+    pub kind: String,
+    /// All that the file says of it. Scalars are text; a map whose order means something is a list of maps with one
+    /// entry.
+    pub options: serde_json::Value,
+}
+
+/// A step of a [`Fingerprint`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OperatorText {
-    /// The name of its state; none where it keeps none.
-    pub state: Option<String>,
-    /// What it does, completely: two operators with the same text do the same.
-    pub text: String,
-    /// Its tables, each with its columns and their types.
+pub struct StepText {
+    /// Its verb.
+    pub verb: String,
+    /// Its name, where it keeps state and the file names it.
+    pub name: Option<String>,
+    /// All else that the file says of it, as in [`ComponentText::options`].
+    pub options: serde_json::Value,
+    /// Whether it sends only the rows that are there when the input is complete, because that is what the sink writes.
+    pub only_final: bool,
+    /// The states it keeps, in the order of the data; usually one.
+    pub states: Vec<StateText>,
+}
+
+/// A state of a [`StepText`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateText {
+    /// Its name in the snapshot.
+    pub name: String,
+    /// Its tables, each with its columns and their types (`total DECIMAL(38, 2)`).
     pub tables: BTreeMap<String, Vec<String>>,
 }
 

@@ -205,8 +205,9 @@ impl PartWriter {
         }
     }
 
-    /// No more rows come.
+    /// No more rows come. Called once.
     pub fn finish(&mut self) {
+        debug_assert!(matches!(self.stage, Stage::Open), "a part is finished once");
         self.stage = Stage::Ending;
     }
 

@@ -113,7 +113,6 @@ fn files_are_given_up_without_harm_to_those_after_them() {
                     Err(error) if error.kind() == io::ErrorKind::ResourceBusy => thread::yield_now(),
                     opened => break opened.unwrap(),
                 }
-                fs::remove_file(&path).unwrap();
             };
             write(file.as_mut(), &bytes, &mut random).unwrap();
             assert!(fs::read(&path).unwrap() == bytes, "{mode:?}");
@@ -179,72 +178,32 @@ fn a_full_disk_is_an_error() {
 /// Set where a test may limit its whole process.
 const LIMITED: &str = "MILLSTREAM_TEST_LIMITED";
 
-/// Runs the tests' own program once more, for this test alone: the limit is the whole process's.
+/// Runs itself once more in a process of its own: the limit is the whole process's, and other tests write files, too.
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error() {
+    if std::env::var_os(LIMITED).is_some() {
+        return refuse_beyond_a_limit();
+    }
     let child = Command::new(std::env::current_exe().unwrap())
         .env(LIMITED, "yes")
-        .args(["--exact", "io::blocks::tests::with_a_limit_on_the_size_of_files", "--ignored"])
+        .args(["--exact", "io::blocks::tests::a_limit_on_the_size_of_files_is_an_error"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success() && text.contains("1 passed"), "{text}");
 }
 
-#[test]
-#[ignore = "run by the test above, in a process of its own"]
-fn with_a_limit_on_the_size_of_files() {
-    if std::env::var_os(LIMITED).is_none() {
-        println!("SKIPPED: a limit here would hit other tests");
-        return;
-    }
+fn refuse_beyond_a_limit() {
     survive_file_size_limit().unwrap();
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap()];
+    let mut folders = vec![tempfile::tempdir().unwrap()];
+    folders.extend(tempfile::tempdir_in("/dev/shm"));
     // At a block's end, at a page's end, and where no write past the page cache can end.
-    for limit in [BLOCK_BYTES, 3 * BLOCK_BYTES + 4096, 5 * BLOCK_BYTES + 100] {
+    for limit in [BLOCK_BYTES, 3 * BLOCK_BYTES + PAGE_BYTES, 5 * BLOCK_BYTES + 100] {
         setrlimit(Resource::Fsize, Rlimit { current: Some(limit as u64), maximum: None }).unwrap();
         for mode in modes() {
             for folder in &folders {
                 assert_eq!(write_until_refused(folder.path(), mode).kind(), io::ErrorKind::FileTooLarge);
             }
         }
-    }
-}
-
-/// How fast a gigabyte becomes durable; run by hand, with `--nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn how_fast_a_gigabyte_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let bytes: Vec<u8> = random_bytes(BLOCK_BYTES, &mut fastrand::Rng::with_seed(1));
-    for round in 0..3 {
-        for mode in modes() {
-            let path = folder.path().join("blocks");
-            let start = Instant::now();
-            let mut file = Disk::new(mode).open_blocks(&path).unwrap();
-            let (mut written, mut idle) = (0, 0u64);
-            while !file.poll().unwrap() {
-                if file.room() >= BLOCK_BYTES && written < 4096 {
-                    file.write(&bytes);
-                    written += 1;
-                    if written == 4096 {
-                        file.finish();
-                    }
-                } else {
-                    idle += 1;
-                    thread::sleep(Duration::from_micros(100));
-                }
-            }
-            println!("{round} {mode:?}: {:?}, waited {idle} times", start.elapsed());
-            drop(file);
-            fs::remove_file(&path).unwrap();
-        }
-        let path = folder.path().join("plain");
-        let start = Instant::now();
-        let mut file = Disk::new(Mode::Threads).open(&path, crate::io::Open::New).unwrap();
-        (0..4096).for_each(|_| file.write_all(&bytes).unwrap());
-        file.sync().unwrap();
-        println!("{round} write and fdatasync: {:?}", start.elapsed());
-        fs::remove_file(&path).unwrap();
     }
 }

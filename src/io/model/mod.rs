@@ -342,15 +342,14 @@ impl Storage for ModelDisk {
         state.script.alive()?;
         let mut below = std::path::PathBuf::new();
         for name in tree::names(path)? {
-            // Refused where what lies above is a file.
-            let above = state.tree.find(&below)?;
-            state.tree.folder(above)?;
             below.push(name);
-            if !state.tree.find(&below).is_ok_and(|id| state.tree.is_folder(id)) {
+            if state.tree.find(&below).is_err() {
                 let what = format!("create folder {}", shown(&below));
                 state.rearrange(&what, |tree| tree.create(&below, true))?;
             }
         }
+        let found = state.tree.find(&below)?;
+        state.tree.folder(found).map_err(|_| io::ErrorKind::AlreadyExists)?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::operator::key_bytes::KeyBytes;
+use crate::operator::saved::SavedKeys;
 use crate::record::KeyCodec;
 use crate::state::Groups;
 use crate::time::WATERMARK_MIN;
@@ -22,10 +22,10 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Takes note of keys and up to where the windows of each have been fired, milliseconds.
-    pub fn note(&mut self, keys: &KeyBytes, fired_ms: &[i64]) {
+    pub fn note(&mut self, keys: &SavedKeys, fired_ms: &[i64]) {
         for (row, fired_ms) in fired_ms.iter().enumerate() {
-            let key = keys.key(row);
-            self.keys.entry(*fired_ms).or_default().number(KeyCodec::hash(key), key);
+            let (hash, key) = keys.key(row);
+            self.keys.entry(*fired_ms).or_default().number(hash, key);
         }
     }
 

@@ -1,14 +1,12 @@
 //! The keyed operator behind `aggregate` over count windows: every n rows of a key are one result.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use arrow::array::RecordBatch;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-
-use super::saved::{self, CLOCK, GROUPS, GroupTable, clock_row, clock_table, clock_times};
+use super::saved::{CLOCK, GROUPS, GroupTable, of_groups};
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, Early, number_column, number_field, numbers};
 use crate::operator::work::position_of;
 use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, KeyCodec, Schema};
@@ -35,8 +33,8 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build::new(description, move || Box::new(Counted::new(spec.clone()))).keeping(state)
 }
 
-/// The shard's times.
-const TIMES: &[&str] = &["watermark"];
+/// The watermark at the barrier.
+const CLOCK_TABLE: Clock<1> = Clock::new(["watermark_ms"]);
 
 struct Counted {
     spec: Spec,
@@ -47,7 +45,7 @@ struct Counted {
     run: Run,
     queue: Queue,
     /// What has been captured of a view and not been handed out.
-    captured: VecDeque<Captured>,
+    early: Early,
 }
 
 /// Rows that are not yet added, up to the first of a group whose window they have filled.
@@ -64,10 +62,10 @@ impl Counted {
     fn new(spec: Spec) -> Self {
         let queue = Queue::new(&spec.output, spec.timed);
         let tally = Tally::new(&spec.aggregates);
-        let own = vec![saved::whole_number("rows")];
+        let own = vec![number_field("rows")];
         let table = GroupTable::new(&spec.codec, &spec.output, own, &spec.names, &tally);
-        let (counts, run, captured) = (Pages::default(), Run::default(), VecDeque::new());
-        Self { spec, table, tally, counts, run, queue, captured }
+        let (counts, run, early) = (Pages::default(), Run::default(), Early::default());
+        Self { spec, table, tally, counts, run, queue, early }
     }
 
     /// Adds one row to the window of its key.
@@ -106,15 +104,14 @@ impl Counted {
     fn capture_first(&mut self, groups: &[u32]) {
         let groups = self.tally.groups.take_uncaptured(groups);
         if !groups.is_empty() {
-            let captured = self.saved(&groups);
-            self.captured.push_back(captured);
+            let rows = self.saved(&groups);
+            self.early.push(GROUPS, rows);
         }
     }
 
-    fn saved(&self, groups: &[u32]) -> Captured {
+    fn saved(&self, groups: &[u32]) -> RecordBatch {
         let counts = groups.iter().map(|group| self.counts[*group as usize].cast_signed());
-        let counts: ArrayRef = Arc::new(Int64Array::from_iter_values(counts));
-        Captured { table: GROUPS, rows: self.table.save(&self.tally, groups, [counts]) }
+        self.table.save(&self.tally, groups, [number_column(counts)])
     }
 
     fn results(&self, groups: &[u32]) -> RecordBatch {
@@ -150,39 +147,41 @@ impl Operator for Counted {
     }
 
     fn state(&self) -> StateSize {
-        let bytes = self.tally.bytes() + self.counts.bytes();
+        let bytes = self.tally.bytes() + self.counts.bytes() + self.early.bytes();
         StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: None }
     }
 
     fn tables(&self) -> Vec<StateTable> {
-        vec![self.table.declare(), clock_table(TIMES)]
+        vec![self.table.declare(), CLOCK_TABLE.table()]
     }
 
     fn begin_view(&mut self) {
         self.tally.groups.begin_view();
-        self.captured = [clock_row(TIMES, &[self.queue.watermark_ms()])].into();
+        self.early.clear();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms()]));
     }
 
     fn capture(&mut self, rows: usize) -> Option<Captured> {
-        self.captured.pop_front().or_else(|| {
+        self.early.next(rows).or_else(|| {
             let groups = self.tally.groups.scan(rows);
-            (!groups.is_empty()).then(|| self.saved(&groups))
+            (!groups.is_empty()).then(|| of_groups(self.saved(&groups)))
         })
     }
 
     fn end_view(&mut self) {
         self.tally.groups.end_view();
-        self.captured.clear();
+        self.early.clear();
     }
 
     fn restore(&mut self, table: usize, rows: &RecordBatch) {
         if table == CLOCK {
-            clock_times(rows, 0).for_each(|watermark_ms| self.queue.advance_to(watermark_ms));
+            let [watermark_ms] = CLOCK_TABLE.read(rows);
+            self.queue.advance_to(watermark_ms);
             return;
         }
         let groups = self.table.load(&mut self.tally, rows);
         self.counts.resize(self.tally.groups.capacity());
-        let counts = saved::read_whole_numbers(self.table.own(rows, 0));
+        let counts = numbers(self.table.own(rows, 0));
         for (group, count) in groups.iter().zip(counts) {
             self.counts[*group as usize] = count.cast_unsigned();
         }

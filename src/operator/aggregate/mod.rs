@@ -4,6 +4,9 @@
 //! fails still knows its record's raw bytes, and only what is needed is moved), the exchange by key, a keyed operator,
 //! and a projection of the selected expressions over the aggregates' results. Which operator it is depends on the
 //! window: fixed in time ([`sliced`]), sessions ([`session`]), so many rows ([`counted`]), none ([`running`]).
+//!
+//! Each of them saves a table of its groups ([`saved`]) and one of what the shard has one of. While a view is captured,
+//! the groups of a batch's keys are captured before the batch is worked off.
 
 mod ahead;
 mod changes;

@@ -3,19 +3,20 @@
 //! A run of rows is applied at once; what its groups were before it and are behind it makes the changelog rows. A run
 //! ends where a block ends, or, where every change is wanted, before a second row of a group.
 
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
 use super::changes::changes;
-use super::saved::{self, CLOCK, GROUPS, GroupTable, clock_row, clock_table, clock_times};
+use super::saved::{CLOCK, GROUPS, GroupTable, flag_column, flag_field, flags, of_groups};
 use super::tally::{Aggregate, Inputs, Tally};
 use crate::operator::finale::Finale;
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{
+    Clock, Early, number_column, number_field, numbers, time_column, time_field, times_ms,
+};
 use crate::operator::work::position_of;
 use crate::operator::{Build, Captured, Context, Operator, Sends, StateSize, StateTable};
 use crate::record::{Batch, KeyCodec, Schema, Segment};
@@ -46,8 +47,8 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build::new(description, move || Box::new(Running::new(spec.clone()))).keeping(state)
 }
 
-/// The shard's times.
-const TIMES: &[&str] = &["watermark"];
+/// The watermark at the barrier.
+const CLOCK_TABLE: Clock<1> = Clock::new(["watermark_ms"]);
 
 struct Running {
     spec: Spec,
@@ -66,7 +67,7 @@ struct Running {
     finale: Finale,
     queue: Queue,
     /// What has been captured of a view and not been handed out.
-    captured: VecDeque<Captured>,
+    early: Early,
 }
 
 /// The rows between two times at which changes are sent.
@@ -89,9 +90,9 @@ struct Run {
 impl Running {
     fn new(spec: Spec) -> Self {
         let tally = Tally::new(&spec.aggregates);
-        let mut own = vec![saved::boolean("sent")];
-        own.extend(spec.retracts.then(|| saved::whole_number("rows")));
-        own.extend(spec.ttl_ms.map(|_| saved::timestamp("latest")));
+        let mut own = vec![flag_field("sent")];
+        own.extend(spec.retracts.then(|| number_field("rows")));
+        own.extend(spec.ttl_ms.map(|_| time_field("latest")));
         Self {
             table: GroupTable::new(&spec.codec, &spec.output, own, &spec.names, &tally),
             tally,
@@ -103,7 +104,7 @@ impl Running {
             run: Run::default(),
             finale: Finale::new(spec.sends),
             queue: Queue::new(&spec.output, spec.timed),
-            captured: VecDeque::new(),
+            early: Early::default(),
             spec,
         }
     }
@@ -295,41 +296,41 @@ impl Running {
     fn capture_first(&mut self, groups: &[u32]) {
         let groups = self.tally.groups.take_uncaptured(groups);
         if !groups.is_empty() {
-            let captured = self.saved(&groups);
-            self.captured.push_back(captured);
+            let rows = self.saved(&groups);
+            self.early.push(GROUPS, rows);
         }
     }
 
-    fn saved(&self, groups: &[u32]) -> Captured {
-        let mut own = vec![saved::booleans(groups.iter().map(|group| self.sent.get(*group)))];
+    fn saved(&self, groups: &[u32]) -> RecordBatch {
+        let mut own = vec![flag_column(groups.iter().map(|group| self.sent.get(*group)))];
         if self.spec.retracts {
             let counts = groups.iter().map(|group| self.counts[*group as usize]);
-            own.push(Arc::new(Int64Array::from_iter_values(counts)) as ArrayRef);
+            own.push(number_column(counts));
         }
         if self.spec.ttl_ms.is_some() {
-            own.push(saved::times(groups.iter().map(|group| self.latest_ms[*group as usize])));
+            own.push(time_column(groups.iter().map(|group| self.latest_ms[*group as usize])));
         }
-        Captured { table: GROUPS, rows: self.table.save(&self.tally, groups, own) }
+        self.table.save(&self.tally, groups, own)
     }
 
     /// Takes saved groups.
     fn load(&mut self, rows: &RecordBatch) {
         let groups = self.table.load(&mut self.tally, rows);
         self.resize();
-        let sent = self.table.own(rows, 0).as_boolean();
+        let sent = flags(self.table.own(rows, 0));
         for (_, group) in groups.iter().enumerate().filter(|(row, _)| sent.value(*row)) {
             self.sent.set(*group);
         }
         let mut place = 1;
         if self.spec.retracts {
-            let counts = saved::read_whole_numbers(self.table.own(rows, place));
+            let counts = numbers(self.table.own(rows, place));
             for (group, count) in groups.iter().zip(counts) {
                 self.counts[*group as usize] = *count;
             }
             place += 1;
         }
         if let Some(ttl_ms) = self.spec.ttl_ms {
-            let latest_ms = saved::read_times(self.table.own(rows, place));
+            let latest_ms = times_ms(self.table.own(rows, place));
             for (group, latest_ms) in groups.iter().zip(latest_ms) {
                 self.latest_ms[*group as usize] = *latest_ms;
                 self.timers.set(latest_ms.saturating_add(ttl_ms), *group);
@@ -377,36 +378,39 @@ impl Operator for Running {
 
     fn state(&self) -> StateSize {
         let own = [self.counts.bytes(), self.sent.bytes(), self.places.bytes(), self.latest_ms.bytes()];
-        let bytes = self.tally.bytes() + self.timers.bytes() + own.iter().sum::<usize>();
+        let bytes = self.tally.bytes() + self.timers.bytes() + self.early.bytes() + own.iter().sum::<usize>();
         StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: None }
     }
 
     fn tables(&self) -> Vec<StateTable> {
-        vec![self.table.declare(), clock_table(TIMES)]
+        vec![self.table.declare(), CLOCK_TABLE.table()]
     }
 
     fn begin_view(&mut self) {
         debug_assert!(self.run.touched.is_empty(), "a view begins between blocks");
         self.tally.groups.begin_view();
-        self.captured = [clock_row(TIMES, &[self.queue.watermark_ms()])].into();
+        self.early.clear();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms()]));
     }
 
     fn capture(&mut self, rows: usize) -> Option<Captured> {
-        self.captured.pop_front().or_else(|| {
+        self.early.next(rows).or_else(|| {
             let groups = self.tally.groups.scan(rows);
-            (!groups.is_empty()).then(|| self.saved(&groups))
+            (!groups.is_empty()).then(|| of_groups(self.saved(&groups)))
         })
     }
 
     fn end_view(&mut self) {
         self.tally.groups.end_view();
-        self.captured.clear();
+        self.early.clear();
     }
 
     fn restore(&mut self, table: usize, rows: &RecordBatch) {
-        match table {
-            CLOCK => clock_times(rows, 0).for_each(|watermark_ms| self.queue.advance_to(watermark_ms)),
-            _ => self.load(rows),
+        if table == CLOCK {
+            let [watermark_ms] = CLOCK_TABLE.read(rows);
+            self.queue.advance_to(watermark_ms);
+        } else {
+            self.load(rows);
         }
     }
 }

@@ -3,17 +3,17 @@
 //! A row at `t` is a session `[t, t + gap)`; sessions of a key that overlap or touch are one. Lateness is judged on the
 //! merged session, row by row, as if each session were sent the moment the watermark passes its end.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int8Array, RecordBatch, TimestampMillisecondArray};
+use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
-use super::saved::{self, CLOCK, GROUPS, GroupTable, clock_row, clock_table, clock_times};
+use super::saved::{CLOCK, GROUPS, GroupTable, flag_column, flag_field, flags, of_groups};
 use super::spans::Spans;
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
 use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, Early, time_column, time_field, times_ms};
 use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
 use crate::state::Timers;
@@ -42,8 +42,8 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build { by_wall_clock, ..build.keeping(state) }
 }
 
-/// The shard's times: the watermark, and the wall clock where rows go by it.
-const TIMES: &[&str] = &["watermark", "wall"];
+/// The watermark at the barrier, and the wall clock where rows go by it.
+const CLOCK_TABLE: Clock<2> = Clock::new(["watermark_ms", "wall_ms"]);
 
 struct Sessions {
     spec: Spec,
@@ -60,7 +60,7 @@ struct Sessions {
     firing: Option<Firing>,
     queue: Queue,
     /// What has been captured of a view and not been handed out.
-    captured: VecDeque<Captured>,
+    early: Early,
 }
 
 /// Sessions whose end the watermark has passed, on their way out.
@@ -78,8 +78,7 @@ struct Firing {
 impl Sessions {
     fn new(spec: Spec) -> Self {
         let tally = Tally::new(&spec.aggregates);
-        let own =
-            vec![saved::timestamp("session_start"), saved::timestamp("session_end"), saved::boolean("sent")];
+        let own = vec![time_field("session_start"), time_field("session_end"), flag_field("sent")];
         Self {
             table: GroupTable::new(&spec.codec, &spec.output, own, &spec.names, &tally),
             tally,
@@ -91,7 +90,7 @@ impl Sessions {
             work: None,
             firing: None,
             queue: Queue::new(&spec.output, true),
-            captured: VecDeque::new(),
+            early: Early::default(),
             spec,
         }
     }
@@ -294,28 +293,28 @@ impl Sessions {
     fn capture_first(&mut self, sessions: &[u32]) {
         let sessions = self.tally.groups.take_uncaptured(sessions);
         if !sessions.is_empty() {
-            let captured = self.saved(&sessions);
-            self.captured.push_back(captured);
+            let rows = self.saved(&sessions);
+            self.early.push(GROUPS, rows);
         }
     }
 
-    fn saved(&self, sessions: &[u32]) -> Captured {
+    fn saved(&self, sessions: &[u32]) -> RecordBatch {
         let spans = || sessions.iter().map(|session| self.spans.get(*session));
         let own = [
-            saved::times(spans().map(|(start_ms, _)| start_ms)),
-            saved::times(spans().map(|(_, end_ms)| end_ms)),
-            saved::booleans(sessions.iter().map(|session| self.spans.is_sent(*session))),
+            time_column(spans().map(|(start_ms, _)| start_ms)),
+            time_column(spans().map(|(_, end_ms)| end_ms)),
+            flag_column(sessions.iter().map(|session| self.spans.is_sent(*session))),
         ];
-        Captured { table: GROUPS, rows: self.table.save(&self.tally, sessions, own) }
+        self.table.save(&self.tally, sessions, own)
     }
 
     /// Takes saved sessions.
     fn load(&mut self, rows: &RecordBatch) {
         let sessions = self.table.load(&mut self.tally, rows);
         self.spans.resize(self.tally.groups.capacity());
-        let starts_ms = saved::read_times(self.table.own(rows, 0));
-        let ends_ms = saved::read_times(self.table.own(rows, 1));
-        let sent = self.table.own(rows, 2).as_boolean();
+        let starts_ms = times_ms(self.table.own(rows, 0));
+        let ends_ms = times_ms(self.table.own(rows, 1));
+        let sent = flags(self.table.own(rows, 2));
         for (row, session) in sessions.into_iter().enumerate() {
             self.spans.set(session, starts_ms[row], ends_ms[row]);
             let allow_ms = if sent.value(row) { self.spec.lateness.allow_ms } else { 0 };
@@ -360,36 +359,39 @@ impl Operator for Sessions {
     }
 
     fn state(&self) -> StateSize {
-        let bytes = self.tally.bytes() + self.spans.bytes() + self.timers.bytes();
+        let own = [self.spans.bytes(), self.timers.bytes(), self.early.bytes()];
+        let bytes = self.tally.bytes() + own.iter().sum::<usize>();
         StateSize { entries: self.tally.groups.len(), bytes, next_close_ms: self.timers.next_ms() }
     }
 
     fn tables(&self) -> Vec<StateTable> {
-        vec![self.table.declare(), clock_table(TIMES)]
+        vec![self.table.declare(), CLOCK_TABLE.table()]
     }
 
     fn begin_view(&mut self) {
         debug_assert!(self.work.is_none() && self.firing.is_none(), "a view begins between batches");
         self.tally.groups.begin_view();
-        self.captured = [clock_row(TIMES, &[self.queue.watermark_ms(), self.clock.wall_ms()])].into();
+        self.early.clear();
+        self.early.push(CLOCK, CLOCK_TABLE.row([self.queue.watermark_ms(), self.clock.wall_ms()]));
     }
 
     fn capture(&mut self, rows: usize) -> Option<Captured> {
-        self.captured.pop_front().or_else(|| {
+        self.early.next(rows).or_else(|| {
             let sessions = self.tally.groups.scan(rows);
-            (!sessions.is_empty()).then(|| self.saved(&sessions))
+            (!sessions.is_empty()).then(|| of_groups(self.saved(&sessions)))
         })
     }
 
     fn end_view(&mut self) {
         self.tally.groups.end_view();
-        self.captured.clear();
+        self.early.clear();
     }
 
     fn restore(&mut self, table: usize, rows: &RecordBatch) {
         if table == CLOCK {
-            clock_times(rows, 0).for_each(|watermark_ms| self.queue.advance_to(watermark_ms));
-            clock_times(rows, 1).for_each(|wall_ms| self.clock.see(wall_ms));
+            let [watermark_ms, wall_ms] = CLOCK_TABLE.read(rows);
+            self.queue.advance_to(watermark_ms);
+            self.clock.see(wall_ms);
         } else {
             self.load(rows);
         }

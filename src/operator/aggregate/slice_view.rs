@@ -4,13 +4,15 @@
 //! the view has not been captured, is kept aside until it has: it may hold a million keys, and nothing changes it any
 //! more.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
-use super::saved::{self, GroupTable};
+use super::saved::{CLOCK, GROUPS, GroupTable, of_groups};
 use super::tally::{Aggregate, Tally};
+use crate::operator::Captured;
+use crate::operator::saved::{Early, time_column, time_field, times_ms};
 use crate::record::{KeyCodec, Schema};
 use crate::window::Windows;
 
@@ -27,7 +29,7 @@ pub(super) struct SliceTable {
 #[derive(Default)]
 pub(super) struct SliceView {
     /// Rows that were captured because their groups were about to change.
-    early: VecDeque<RecordBatch>,
+    early: Early,
     /// Slices that have been dropped and not been captured.
     aside: Vec<(i64, Tally)>,
     /// No slice before this one has anything left.
@@ -45,8 +47,8 @@ impl SliceTable {
         aggregates: &[Aggregate],
         by_shard: bool,
     ) -> Self {
-        let mut own = vec![saved::timestamp("slice_start")];
-        own.extend(by_shard.then(|| saved::timestamp("fired")));
+        let mut own = vec![time_field("slice_start")];
+        own.extend(by_shard.then(|| time_field("fired")));
         let groups = GroupTable::new(codec, output, own, names, &Tally::new(aggregates));
         Self { groups, windows, fired_ms: by_shard.then_some(i64::MIN) }
     }
@@ -65,12 +67,12 @@ impl SliceTable {
         let (start_ms, _) = self.windows.slice_span_ms(slice);
         let own = [Some(start_ms), self.fired_ms];
         let own = own.into_iter().flatten();
-        self.groups.save(tally, numbers, own.map(|ms| -> ArrayRef { saved::times(vec![ms; numbers.len()]) }))
+        self.groups.save(tally, numbers, own.map(|at_ms| time_column(vec![at_ms; numbers.len()])))
     }
 
     /// The rows of each slice among these.
     pub fn by_slice(&self, rows: &RecordBatch) -> Vec<(i64, RecordBatch)> {
-        let starts_ms = saved::read_times(self.groups.own(rows, 0));
+        let starts_ms = times_ms(self.groups.own(rows, 0));
         let mut positions: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         for (position, start_ms) in (0..).zip(starts_ms) {
             positions.entry(*start_ms).or_default().push(position);
@@ -87,21 +89,23 @@ impl SliceTable {
     /// Up to where the windows of each of these rows have been fired, milliseconds; none where all shards go by one
     /// watermark.
     pub fn fired_ms<'a>(&self, rows: &'a RecordBatch) -> Option<&'a [i64]> {
-        self.fired_ms.map(|_| saved::read_times(self.groups.own(rows, 1)))
+        self.fired_ms.map(|_| times_ms(self.groups.own(rows, 1)))
     }
 }
 
 impl SliceView {
-    /// A view that begins with all slices there are.
-    pub fn begin() -> Self {
-        Self { next: i64::MIN, ..Self::default() }
+    /// A view that begins with all slices there are; `clock` is the row of what the shard has one of.
+    pub fn begin(clock: RecordBatch) -> Self {
+        let mut view = Self { next: i64::MIN, ..Self::default() };
+        view.early.push(CLOCK, clock);
+        view
     }
 
     /// Captures groups of a slice that are about to change.
     pub fn capture_first(&mut self, table: &SliceTable, slice: i64, tally: &mut Tally, numbers: &[u32]) {
         let numbers = tally.groups.take_uncaptured(numbers);
         if !numbers.is_empty() {
-            self.early.push_back(table.save(slice, tally, &numbers));
+            self.early.push(GROUPS, table.save(slice, tally, &numbers));
         }
     }
 
@@ -118,21 +122,21 @@ impl SliceView {
         table: &SliceTable,
         slices: &mut BTreeMap<i64, Tally>,
         count: usize,
-    ) -> Option<RecordBatch> {
-        if let Some(rows) = self.early.pop_front() {
-            return Some(rows);
+    ) -> Option<Captured> {
+        if let Some(captured) = self.early.next(count) {
+            return Some(captured);
         }
         while let Some((slice, tally)) = self.aside.last_mut() {
             let numbers = tally.groups.scan(count);
             if !numbers.is_empty() {
-                return Some(table.save(*slice, tally, &numbers));
+                return Some(of_groups(table.save(*slice, tally, &numbers)));
             }
             self.aside.pop();
         }
         for (slice, tally) in slices.range_mut(self.next..) {
             let numbers = tally.groups.scan(count);
             if !numbers.is_empty() {
-                return Some(table.save(*slice, tally, &numbers));
+                return Some(of_groups(table.save(*slice, tally, &numbers)));
             }
             self.next = slice + 1;
         }
@@ -142,6 +146,7 @@ impl SliceView {
     /// How many groups are kept only for the view, and the heap bytes they hold, about.
     pub fn size(&self) -> (usize, usize) {
         let aside = || self.aside.iter().map(|(_, tally)| tally);
-        (aside().map(|tally| tally.groups.len()).sum(), aside().map(Tally::bytes).sum())
+        let entries = aside().map(|tally| tally.groups.len()).sum();
+        (entries, aside().map(Tally::bytes).sum::<usize>() + self.early.bytes())
     }
 }

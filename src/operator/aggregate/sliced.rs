@@ -12,13 +12,14 @@ use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMillisecondArray};
 
 use super::ahead::Ahead;
 use super::changes::changes;
-use super::saved::{CLOCK, GROUPS, clock_row, clock_table, clock_times};
+use super::saved::CLOCK;
 use super::slice_view::SliceTable;
 use super::slices::{Run, Slices};
 use super::tally::{Aggregate, Tally};
 use super::work::{RowClock, Work};
 use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
+use crate::operator::saved::{Clock, numbers};
 use crate::operator::work::position_of;
 use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, BlockEnd, KeyCodec, Schema};
@@ -51,8 +52,8 @@ pub(super) fn build(spec: Spec, description: String, state: &str) -> Build {
     Build { by_wall_clock, ..build.keeping(state) }
 }
 
-/// The shard's times: the watermark, up to where windows have been fired, and the wall clock where rows go by it.
-const TIMES: &[&str] = &["watermark", "fired", "wall"];
+/// The watermark at the barrier, up to where windows have been fired, and the wall clock where rows go by it.
+const CLOCK_TABLE: Clock<3> = Clock::new(["watermark_ms", "fired_ms", "wall_ms"]);
 
 struct Sliced {
     spec: Spec,
@@ -66,8 +67,6 @@ struct Sliced {
     queue: Queue,
     /// Keys whose windows were fired further than this shard's where they were before a restart.
     ahead: Ahead,
-    /// The row of the shard's times of a view, until it is handed out.
-    times: Option<Captured>,
 }
 
 /// Windows that are being fired.
@@ -148,7 +147,6 @@ impl Sliced {
             corrections: BTreeMap::new(),
             queue,
             ahead: Ahead::default(),
-            times: None,
         }
     }
 
@@ -415,32 +413,30 @@ impl Operator for Sliced {
     }
 
     fn tables(&self) -> Vec<StateTable> {
-        vec![self.slices.table().groups().declare(), clock_table(TIMES)]
+        vec![self.slices.table().groups().declare(), CLOCK_TABLE.table()]
     }
 
     fn begin_view(&mut self) {
         debug_assert!(self.work.is_none() && self.firing.is_none(), "a view begins between batches");
         debug_assert!(self.corrections.is_empty(), "a view begins between blocks");
-        self.slices.begin_view(self.fired_ms);
-        let times = [self.queue.watermark_ms(), self.fired_ms, self.clock.wall_ms()];
-        self.times = Some(clock_row(TIMES, &times));
+        let clock = CLOCK_TABLE.row([self.queue.watermark_ms(), self.fired_ms, self.clock.wall_ms()]);
+        self.slices.begin_view(self.fired_ms, clock);
     }
 
     fn capture(&mut self, rows: usize) -> Option<Captured> {
-        let groups = |rows| Captured { table: GROUPS, rows };
-        self.times.take().or_else(|| self.slices.capture(rows).map(groups))
+        self.slices.capture(rows)
     }
 
     fn end_view(&mut self) {
-        self.times = None;
         self.slices.end_view();
     }
 
     fn restore(&mut self, table: usize, rows: &RecordBatch) {
         if table == CLOCK {
-            clock_times(rows, 0).for_each(|watermark_ms| self.queue.advance_to(watermark_ms));
-            self.ahead.shards_fired_ms.extend(clock_times(rows, 1));
-            clock_times(rows, 2).for_each(|wall_ms| self.clock.see(wall_ms));
+            let [watermark_ms, _, wall_ms] = CLOCK_TABLE.read(rows);
+            self.queue.advance_to(watermark_ms);
+            self.clock.see(wall_ms);
+            self.ahead.shards_fired_ms.extend(numbers(rows.column(1)));
         } else {
             self.slices.restore(rows);
             if let Some(fired_ms) = self.slices.table().fired_ms(rows) {

@@ -15,6 +15,7 @@ use arrow::array::RecordBatch;
 
 use super::slice_view::{SliceTable, SliceView};
 use super::tally::{Aggregate, Inputs, Tally};
+use crate::operator::Captured;
 
 /// A run of 2^level slices: which level, and the number of the run on it.
 pub(super) type Run = (u32, i64);
@@ -186,15 +187,16 @@ impl Slices {
         &self.table
     }
 
-    /// Begins a view of the slices as they are now; all windows that end at `fired_ms` or before have been fired.
-    pub fn begin_view(&mut self, fired_ms: i64) {
+    /// Begins a view of the slices as they are now; all windows that end at `fired_ms` or before have been fired. `clock`
+    /// is the row of what the shard has one of.
+    pub fn begin_view(&mut self, fired_ms: i64, clock: RecordBatch) {
         self.table.begin_view(fired_ms);
-        self.view = SliceView::begin();
+        self.view = SliceView::begin(clock);
         self.by_number.values_mut().for_each(|tally| tally.groups.begin_view());
     }
 
     /// The next rows of the view, about `count`; none once there are no more.
-    pub fn capture(&mut self, count: usize) -> Option<RecordBatch> {
+    pub fn capture(&mut self, count: usize) -> Option<Captured> {
         self.view.capture(&self.table, &mut self.by_number, count)
     }
 

@@ -130,7 +130,9 @@ impl First {
             }
         }
         self.keep_view(&expired);
-        expired.into_iter().for_each(|group| self.groups.remove(group));
+        for group in expired {
+            self.groups.remove(group);
+        }
     }
 
     /// Saves those of these groups that a view still has to capture, before they change.

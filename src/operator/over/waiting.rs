@@ -463,6 +463,46 @@ mod tests {
     }
 
     #[test]
+    fn a_view_is_the_rows_that_waited_whatever_comes_meanwhile() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let (mut waiting, mut model) = (Waiting::new(schema().arrow().clone()), BTreeSet::new());
+        let (mut next, mut views, mut gathered, mut aside) = (0, 0, 0, 0);
+        let mut view: Option<(BTreeSet<(i64, i64)>, BTreeSet<(i64, i64)>)> = None;
+        for round in 0..600 {
+            let count = random.usize(1..=Batch::ROWS_MAX);
+            let far = if round % 100 < 50 { 250 } else { 5 };
+            let time = |random: &mut fastrand::Rng| if random.u8(..) < far { 0 } else { random.i64(0..400) };
+            let times: Vec<i64> = (0..count).map(|_| round * 10 + time(&mut random)).collect();
+            waiting.add(&batch(next, &times), &(0..).take(count).collect::<Vec<_>>());
+            model.extend(times.iter().zip(next..).map(|(time, id)| (*time, id)));
+            next += count.cast_signed() as i64;
+            let held = waiting.held_rows;
+            check_due(&mut waiting, &mut model, round * 10 + 5);
+            gathered += usize::from(waiting.held_rows + 8 * Batch::ROWS_MAX < held);
+            let (expect, found) = view.get_or_insert_with(|| {
+                waiting.begin_view(round * 10 + 5);
+                (model.clone(), BTreeSet::new())
+            });
+            aside += waiting.view.as_ref().map_or(0, |view| view.aside.len());
+            if random.bool() {
+                continue;
+            }
+            let Some(picks) = waiting.capture(random.usize(1..2000)) else {
+                assert_eq!(found, expect);
+                views += 1;
+                view = None;
+                continue;
+            };
+            let ids = picks.columns[0].as_primitive::<Int64Type>().values();
+            assert!(picks.numbers.is_sorted() && picks.numbers.len() == ids.len());
+            for row in picks.times.values().iter().copied().zip(ids.iter().copied()) {
+                assert!(found.insert(row), "a row is captured once");
+            }
+        }
+        assert!(views > 10 && gathered > 2 && aside > 20, "{views} views, {gathered}, {aside}");
+    }
+
+    #[test]
     fn columns_of_every_type_wait_and_break_ties() {
         let types =
             "ROW<m MAP<STRING, ARRAY<DECIMAL(5, 2)>>, d DATE, b BOOLEAN, f DOUBLE, z TIMESTAMP_LTZ(6)>";

@@ -171,10 +171,13 @@ fn every_way(
             );
             check(&resolved, run(&resolved, shards, per_batch, &blocks), &what);
         }
+        if random.bool() {
+            continue;
+        }
         let shards = random.usize(1..=3);
         let mut cuts = Vec::new();
         for block in 1..blocks.len() {
-            if random.u8(..) < 60 {
+            if random.u8(..) < 60 && cuts.len() < 3 {
                 cuts.push(Cut { block, shards: random.usize(1..=3) });
             }
         }

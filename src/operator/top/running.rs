@@ -285,7 +285,9 @@ impl Running {
         let Some(groups) = self.finale.next(&mut self.queue) else { return false };
         let at_ms = self.queue.watermark_ms();
         self.keep_view(groups.iter().copied());
-        groups.into_iter().for_each(|group| self.rank(group, Position::FIRST, at_ms));
+        for group in groups {
+            self.rank(group, Position::FIRST, at_ms);
+        }
         let Spec { output, ranked, timed, .. } = &self.spec;
         self.changes.send_settled(&self.payload, output, *ranked, *timed, &mut self.queue);
         true

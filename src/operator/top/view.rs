@@ -146,3 +146,89 @@ fn rows_behind<'a>(
     let rest = rest.map(|rest| rest.range::<Ranked, _>(range)).into_iter().flatten().map(|row| (row, 0));
     partition.behind(range).chain(rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::partition::{Limit, Observer, Position};
+    use super::*;
+
+    /// Tells a view what a partition tells.
+    struct Telling(Option<View>);
+
+    impl Observer for Telling {
+        fn enter(&mut self, _: &Ranked) {}
+
+        fn leave(&mut self, row: &Ranked, sent: u32) {
+            if let Some(view) = &mut self.0 {
+                view.keep((0, 0), row, sent);
+            }
+        }
+
+        fn forget(&mut self, row: Ranked) {
+            if let Some(view) = &mut self.0 {
+                view.keep((0, 0), &row, 0);
+            }
+        }
+    }
+
+    fn rows_of(saved: impl Iterator<Item = (Ranked, u32)>) -> Vec<(u64, Vec<u8>, u32)> {
+        let mut rows: Vec<_> =
+            saved.map(|(row, sent)| (row.arrival(), row.payload().to_vec(), sent)).collect();
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn a_view_is_the_partition_as_it_was_whatever_comes_meanwhile() {
+        let mut random = fastrand::Rng::with_seed(17);
+        let clock = RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()));
+        for _ in 0..3000 {
+            let (n, ties) = (random.usize(1..9), random.bool());
+            let limit = Limit { n, ties, by_arrival: false, keeps_all: true };
+            let (mut partition, mut rest, mut telling) =
+                (Partition::default(), BTreeSet::new(), Telling(None));
+            let (mut arrivals, mut expect, mut found) = (0, Vec::new(), Vec::new());
+            let (begins, ends) = (random.usize(0..60), random.usize(60..120));
+            for round in 0..ends {
+                if round == begins {
+                    let rows = rows_behind(&partition, Some(&rest), None);
+                    expect = rows_of(rows.map(|(row, sent)| (row.clone(), sent)));
+                    let mut view = View::new(clock.clone(), arrivals);
+                    view.capture((0, 0), b"key", (&partition, Some(&rest)));
+                    telling.0 = Some(view);
+                }
+                let (order, payload) = ([random.u8(0..5)], [random.u8(0..3)]);
+                match random.u8(0..8) {
+                    0..4 => {
+                        let row = Ranked::new(&order, &payload, arrivals, false);
+                        arrivals += 1;
+                        partition.insert(row, &limit, Some(&mut rest), &mut telling);
+                    }
+                    4..6 => {
+                        let row = Ranked::new(&order, &payload, u64::MAX, false);
+                        partition.remove(&row, &limit, &mut rest, &mut telling);
+                    }
+                    6 => partition.rank(&Position::FIRST, &limit, |row, sent, _| {
+                        if let Some(view) = &mut telling.0 {
+                            view.keep((0, 0), row, sent);
+                        }
+                    }),
+                    _ => {
+                        if let Some(view) = &mut telling.0 {
+                            found.extend(view.take(random.usize(1..4), |_| (&partition, Some(&rest))));
+                        }
+                    }
+                }
+            }
+            let mut view = telling.0.expect("the view has begun");
+            while view.has(1) {
+                found.extend(view.take(random.usize(1..4), |_| (&partition, Some(&rest))));
+            }
+            assert_eq!(view.bytes(), 0);
+            assert!(found.iter().all(|saved| *saved.key == *b"key"));
+            assert_eq!(rows_of(found.into_iter().map(|saved| (saved.row, saved.sent))), expect, "{limit:?}");
+        }
+    }
+}

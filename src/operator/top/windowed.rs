@@ -361,7 +361,9 @@ impl Window {
     /// Captures the next partitions; whether there were any of a view.
     fn scan(&mut self, end_ms: i64, view: &mut View) -> bool {
         let groups = self.groups.scan(PARTITIONS_AT_ONCE);
-        groups.iter().for_each(|group| self.capture(end_ms, *group, view));
+        for group in &groups {
+            self.capture(end_ms, *group, view);
+        }
         !groups.is_empty()
     }
 

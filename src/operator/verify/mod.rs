@@ -252,7 +252,9 @@ fn stamp_times(batch: &mut Batch, schema: &Schema) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::VERBS;
+    use std::collections::BTreeSet;
+
+    use super::super::{Part, VERBS};
     use super::*;
 
     #[test]
@@ -261,5 +263,54 @@ mod tests {
             let resolved = resolve_step(verb.example, &flow_of(&example_schema()));
             assert!(!resolved.parts.is_empty(), "{}", verb.name);
         }
+    }
+
+    /// Checks that those operators of a step have tables that keep state, and no others; yields the columns of each.
+    fn tables(text: &str) -> Vec<String> {
+        let resolved = resolve_step(text, &flow_of(&example_schema()));
+        let mut shown = Vec::new();
+        for part in &resolved.parts {
+            let Part::Operator(build) = part else { continue };
+            let tables = (build.build)().tables();
+            assert_eq!(build.state.is_some(), !tables.is_empty(), "{text}: {}", build.description);
+            for table in tables {
+                let names: Vec<&str> =
+                    table.schema.fields().iter().map(|field| field.name().as_str()).collect();
+                let unique: BTreeSet<&&str> = names.iter().collect();
+                assert_eq!(unique.len(), names.len(), "{text}: {names:?}");
+                assert!(table.key.as_ref().is_none_or(|key| key.columns() <= names.len()), "{text}");
+                shown.push(format!("{}: {}", table.name, names.join(", ")));
+            }
+        }
+        shown
+    }
+
+    #[test]
+    fn what_keeps_state_has_tables() {
+        for verb in VERBS {
+            tables(verb.example);
+        }
+        let check = |text: &str, expect: &[&str]| assert_eq!(tables(text), expect, "{text}");
+        check("filter: price > 1", &[]);
+        check(
+            "aggregate: { name: s, by: [channel, user], window: { sliding: 4s, every: 2s }, select: { n: COUNT(*), share: COUNT(*) / COUNT(price) } }",
+            &["groups: channel, user, slice_start, n, $1", "clock: watermark_ms, fired_ms, wall_ms"],
+        );
+        check(
+            "aggregate: { name: s, window: { cumulative: 4s, every: 2s, time: processing }, select: { n: COUNT(*) } }",
+            &["groups: slice_start, fired, n", "clock: watermark_ms, fired_ms, wall_ms"],
+        );
+        check(
+            "aggregate: { name: s, by: channel, window: { session: 2s }, select: { sent: COUNT(*) } }",
+            &["groups: channel, session_start, session_end, sent, sent_", "clock: watermark_ms, wall_ms"],
+        );
+        check(
+            "aggregate: { name: s, by: { rows: channel }, window: { rows: 3 }, select: { n: COUNT(*) } }",
+            &["groups: rows, rows_, n", "clock: watermark_ms"],
+        );
+        check(
+            "aggregate: { name: s, by: channel, ttl: 5s, select: { n: COUNT(*) } }",
+            &["groups: channel, sent, latest, n", "clock: watermark_ms"],
+        );
     }
 }

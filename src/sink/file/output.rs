@@ -64,8 +64,11 @@ pub(super) fn open(
     let mut output = match (resume, append) {
         (None, false) => fresh(path, opening)?,
         (None, true) => fresh_in_place(path, opening)?,
-        (Some(Position::Renamed { path: before, temporary, bytes, .. }), false) => {
+        (Some(Position::Renamed { path: before, temporary, bytes, finished, .. }), false) => {
             same_place(&before, &path)?;
+            if finished {
+                hide_again(opening.storage.as_ref(), &path, &temporary, bytes)?;
+            }
             resume_renamed(path, temporary, bytes, opening)?
         }
         (Some(Position::InPlace { path: before, bytes, inode, undo, .. }), true) => {
@@ -110,6 +113,22 @@ fn fresh(path: PathBuf, opening: &Opening) -> Result<FileOutput, SinkError> {
     let mut output = FileOutput::new(path, file, Target::Renamed { temporary }, opening);
     output.names.add(1, [folder]);
     Ok(output)
+}
+
+/// Gives a file that a drain has made visible its temporary name again, under which it is gone on with.
+fn hide_again(storage: &dyn Storage, path: &Path, temporary: &Path, bytes: u64) -> Result<(), SinkError> {
+    let failed = |source| SinkError::Create { path: path.display().to_string(), source };
+    match storage.look(path).map_err(failed)? {
+        None => Err(changed_error(path, "it is gone", PUT_BACK)),
+        Some(found) if found.length != bytes => {
+            let what = format!("it has {} bytes, and when the run was drained it had {bytes}", found.length);
+            Err(changed_error(path, what, PUT_BACK))
+        }
+        Some(_) => {
+            storage.rename(path, temporary).map_err(failed)?;
+            storage.sync_folder(&folder_of(path)).map_err(failed)
+        }
+    }
 }
 
 fn resume_renamed(

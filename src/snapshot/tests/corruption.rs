@@ -66,15 +66,13 @@ fn blocks_in_the_place_of_others_are_seen() {
     // Two blocks of the same length, in each other's place.
     let mut swapped = 0;
     for (a, (first, bytes)) in blocks.iter().enumerate() {
-        for (second, _) in blocks[a + 1..].iter().filter(|(_, other)| other == bytes) {
-            let mut spoiled = files[0].clone();
-            spoiled[*first..first + bytes].copy_from_slice(&files[0][*second..second + bytes]);
-            spoiled[*second..second + bytes].copy_from_slice(&files[0][*first..first + bytes]);
-            let error = read(&spoiled, &manifest, 0).unwrap_err().to_string();
-            assert!(error.contains("another block than the directory says (block"), "{error}");
-            swapped += 1;
-            break;
-        }
+        let Some((second, _)) = blocks[a + 1..].iter().find(|(_, other)| other == bytes) else { continue };
+        let mut spoiled = files[0].clone();
+        spoiled[*first..first + bytes].copy_from_slice(&files[0][*second..second + bytes]);
+        spoiled[*second..second + bytes].copy_from_slice(&files[0][*first..first + bytes]);
+        let error = read(&spoiled, &manifest, 0).unwrap_err().to_string();
+        assert!(error.contains("another block than the directory says (block"), "{error}");
+        swapped += 1;
     }
     assert!(swapped > 0, "there are blocks of one length");
     // The same block of another epoch, of another run, of another shard: whole, and of the same rows.
@@ -114,7 +112,7 @@ fn other_versions_are_told_from_damage() {
     let check = |at: usize, value: u8, expect: &str| {
         let mut bytes = files[0].clone();
         bytes[at] = value;
-        layout::seal(&mut bytes[..layout::HEADER_BYTES], b"millpart", 0);
+        layout::seal(&mut bytes[..layout::HEADER_BYTES], *b"millpart", 0);
         let error = read(&bytes, &manifest, 0).unwrap_err();
         assert!(matches!(error, SnapshotError::Newer { .. }), "{error}");
         assert!(error.to_string().contains(expect), "{error}");

@@ -38,16 +38,16 @@ impl Anatomy {
 
     /// Makes all checksums right again, and tells the manifest.
     fn seal(&self, bytes: &mut [u8], manifest: &mut Manifest) {
-        let seed = layout::seal(&mut bytes[..HEADER_BYTES], b"millpart", 0);
+        let seed = layout::seal(&mut bytes[..HEADER_BYTES], *b"millpart", 0);
         for (number, range) in self.blocks.iter().enumerate() {
-            let checksum = layout::seal(&mut bytes[range.clone()], b"millblok", seed);
+            let checksum = layout::seal(&mut bytes[range.clone()], *b"millblok", seed);
             let entry = self.entries + number * ENTRY_BYTES;
             bytes[entry + 32..entry + 40].copy_from_slice(&checksum.to_le_bytes());
         }
-        let directory = layout::seal(&mut bytes[self.directory.clone()], b"milldirs", seed);
+        let directory = layout::seal(&mut bytes[self.directory.clone()], *b"milldirs", seed);
         let trailer = bytes.len() - TRAILER_BYTES;
         bytes[trailer + 32..trailer + 40].copy_from_slice(&directory.to_le_bytes());
-        let checksum = layout::seal(&mut bytes[trailer..], b"milltail", seed);
+        let checksum = layout::seal(&mut bytes[trailer..], *b"milltail", seed);
         manifest.shards[0].checksum = format!("{checksum:016x}");
     }
 }

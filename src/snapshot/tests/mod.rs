@@ -20,9 +20,12 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 
 use super::*;
-use crate::io::{BlockFile, Disk, Storage};
+use crate::io::{BlockFile, Disk, Mode, Storage};
 use crate::operator::StateTable;
 use crate::record::{Column, KeyCodec, SLOTS, SqlType, shard_of_slot, slot_of_hash};
+
+/// The states of a shard's operators, as writer and reader are given them.
+type States = Vec<(String, Vec<StateTable>)>;
 
 const RUN: &str = "2f6c1d0a9b3e4f58";
 
@@ -34,7 +37,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub fn new(room: usize) -> (Box<dyn BlockFile>, Receiver<Vec<u8>>) {
+    pub fn file(room: usize) -> (Box<dyn BlockFile>, Receiver<Vec<u8>>) {
         let (sender, receiver) = channel();
         (Box::new(Self { sender, room, finished: false }), receiver)
     }
@@ -61,7 +64,7 @@ impl BlockFile for Written {
 
 /// The states of an operator with a keyed table and one without a key, and of another with nested columns; then one more
 /// under the first's name.
-fn states() -> Vec<(String, Vec<StateTable>)> {
+fn states() -> States {
     let table = |name, columns: Vec<Column>, key: Option<usize>| {
         let types = columns.iter().take(key.unwrap_or(0)).map(|column| column.data_type.clone()).collect();
         let fields: Vec<_> = columns.iter().map(Column::field).collect();
@@ -147,7 +150,7 @@ fn written(epoch: u64, shards: usize, rows: i64, portion: usize) -> (Manifest, V
     let states = states();
     let (mut summaries, mut files) = (Vec::new(), Vec::new());
     for shard in 0..shards {
-        let (file, bytes) = Written::new(10_000 + 777 * portion);
+        let (file, bytes) = Written::file(10_000 + 777 * portion);
         let number = |number: usize| u32::try_from(number).unwrap();
         let info = PartInfo { run: RUN.into(), epoch, shard: number(shard), shards: number(shards) };
         let mut writer = PartWriter::new(file, info, states.clone());
@@ -217,7 +220,7 @@ fn read(bytes: &[u8], manifest: &Manifest, shard: usize) -> Result<String, Snaps
 
 /// Puts the parts and the manifest of a snapshot into a folder of committed snapshots.
 fn place(state: &Path, manifest: &Manifest, files: &[Vec<u8>]) -> Store {
-    let store = Store::new(Arc::new(Disk), state);
+    let store = Store::new(Arc::new(Disk::new(Mode::Threads)), state);
     store.prepare().unwrap();
     let folder = store.begin(manifest.barrier.epoch).unwrap();
     for (shard, bytes) in files.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! What is written is read, on any number of shards.
 
 use super::*;
+use crate::io::{Disk, Mode};
 
 /// What the shards of a restored run take, table by table, sorted.
 fn restored(snapshot: &Snapshot, shards: usize) -> Vec<(usize, usize, Vec<String>)> {
@@ -15,7 +16,9 @@ fn restored(snapshot: &Snapshot, shards: usize) -> Vec<(usize, usize, Vec<String
             }
             let mut lines = lines(rows);
             if codec.is_none() {
-                lines.iter_mut().for_each(|line| line.insert_str(0, &format!("{shard}: ")));
+                for line in &mut lines {
+                    line.insert_str(0, &format!("{shard}: "));
+                }
             }
             match all.iter_mut().find(table_of) {
                 Some(entry) => entry.2.extend(lines),
@@ -58,7 +61,9 @@ fn rows_come_back_on_any_number_of_shards() {
                     }
                 }
                 expect.retain(|(_, _, lines)| !lines.is_empty());
-                expect.iter_mut().for_each(|(_, _, lines)| lines.sort_unstable());
+                for (_, _, lines) in &mut expect {
+                    lines.sort_unstable();
+                }
                 assert!(restored == expect, "{shards} shards of {rows} rows on {restored_on}");
             }
         }
@@ -68,7 +73,7 @@ fn rows_come_back_on_any_number_of_shards() {
 #[test]
 fn what_waits_to_be_written_is_bounded() {
     let states = states();
-    let (file, bytes) = Written::new(0);
+    let (file, bytes) = Written::file(0);
     let info = PartInfo { run: RUN.into(), epoch: 1, shard: 0, shards: 1 };
     let mut writer = PartWriter::new(file, info, states.clone());
     let rows = groups(&states, 0..500);
@@ -112,7 +117,7 @@ fn states_that_have_changed_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (manifest, files) = written(42, 2, 20, 10);
     let snapshot = place(folder.path(), &manifest, &files).open(42, Access::Mapped).unwrap();
-    let check = |change: &dyn Fn(&mut Vec<(String, Vec<StateTable>)>), expect: &str| {
+    let check = |change: &dyn Fn(&mut States), expect: &str| {
         let mut wanted = states();
         change(&mut wanted);
         let result = snapshot.rows_for(0, 1, &wanted, |_, _, _| {});
@@ -155,6 +160,15 @@ fn parts_that_are_missing_or_of_other_tables_are_refused() {
     assert!(error.contains("it ends within its header"), "{error}");
     let mut odd = manifest.clone();
     odd.shards[1].file = "../0000000041/shard-001".into();
-    let error = Snapshot::open(&Disk, folder.path(), odd, Access::Read).unwrap_err().to_string();
+    let error =
+        Snapshot::open(&Disk::new(Mode::Threads), folder.path(), odd, Access::Read).unwrap_err().to_string();
     assert!(error.contains("shard 0") || error.contains("shard-000"), "{error}");
+}
+
+#[test]
+fn shards_share_a_snapshot_and_take_their_writer_along() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>() {}
+    shared::<Snapshot>();
+    sent::<PartWriter>();
 }
