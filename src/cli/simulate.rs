@@ -121,11 +121,30 @@ fn seeds(arguments: &Arguments) -> Exit {
 fn tell_failure(world: &mut World, seed: u64, what: &str, no_shrink: bool) {
     say(format_args!("seed {seed} failed: {what}"));
     let case = Case::draw(seed);
-    let case =
-        if no_shrink { case } else { shrink(case, |case| world.run(case, &[]).is_err()) };
+    let case = if no_shrink {
+        case
+    } else {
+        shrink(case, |case| world.run(case, &[]).is_err_and(|found| is_alike(&found, what)))
+    };
     let what = world.run(&case, &[]).err().unwrap_or_default();
     let text = serde_json::to_string(&case).expect("a case is plain data");
-    say(format_args!("the smallest case found fails with: {what}\nrepeat it: millstream simulate --case '{text}'"));
+    say(format_args!(
+        "the smallest case found fails with: {what}\nrepeat it: millstream simulate --case '{text}'"
+    ));
+}
+
+/// Whether two failures are of one kind: they say the same up to the first number or name, the process left out.
+fn is_alike(one: &str, other: &str) -> bool {
+    let kind = |what: &str| {
+        let what = what
+            .split_once(": ")
+            .filter(|(first, _)| first.starts_with("process "))
+            .map_or(what, |(_, rest)| rest);
+        let letters =
+            what.chars().take_while(|c| c.is_ascii_alphabetic() || *c == ' ' || *c == ':' || *c == '\'');
+        letters.take(40).collect::<String>()
+    };
+    kind(one) == kind(other)
 }
 
 /// Runs every mutant until it is noticed.
@@ -137,14 +156,12 @@ fn mutants(arguments: &Arguments) -> Exit {
     let (next, survived) = (AtomicU64::new(0), AtomicBool::new(false));
     let work = |thread: usize| {
         let mut world = world(thread);
-        while let Some(mutant) = usize::try_from(next.fetch_add(1, Ordering::AcqRel))
-            .ok()
-            .and_then(|number| chosen.get(number))
+        while let Some(mutant) =
+            usize::try_from(next.fetch_add(1, Ordering::AcqRel)).ok().and_then(|number| chosen.get(number))
         {
             let mut seeds = arguments.from..arguments.from + mutant.seeds_max;
-            let noticed = seeds.find_map(|seed| {
-                mutant.run(&mut world, &Case::draw(seed)).err().map(|what| (seed, what))
-            });
+            let noticed = seeds
+                .find_map(|seed| mutant.run(&mut world, &Case::draw(seed)).err().map(|what| (seed, what)));
             match noticed {
                 Some((seed, what)) => {
                     say(format_args!("{}: noticed with seed {seed}: {what}", mutant.name));

@@ -148,7 +148,11 @@ impl Machines<'_> {
             report.end = End::Completed;
             return Ok(report);
         }
-        self.coverage.note(if found.recovery.is_some() { "restarts from a snapshot" } else { "fresh starts" });
+        self.coverage.note(if found.recovery.is_some() {
+            "restarts from a snapshot"
+        } else {
+            "fresh starts"
+        });
         // The id of a run is drawn by the process; here it is the seed's.
         let run = if found.recovery.is_some() { found.run } else { format!("{:032x}", self.random.u128(..)) };
         if let Some(recovery) = &found.recovery {
@@ -174,11 +178,7 @@ impl Machines<'_> {
                 run,
                 fingerprint: self.plan.fingerprint.clone(),
             },
-            rhythm: Rhythm {
-                every_us: life.snapshot_every_us,
-                keep: case.keep,
-                failures_max: FAILURES_MAX,
-            },
+            rhythm: Rhythm { every_us: life.snapshot_every_us, keep: case.keep, failures_max: FAILURES_MAX },
             first_epoch: found.first_epoch,
             recovery: found.recovery,
         };
@@ -496,4 +496,3 @@ impl Controls {
         self.writer_bell.ring();
     }
 }
-

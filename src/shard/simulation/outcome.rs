@@ -95,7 +95,8 @@ impl Outcome {
     /// What must never be, in words: above all that something committed is gone.
     pub fn committed(disk: &ModelDisk, store: &Store) -> Result<Option<Self>, String> {
         let Some(newest) = store.newest().map_err(|error| error.to_string())? else { return Ok(None) };
-        let manifest = newest.manifest.map_err(|error| format!("a committed manifest is damaged: {error}"))?;
+        let manifest =
+            newest.manifest.map_err(|error| format!("a committed manifest is damaged: {error}"))?;
         let mut outcome = Self { counts: manifest.counts, ..Self::default() };
         for (name, position) in &manifest.outputs {
             let Some(in_place) = position.get("in_place") else { continue };
@@ -137,7 +138,8 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// A line of the quarantine without the time at which it was kept.
 fn without_time(line: &str) -> Result<String, String> {
-    let (kept, _) = line.rsplit_once(",\"at\":").ok_or_else(|| format!("a line of the quarantine is {line:?}"))?;
+    let (kept, _) =
+        line.rsplit_once(",\"at\":").ok_or_else(|| format!("a line of the quarantine is {line:?}"))?;
     Ok(kept.to_owned())
 }
 
