@@ -20,7 +20,7 @@ use arrow::array::{
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use millstream::io::{BlockFile, Disk};
+use millstream::io::{BlockFile, Disk, Mode};
 use millstream::operator::StateTable;
 use millstream::record::{KeyCodec, SLOTS, SqlType, shard_of_slot, slot_of_hash};
 use millstream::snapshot::{
@@ -52,7 +52,7 @@ impl BlockFile for Plain {
 
 /// The machine's disk.
 fn disk() -> Disk {
-    Disk
+    Disk::new(Mode::Threads)
 }
 
 fn groups() -> StateTable {

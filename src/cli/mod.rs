@@ -10,6 +10,8 @@ mod load;
 mod locate;
 mod rows;
 mod run;
+#[cfg(feature = "simulation")]
+mod simulate;
 mod snapshot;
 mod state;
 mod table;
@@ -54,6 +56,10 @@ enum Verb {
     Snapshot(snapshot::Arguments),
     /// Look into the state that a snapshot keeps: its rows, and what has changed between two snapshots.
     State(state::Arguments),
+    /// Run whole machines on a modelled disk, with crashes and restarts.
+    #[cfg(feature = "simulation")]
+    #[command(hide = true)]
+    Simulate(simulate::Arguments),
     /// Write a completion script for a shell to standard output.
     Completions(completions::Arguments),
 }
@@ -71,6 +77,8 @@ pub fn main() -> Exit {
         Verb::List(arguments) => list::main(&arguments),
         Verb::Snapshot(arguments) => snapshot::main(&arguments),
         Verb::State(arguments) => state::main(&arguments),
+        #[cfg(feature = "simulation")]
+        Verb::Simulate(arguments) => simulate::main(&arguments),
         Verb::Completions(arguments) => completions::main(&arguments),
     }
 }

@@ -22,9 +22,10 @@ use crate::crash::point;
 use crate::exchange::{Inbox, LaneReceiver, LaneSender, Outbox, Parcel, Partition, Watermarks, lane, mesh};
 use crate::io::{Bell, Storage};
 use crate::metric::ShardMetrics;
+use crate::mutant::{self, Mutant};
 use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
-use crate::record::Schema;
+use crate::record::{Barrier, Schema};
 use crate::sink::{self, Author, Form, PartitionBy, RowSink, SinkError};
 use crate::snapshot::{Counts, Manifest, SnapshotError, Store};
 use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
@@ -103,7 +104,7 @@ pub fn assemble(
         idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
         heartbeat: plan.needs_heartbeat(),
         chunk_bytes: capacity.chunk_bytes,
-        resume: from.map(|from| Resume { barrier: from.barrier.into(), position: from.source.clone() }),
+        resume: from.map(|from| Resume { barrier: begin(from), position: from.source.clone() }),
     };
     let opened = plan.source.open(&opening)?;
     let watermarks = watermarks(plan, opened.splits.len(), from)?;
@@ -190,6 +191,14 @@ pub fn assemble(
     })
 }
 
+/// Where the input goes on.
+fn begin(from: &Manifest) -> Barrier {
+    let barrier = Barrier::from(from.barrier);
+    let early = u64::from(mutant::is(Mutant::PositionEarly));
+    let late = u64::from(mutant::is(Mutant::PositionLate));
+    Barrier { piece: barrier.piece.saturating_sub(early) + late, ..barrier }
+}
+
 /// What the sink of this name is opened with.
 fn opening_of(name: &str, settings: &Settings) -> sink::Opening {
     let recovery = settings.recovery.as_ref().filter(|recovery| recovery.outputs_kept.contains(name));
@@ -208,7 +217,9 @@ fn watermarks(plan: &Plan, splits: usize, from: Option<&Manifest>) -> Result<Vec
         let out_of_order_ms = plan.time.as_ref().map_or(0, |time| time.out_of_order_ms);
         let mut begin =
             if exchange == 0 { Watermarks::new(splits, out_of_order_ms) } else { Watermarks::new(1, 0) };
-        if let Some(saved) = from.and_then(|from| from.watermarks.get(exchange)) {
+        if let Some(saved) = from.and_then(|from| from.watermarks.get(exchange))
+            && !mutant::is(Mutant::WatermarksNotRestored)
+        {
             begin.restore(saved).map_err(LaunchError::Snapshot)?;
         }
         watermarks.push(begin);
@@ -425,9 +436,13 @@ fn restore(shard: &mut Shard, recovery: &Recovery) -> Result<(), SnapshotError> 
     recovery.snapshot.rows_for(number, shards, &wanted, |state, table, rows| {
         let state = kept[state];
         let stage = first.iter().rposition(|first| *first <= state).expect("the first stage begins with 0");
-        shard.chain(stage).restore(state - first[stage], table, rows);
+        if !mutant::is(Mutant::StateNotRestored) {
+            shard.chain(stage).restore(state - first[stage], table, rows);
+        }
     })?;
-    (0..first.len()).for_each(|stage| shard.chain(stage).restored());
+    if !mutant::is(Mutant::NotToldRestored) {
+        (0..first.len()).for_each(|stage| shard.chain(stage).restored());
+    }
     point("shard-restored");
     Ok(())
 }

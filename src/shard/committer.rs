@@ -16,6 +16,7 @@ use super::quarantine::{QuarantineError, QuarantineStaged};
 use super::writer::{Verdict, WriterError};
 use crate::crash::point;
 use crate::io::{Bell, Step, Task};
+use crate::mutant::{self, Mutant};
 use crate::record::Barrier;
 use crate::record::text::{TimestampStyle, write_timestamp};
 use crate::sink::{Output, Staged};
@@ -263,7 +264,10 @@ impl Committer {
             bells,
             verdict,
             position,
-            before: from.map(|from| from.counts).unwrap_or_default(),
+            before: from
+                .filter(|_| !mutant::is(Mutant::CountsNotRestored))
+                .map(|from| from.counts)
+                .unwrap_or_default(),
             next_epoch: settings.first_epoch,
             began_us: start.monotonic_us,
             ending: None,
@@ -326,6 +330,7 @@ impl Committer {
                 epoch.heard.insert(shard);
                 match outcome {
                     Ok(part) => drop(epoch.parts.insert(shard, part)),
+                    Err(_) if mutant::is(Mutant::PartFailureUntold) => {}
                     Err(what) => drop(epoch.failed.get_or_insert(what)),
                 }
             }
@@ -382,11 +387,20 @@ impl Committer {
         let Complete { barrier, at, parts, outputs, quarantine } = complete;
         let mut positions = BTreeMap::new();
         let mut commits = Vec::new();
+        if mutant::is(Mutant::PrunedEarly) {
+            let epochs = self.store.list().unwrap_or_default();
+            drop(self.store.remove(&epochs.iter().map(|snapshot| snapshot.epoch).collect::<Vec<_>>()));
+        }
         // Staged output is durable before the manifest names it.
         for (name, Staged { position, sync, commit }) in outputs {
+            let sync = if mutant::is(Mutant::OutputsNotSynced) { Box::new(|| Ok(())) } else { sync };
             sync().map_err(|error| Failure::Abandoned(error.to_string()))?;
             positions.insert(name.to_string(), position);
-            commits.push(commit);
+            if mutant::is(Mutant::OutputsBeforeManifest) {
+                commit().map_err(|error| Failure::Abandoned(error.to_string()))?;
+            } else {
+                commits.push(commit);
+            }
         }
         (quarantine.sync)().map_err(|error| Failure::Abandoned(error.to_string()))?;
         point("outputs-synced");
@@ -500,12 +514,13 @@ impl Committer {
         quarantine: QuarantineStaged,
         now: Now,
     ) -> Result<(), Incomplete> {
+        let at_once = outputs.len() <= 1 && outputs.iter().all(|(_, output)| output.is_visible_at_once());
         let mut staged = Vec::new();
         for (name, output) in outputs {
             staged.push((name.clone(), output.stage(true)?));
         }
-        // One output becomes visible at once; several, or one that goes on from a snapshot, by a manifest that names them.
-        if staged.len() <= 1 && !self.committed {
+        // One file becomes visible at once; several, or one that goes on from a snapshot, by a manifest that names them.
+        if at_once && !self.committed {
             (quarantine.sync)()?;
             for (_, Staged { sync, commit, .. }) in staged {
                 sync().and_then(|()| commit())?;
@@ -533,7 +548,7 @@ impl Committer {
 
     fn abandon(&self, outputs: Vec<(Arc<str>, Box<dyn Output + Send>)>) {
         for (_, output) in outputs {
-            output.abandon(self.committed);
+            output.abandon(self.committed && !mutant::is(Mutant::CommittedGivenUp));
         }
     }
 

@@ -5,6 +5,7 @@ use super::committer::Part;
 use super::stage::KeyedStage;
 use crate::crash::point;
 use crate::io::BlockFile;
+use crate::mutant::{self, Mutant};
 use crate::operator::{Chain, SideRows, StateTable};
 use crate::record::{BadRecord, Barrier};
 use crate::snapshot::{Counts, PartInfo, PartSummary, PartWriter};
@@ -127,7 +128,8 @@ impl Cut {
             Writing::Nothing => return self.is_complete().then(|| Ok(self.part(None))),
             Writing::Failed(what) => return Some(Err(what.clone())),
         };
-        match part.poll() {
+        let polled = part.poll();
+        match polled.map(|done| done || self.captured && mutant::is(Mutant::PartToldEarly)) {
             Ok(false) => {}
             Ok(true) => {
                 point("part-durable");

@@ -13,8 +13,8 @@ mod outlet;
 mod quarantine;
 mod recovery;
 mod side;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod stage;
 mod step;
 mod writer;

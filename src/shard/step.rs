@@ -14,6 +14,7 @@ use crate::config::BadRecordAction;
 use crate::exchange::LaneSender;
 use crate::io::{Bell, Step, Storage, Task};
 use crate::metric::ShardMetrics;
+use crate::mutant::{self, Mutant};
 use crate::operator::Chain;
 use crate::record::{BadRecord, Barrier};
 use crate::snapshot::{Counts, PartInfo, Store};
@@ -307,15 +308,18 @@ impl Shard {
             {
                 return Err(Failure::Bad(first));
             }
-            match cut.as_mut().filter(|cut| cut.has_reached(stage) && !cut.is_complete()) {
-                Some(cut) => {
-                    cut.rejected.append(&mut rejected);
-                    cut.side.append(&mut context.side);
-                }
+            let mut behind = cut.as_mut().filter(|cut| cut.has_reached(stage) && !cut.is_complete());
+            match behind.as_mut().filter(|_| !mutant::is(Mutant::BadRecordsNotDeferred)) {
+                Some(cut) => cut.rejected.append(&mut rejected),
                 None => {
                     for record in rejected {
                         quarantine.send(RejectedItem::Record(record));
                     }
+                }
+            }
+            match behind.filter(|_| !mutant::is(Mutant::SideRowsNotDeferred)) {
+                Some(cut) => cut.side.append(&mut context.side),
+                None => {
                     for rows in context.side.drain(..) {
                         for side in &mut *sides {
                             side.send(&rows, now);

@@ -14,6 +14,7 @@ use super::manifest::Manifest;
 use super::part::part_name;
 use crate::crash::point;
 use crate::io::{Open, Storage, folder_of};
+use crate::mutant::{self, Mutant};
 
 /// The folder of snapshots in a state directory.
 const FOLDER: &str = "snapshots";
@@ -152,7 +153,10 @@ impl Store {
     pub fn prepare(&self) -> io::Result<()> {
         self.storage.create_folder(&self.folder)?;
         for name in self.storage.list(&self.folder)? {
-            if [WRITING, REMOVING].iter().any(|ending| name.strip_suffix(ending).and_then(epoch_of).is_some())
+            if !mutant::is(Mutant::LitterNotRemoved)
+                && [WRITING, REMOVING]
+                    .iter()
+                    .any(|ending| name.strip_suffix(ending).and_then(epoch_of).is_some())
             {
                 self.storage.remove_folder(&self.folder.join(name))?;
             }

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use super::Bits;
 use super::keys::Keys;
+use crate::mutant::{self, Mutant};
 use crate::record::{KeyCodec, SLOTS, slot_of_hash};
 
 /// A table with more entries is split: most of what 4096 buckets hold, so that both halves fit into as few.
@@ -187,7 +188,7 @@ impl Groups {
     /// before it changes or removes them. Numbers that are no group's are passed over.
     pub fn take_uncaptured(&mut self, numbers: &[u32]) -> Vec<u32> {
         let mut taken = Vec::new();
-        if let Some(view) = &mut self.view {
+        if let Some(view) = self.view.as_mut().filter(|_| !mutant::is(Mutant::ViewNotSaved)) {
             let free = &self.free.bits;
             taken.extend(numbers.iter().copied().filter(|number| !free.get(*number) && view.take(*number)));
         }

@@ -102,8 +102,10 @@ pub(super) fn recover(storage: &dyn Storage, position: &serde_json::Value) -> Re
             if storage.look(&path).map_err(failed)?.is_none() {
                 // It has been there: only by its renaming does the temporary name go.
                 tracing::warn!(path = %path.display(), "the complete output of the last run has been moved or removed");
+                return Ok(());
             }
-            Ok(())
+            // The run that gave it this name may have been killed before the name was durable.
+            storage.sync_folder(&folder_of(&path)).map_err(failed)
         }
         Position::Renamed { .. } | Position::AsItIs { .. } => Ok(()),
         Position::InPlace { path, undo, run, .. } => {

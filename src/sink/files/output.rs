@@ -413,6 +413,10 @@ impl Output for FilesOutput {
         Ok(Staged { position, sync: self.sync_job()?, commit: self.commit_job() })
     }
 
+    fn is_visible_at_once(&self) -> bool {
+        false
+    }
+
     fn abandon(self: Box<Self>, committed: bool) {
         // The next run goes on with what the last snapshot knows, and removes the rest.
         if committed {

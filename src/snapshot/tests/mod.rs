@@ -20,13 +20,13 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 
 use super::*;
-use crate::io::{BlockFile, Disk};
+use crate::io::{BlockFile, Disk, Mode};
 use crate::operator::StateTable;
 use crate::record::{Column, KeyCodec, SLOTS, SqlType, shard_of_slot, slot_of_hash};
 
 /// The machine's disk.
 fn disk() -> Disk {
-    Disk
+    Disk::new(Mode::Threads)
 }
 
 /// The states of a shard's operators, as writer and reader are given them.
