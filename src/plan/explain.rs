@@ -85,7 +85,9 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     });
     writeln!(
         out,
-        "run      shards: {cores}; memory for state: {memory}; time zone: UTC; snapshots: none in this version, a run starts afresh"
+        "run      shards: {cores}; memory for state: {memory}; time zone: UTC; snapshots: every {}, the last {} kept",
+        duration_text(plan.snapshot.every_ms),
+        plan.snapshot.keep
     )
 }
 
