@@ -8,6 +8,7 @@ mod generate;
 mod list;
 mod load;
 mod locate;
+mod plan;
 mod rows;
 mod run;
 #[cfg(feature = "simulation")]
@@ -48,6 +49,8 @@ enum Verb {
     Check(check::Arguments),
     /// Show what would run: defaults, columns, stages, guarantees.
     Explain(explain::Arguments),
+    /// Tell what an edited file keeps of the last snapshot, and whether a run would go on from it.
+    Plan(plan::Arguments),
     /// Make test data.
     Gen(generate::Arguments),
     /// List sources, steps, aggregates, functions and sinks.
@@ -73,6 +76,7 @@ pub fn main() -> Exit {
         Verb::Run(arguments) => run::main(&arguments),
         Verb::Check(arguments) => check::main(&arguments),
         Verb::Explain(arguments) => explain::main(&arguments),
+        Verb::Plan(arguments) => plan::main(&arguments),
         Verb::Gen(arguments) => generate::main(arguments),
         Verb::List(arguments) => list::main(&arguments),
         Verb::Snapshot(arguments) => snapshot::main(&arguments),

@@ -15,7 +15,7 @@ use crate::io::{Clock, Disk, Mode, Storage, available_cpus, probe_io_uring, surv
 use crate::ops::breaker::Breaker;
 use crate::ops::closing::Closing;
 use crate::ops::notify::notify;
-use crate::ops::progress::{Progress, latency_table, summary, totals};
+use crate::ops::progress::{Progress, grouped, latency_table, summary, totals};
 use crate::ops::signals;
 use crate::ops::state_dir::{StateDir, StateDirError};
 use crate::ops::states::{StateTotal, outgrown, state_summary, state_totals};
@@ -25,7 +25,7 @@ use crate::shard::{
     Wish, WriterError, launch, recover,
 };
 use crate::sink::SinkError;
-use crate::snapshot::{Access, Counts, Manifest, Store};
+use crate::snapshot::{Access, Counts, Manifest, SnapshotError, Store};
 use crate::yaml::ProcessEnvironment;
 
 /// Arguments of `run`.
@@ -89,7 +89,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
     match start(arguments, &plan) {
         Ok(Started::Running { running, state_dir, recovered }) => {
             let exit = Watch::new(running, &plan, recovered, clock).watch();
-            drop(state_dir);
+            state_dir.ended();
             exit
         }
         Ok(Started::Completed) => Exit::Done,
@@ -143,6 +143,9 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         Some(extent) => state_dir.quarantine_file(&extent.file),
         None => state_dir.quarantine(Clock::start().now().wall_us),
     };
+    if found.recovery.is_none() {
+        state_dir.begin_afresh(&quarantine).map_err(|error| (Exit::Disk, error.to_string()))?;
+    }
     let recovered = found.recovery.as_ref().map(|recovery| recovery.manifest.clone());
     let snapshot = plan.snapshot;
     let settings = Settings {
@@ -184,6 +187,7 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
 /// How a run ends that cannot go on from what there is.
 fn exit_of(error: &RecoveryError) -> Exit {
     match error {
+        RecoveryError::Snapshot(SnapshotError::Io { .. }) => Exit::Disk,
         RecoveryError::Snapshot(_) => Exit::BadData,
         RecoveryError::Sink { .. } | RecoveryError::Folder { .. } => Exit::Disk,
         RecoveryError::Missing { .. } => Exit::Failed,
@@ -418,8 +422,12 @@ impl<'a> Watch<'a> {
             let Counts { rows_in, rows_out, rejected, late, .. } =
                 recovered.counts.plus(&totals(&self.running.metrics));
             say(format_args!(
-                "with what was before snapshot {}: {rows_in} records in, {rows_out} rows out, {late} late, {rejected} in quarantine",
-                recovered.barrier.epoch
+                "with what was before snapshot {}: {} rows in, {} out, {} quarantined, {} late",
+                recovered.barrier.epoch,
+                grouped(rows_in),
+                grouped(rows_out),
+                grouped(rejected),
+                grouped(late)
             ));
         }
         let epoch = self.recovered.as_ref().map(|recovered| recovered.barrier.epoch);

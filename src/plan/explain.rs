@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Plan;
-use crate::config::BadRecordAction;
+use crate::config::{BadRecordAction, Snapshot};
 use crate::metric::size_text;
 use crate::record::Schema;
 use crate::source::TimeOf;
@@ -73,21 +73,21 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "sink     {}", plan.sink.describe())?;
     writeln!(out, "  rows: {}", columns(&plan.output))?;
-    writeln!(out, "  {}", plan.sink.guarantee())?;
+    writeln!(out, "  guarantee: {}", plan.sink.guarantee())?;
     for side in &plan.sides {
         writeln!(out, "side     {} to {}", side.stream, side.sink.describe())?;
         writeln!(out, "  rows: {}", columns(&side.schema))?;
-        writeln!(out, "  {}", side.sink.guarantee())?;
+        writeln!(out, "  guarantee: {}", side.sink.guarantee())?;
     }
     let cores = plan.cores.map_or("one per available core".to_owned(), |cores| cores.to_string());
     let memory = plan.memory_bytes.map_or("no limit".to_owned(), |bytes| {
         format!("at most {}, above which the run stops with exit code 71", size_text(bytes))
     });
+    let Snapshot { every_ms, keep, max_failures } = plan.snapshot;
+    let every = duration_text(every_ms);
     writeln!(
         out,
-        "run      shards: {cores}; memory for state: {memory}; time zone: UTC; snapshots: every {}, the last {} kept",
-        duration_text(plan.snapshot.every_ms),
-        plan.snapshot.keep
+        "run      shards: {cores}; memory for state: {memory}; time zone: UTC; snapshots: one every {every}, of which the last {keep} are kept; {max_failures} that fail in a row stop the run"
     )
 }
 

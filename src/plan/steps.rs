@@ -47,7 +47,12 @@ fn check_names(steps: &[config::Step], problems: &mut Problems) {
         // The columns of a `select` or a `set` may be called anything.
         let keeps_columns = ["select", "set", "rename"].contains(&step.verb.text.as_str());
         let Some(text) = name.text().filter(|_| !keeps_columns) else { continue };
-        if !taken.insert(text) {
+        if text == super::delivery::STATE {
+            problems.push(
+                Problem::error(name.at, format!("`{text}` is the name of what stands before the sink"))
+                    .help("call the step something else: its name is the identity of its state"),
+            );
+        } else if !taken.insert(text) {
             problems.push(
                 Problem::error(name.at, format!("another step is called `{text}`"))
                     .help("give each a name of its own: it is the identity of the step's state"),
@@ -133,6 +138,14 @@ impl ResolvedSteps {
         let is_keyed = |step: &Resolved| step.parts.iter().any(|part| matches!(part, Part::Exchange { .. }));
         let last = self.steps.iter().rposition(is_keyed)?;
         self.steps[last].output.changelog.is_some().then_some(last)
+    }
+
+    /// Reports a side stream that is called as the main output is.
+    pub(super) fn check_stream_names(&self, problems: &mut Problems) {
+        for stream in self.side_streams().filter(|stream| stream.name == super::fingerprint::MAIN) {
+            let what = format!("`{}` is the name of the main output", stream.name);
+            problems.push(Problem::error(stream.at, what).help("call the side stream something else"));
+        }
     }
 
     /// What runs for each step.

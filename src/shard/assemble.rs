@@ -141,6 +141,7 @@ pub fn assemble(
         events: tell.clone(),
         committer: (told.clone(), committer_bell.clone()),
         staging: None,
+        closed: false,
         dirty: false,
         told: false,
         ended: false,

@@ -89,7 +89,7 @@ pub fn open(
             parts.push(part(End::Lane(sender)));
             lanes.push(receiver);
         }
-        written.push(SideEncoded { stream: side.stream.clone(), lanes: Gathered::new(lanes), output });
+        written.push(SideEncoded { stream: side.stream.clone(), lanes: Gathered::new(lanes), closed: false, output });
     }
     Ok((parts, written))
 }
@@ -176,6 +176,8 @@ pub struct SideEncoded {
     /// The stream's name.
     pub stream: Arc<str>,
     lanes: Gathered<SideItem>,
+    /// Set behind the last epoch of a run that is drained: nothing is written any more.
+    closed: bool,
     output: Box<dyn Output + Send>,
 }
 
@@ -186,8 +188,9 @@ impl SideEncoded {
     ///
     /// If it cannot be written.
     pub fn step(&mut self) -> Result<bool, SinkError> {
-        let output = &mut self.output;
+        let (output, closed) = (&mut self.output, self.closed);
         self.lanes.take(|item| match item {
+            SideItem::Records(_) if closed => Ok(Taken::Item),
             SideItem::Records(records) => records.write_to(output.as_mut()).map(|()| Taken::Item),
             SideItem::Barrier(barrier) => Ok(Taken::Barrier(*barrier)),
             SideItem::End => Ok(Taken::End),
@@ -214,9 +217,15 @@ impl SideEncoded {
         self.output.flush()
     }
 
-    /// What has been written.
-    pub fn output(&mut self) -> &mut (dyn Output + Send) {
-        self.output.as_mut()
+    /// Ends an epoch of the output, the last one of a run that is drained where `last` says so.
+    ///
+    /// # Errors
+    ///
+    /// If what was written cannot be passed on.
+    pub fn stage(&mut self, last: bool, now: Now) -> Result<Staged, SinkError> {
+        self.output.tell_time(now);
+        self.closed = last;
+        self.output.stage(last)
     }
 
     /// What has been written, for good.

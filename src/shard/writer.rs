@@ -45,6 +45,8 @@ pub struct Writer {
     pub committer: (Sender<Told>, Arc<Bell>),
     /// What has been staged of the epoch that is ending.
     pub staging: Option<Staging>,
+    /// Set behind the last epoch of a run that is drained: nothing is kept there any more.
+    pub closed: bool,
     /// Whether something was written and not yet flushed.
     pub dirty: bool,
     /// Set once everything is written and the control plane has been told.
@@ -112,6 +114,8 @@ pub struct Encoded {
     ahead: Option<Barrier>,
     /// The epoch that ended last.
     epoch: u64,
+    /// Set behind the last epoch of a run that is drained: what its end makes there is made again by the run that goes on.
+    closed: bool,
     output: Box<dyn Output + Send>,
 }
 
@@ -141,7 +145,7 @@ impl Encoded {
     #[must_use]
     pub fn new(lanes: Vec<LaneReceiver<Block>>, first: Vec<u64>, output: Box<dyn Output + Send>) -> Self {
         let heads = lanes.iter().map(|_| None).collect();
-        Self { lanes, heads, order: Order::new(first), ahead: None, epoch: 0, output }
+        Self { lanes, heads, order: Order::new(first), ahead: None, epoch: 0, closed: false, output }
     }
 
     /// Writes the next block; nothing if the lane whose turn it is has none.
@@ -173,7 +177,9 @@ impl Encoded {
         if let Some(through) = block.through {
             self.order.ended(lane, through.max(block.number.saturating_sub(1)));
         }
-        block.records.write_to(self.output.as_mut())?;
+        if !self.closed {
+            block.records.write_to(self.output.as_mut())?;
+        }
         self.lanes[lane].give_back(block);
         Ok(Progress::Moved)
     }
@@ -215,8 +221,7 @@ impl Writer {
         for side in 0..self.sides.len() {
             moved |= self.sides[side].step()?;
             if let Some(barrier) = self.sides[side].barrier() {
-                self.sides[side].output().tell_time(now);
-                let staged = self.sides[side].output().stage(self.verdict.ends_with(barrier.epoch))?;
+                let staged = self.sides[side].stage(self.verdict.ends_with(barrier.epoch), now)?;
                 let stream = self.sides[side].stream.clone();
                 self.staging(barrier).outputs.push((stream, staged));
                 moved = true;
@@ -225,6 +230,7 @@ impl Writer {
         moved |= self.take_rejected(now)?;
         if let Some(barrier) = self.rejected.barrier() {
             let staged = self.quarantine.stage()?;
+            self.closed = self.verdict.ends_with(barrier.epoch);
             self.staging(barrier).quarantine = Some(staged);
             moved = true;
         }
@@ -259,7 +265,8 @@ impl Writer {
                 Progress::Nothing => break,
                 Progress::Barrier(barrier) => {
                     encoded.output.tell_time(now);
-                    let staged = encoded.output.stage(self.verdict.ends_with(barrier.epoch))?;
+                    encoded.closed = self.verdict.ends_with(barrier.epoch);
+                    let staged = encoded.output.stage(encoded.closed)?;
                     self.staging(barrier).outputs.push((MAIN.into(), staged));
                     return Ok(true);
                 }
@@ -295,8 +302,9 @@ impl Writer {
 
     /// Keeps the bad records that have arrived. Returns whether there were any.
     fn take_rejected(&mut self, now: Now) -> Result<bool, QuarantineError> {
-        let quarantine = &mut self.quarantine;
+        let (quarantine, closed) = (&mut self.quarantine, self.closed);
         self.rejected.take(|item| match item {
+            RejectedItem::Record(_) if closed => Ok(Taken::Item),
             RejectedItem::Record(record) => quarantine.keep(record, now.wall_us).map(|()| Taken::Item),
             RejectedItem::Barrier(barrier) => Ok(Taken::Barrier(*barrier)),
             RejectedItem::End => Ok(Taken::End),
