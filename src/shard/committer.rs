@@ -381,7 +381,7 @@ impl Committer {
         let mut positions = BTreeMap::new();
         let mut commits = Vec::new();
         // Staged output is durable before the manifest names it.
-        for (name, Staged { position, sync, commit }) in outputs {
+        for (name, Staged { position, sync, commit, .. }) in outputs {
             sync().map_err(|error| Failure::Abandoned(error.to_string()))?;
             positions.insert(name.to_string(), position);
             commits.push(commit);
@@ -500,7 +500,8 @@ impl Committer {
             staged.push((name.clone(), output.stage(true)?));
         }
         // One output becomes visible at once; several, or one that goes on from a snapshot, by a manifest that names them.
-        if staged.len() <= 1 && !self.committed {
+        let is_one_step = staged.len() <= 1 && staged.iter().all(|(_, staged)| staged.is_one_step);
+        if is_one_step && !self.committed {
             (quarantine.sync)()?;
             for (_, Staged { sync, commit, .. }) in staged {
                 sync().and_then(|()| commit())?;
