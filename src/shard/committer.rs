@@ -392,7 +392,7 @@ impl Committer {
             drop(self.store.remove(&epochs.iter().map(|snapshot| snapshot.epoch).collect::<Vec<_>>()));
         }
         // Staged output is durable before the manifest names it.
-        for (name, Staged { position, sync, commit }) in outputs {
+        for (name, Staged { position, sync, commit, .. }) in outputs {
             let sync = if mutant::is(Mutant::OutputsNotSynced) { Box::new(|| Ok(())) } else { sync };
             sync().map_err(|error| Failure::Abandoned(error.to_string()))?;
             positions.insert(name.to_string(), position);
@@ -519,8 +519,9 @@ impl Committer {
         for (name, output) in outputs {
             staged.push((name.clone(), output.stage(true)?));
         }
-        // One file becomes visible at once; several, or one that goes on from a snapshot, by a manifest that names them.
-        if at_once && !self.committed {
+        // One output becomes visible at once; several, or one that goes on from a snapshot, by a manifest that names them.
+        let is_one_step = staged.len() <= 1 && staged.iter().all(|(_, staged)| staged.is_one_step);
+        if is_one_step && !self.committed {
             (quarantine.sync)()?;
             for (_, Staged { sync, commit, .. }) in staged {
                 sync().and_then(|()| commit())?;

@@ -16,7 +16,7 @@ use crate::io::Bell;
 use crate::operator::SideRows;
 use crate::plan::SideOutput;
 use crate::record::{Barrier, Schema};
-use crate::sink::{self, Form, Output, PartitionBy, RowSink, SinkError};
+use crate::sink::{self, Form, Output, PartitionBy, RowSink, SinkError, Staged};
 use crate::time::Now;
 
 /// What goes to the writer.

@@ -92,6 +92,9 @@ pub enum Form {
     Rows(Box<dyn Fn() -> Box<dyn RowSink + Send>>),
 }
 
+/// Opens an output.
+pub type OpenOutput = Box<dyn FnOnce(&Opening) -> Result<Box<dyn Output + Send>, SinkError> + Send>;
+
 /// Takes the bytes of a run, epoch by epoch.
 pub trait Output {
     /// Appends bytes; may keep some back.
@@ -147,6 +150,9 @@ pub struct Staged {
     pub sync: Job,
     /// Makes it visible; once the epoch is committed. May be done twice.
     pub commit: Job,
+    /// Whether the commit is one step, which a crash cannot leave half done: then a run that has committed nothing before may
+    /// end with it, without a manifest.
+    pub is_one_step: bool,
 }
 
 /// Something to be done once, on another thread.

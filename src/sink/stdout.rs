@@ -72,6 +72,7 @@ impl Output for StdoutOutput {
             position: serde_json::Value::Null,
             sync: Box::new(|| Ok(())),
             commit: Box::new(|| Ok(())),
+            is_one_step: true,
         })
     }
 

@@ -352,7 +352,7 @@ impl Output for FileOutput {
         self.staged_bytes = Some(self.bytes);
         let position = serde_json::to_value(self.position(last))
             .map_err(|error| self.failed(io::Error::new(io::ErrorKind::InvalidFilename, error)))?;
-        Ok(Staged { position, sync: self.sync_job()?, commit: self.commit_job(last) })
+        Ok(Staged { position, sync: self.sync_job()?, commit: self.commit_job(last), is_one_step: true })
     }
 
     fn abandon(mut self: Box<Self>, committed: bool) {

@@ -77,6 +77,7 @@ impl PartitionBy {
     }
 
     /// Divides a batch, at a time of `wall_ms` milliseconds after 1970-01-01T00:00:00Z.
+    #[must_use]
     pub fn divide(&self, rows: &RecordBatch, wall_ms: i64) -> Vec<Partitioned> {
         let evaluated = self.expression.evaluate_at(rows, wall_ms);
         let texts = evaluated.values.as_string::<i32>();
