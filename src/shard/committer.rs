@@ -514,7 +514,6 @@ impl Committer {
         quarantine: QuarantineStaged,
         now: Now,
     ) -> Result<(), Incomplete> {
-        let at_once = outputs.len() <= 1 && outputs.iter().all(|(_, output)| output.is_visible_at_once());
         let mut staged = Vec::new();
         for (name, output) in outputs {
             staged.push((name.clone(), output.stage(true)?));

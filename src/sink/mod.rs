@@ -131,11 +131,6 @@ pub trait Output {
     /// As [`Output::write`].
     fn stage(&mut self, last: bool) -> Result<Staged, SinkError>;
 
-    /// Whether all of it becomes visible at one instant, so that a single output needs no manifest to do so.
-    fn is_visible_at_once(&self) -> bool {
-        true
-    }
-
     /// Gives the output up. Where no epoch has been committed it is as before the run; else what the last committed epoch
     /// needs to go on stays (`committed`).
     fn abandon(self: Box<Self>, committed: bool);

@@ -414,10 +414,6 @@ impl Output for FilesOutput {
         Ok(Staged { position, sync, commit, is_one_step: self.complete.len() <= 1 })
     }
 
-    fn is_visible_at_once(&self) -> bool {
-        false
-    }
-
     fn abandon(self: Box<Self>, committed: bool) {
         // The next run goes on with what the last snapshot knows, and removes the rest.
         if committed {
