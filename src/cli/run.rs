@@ -223,6 +223,8 @@ struct Watch<'a> {
     latencies_us: Option<Histogram<u64>>,
     /// The manifest of the snapshot from which the run goes on.
     recovered: Option<Manifest>,
+    /// How many shards have taken what it holds of their keys.
+    restored: usize,
     /// The snapshot that was committed last.
     snapshot: Option<SnapshotReport>,
     /// Set once a signal, or state that has grown too large, has asked for a drain.
@@ -249,6 +251,7 @@ impl<'a> Watch<'a> {
             breaker,
             latencies_us: None,
             recovered,
+            restored: 0,
             snapshot: None,
             draining: false,
             ending: None,
@@ -304,6 +307,7 @@ impl<'a> Watch<'a> {
                     self.running.commit();
                 }
             }
+            Event::Restored => self.note_restored(),
             Event::NotRestored(what) => self.fail(Exit::BadData, what),
             Event::Snapshot(report) => {
                 tracing::debug!(
@@ -328,6 +332,17 @@ impl<'a> Watch<'a> {
             Event::Signal(_) => self.drain(),
             Event::Ended { .. } => unreachable!("heard by the caller"),
         }
+    }
+
+    /// Tells how long it took to take what the snapshot holds, once all shards have.
+    fn note_restored(&mut self) {
+        self.restored += 1;
+        let Some(recovered) = self.recovered.as_ref().filter(|_| self.restored == self.running.metrics.len()) else {
+            return;
+        };
+        let bytes: u64 = recovered.shards.iter().map(|part| part.bytes).sum();
+        let elapsed_ms = self.clock.now().monotonic_us / 1000;
+        tracing::info!(bytes, elapsed_ms, "restored");
     }
 
     fn drain(&mut self) {

@@ -385,6 +385,7 @@ impl Recipe {
                 committer: parts.committer,
             },
             cut: None,
+            first_words: self.recovery.is_some().then_some(Event::Restored),
             events: parts.events,
             ended: false,
             last_words: None,

@@ -53,6 +53,8 @@ pub struct Shard {
     pub cut: Option<Cut>,
     /// The way to the control plane.
     pub events: Sender<Event>,
+    /// What the control plane is told with the first step.
+    pub first_words: Option<Event>,
     /// Set once the shard has ended.
     pub ended: bool,
     /// What the control plane is told once the quarantine's lane is clear.
@@ -79,6 +81,10 @@ impl Task for Shard {
     fn step(&mut self, now: Now) -> Step {
         if self.ended {
             return self.finish();
+        }
+        if let Some(event) = self.first_words.take() {
+            // The control plane is gone only when the process ends.
+            drop(self.events.send(event));
         }
         match self.try_step(now) {
             Ok(Progress::Moved | Progress::Barrier(_)) => {

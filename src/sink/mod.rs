@@ -92,9 +92,6 @@ pub enum Form {
     Rows(Box<dyn Fn() -> Box<dyn RowSink + Send>>),
 }
 
-/// Opens an output.
-pub type OpenOutput = Box<dyn FnOnce(&Opening) -> Result<Box<dyn Output + Send>, SinkError> + Send>;
-
 /// Takes the bytes of a run, epoch by epoch.
 pub trait Output {
     /// Appends bytes; may keep some back.

@@ -442,7 +442,7 @@ impl<'a> Running<'a> {
     fn hear(&mut self, machines: &mut Machines<'_>) -> Result<Option<End>, String> {
         let Some(event) = self.heard.pop_front() else { return Ok(None) };
         match event {
-            Event::ShardEnded { .. } | Event::Signal(_) => {}
+            Event::ShardEnded { .. } | Event::Restored | Event::Signal(_) => {}
             Event::Written => {
                 if self.failed.is_none() && !self.aborted {
                     self.controls.verdict.decide(Verdict::COMMIT);
