@@ -14,8 +14,6 @@ pub enum Mutant {
     PositionEarly,
     /// A source goes on one piece behind the barrier.
     PositionLate,
-    /// A shard's part is told of before it is durable.
-    PartToldEarly,
     /// Outputs become visible before the manifest is written.
     OutputsBeforeManifest,
     /// Outputs are not made durable before the manifest is written.

@@ -71,6 +71,11 @@ enum Verb {
 #[must_use]
 pub fn main() -> Exit {
     let cli = Cli::parse();
+    // Thousands of simulated runs that fail would drown everything else.
+    #[cfg(feature = "simulation")]
+    if let Verb::Simulate(arguments) = &cli.verb {
+        return simulate::main(arguments);
+    }
     crate::ops::logs::start();
     match cli.verb {
         Verb::Run(arguments) => run::main(&arguments),

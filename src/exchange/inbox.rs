@@ -55,6 +55,14 @@ impl Inbox {
         &self.watermarks
     }
 
+    /// What it waits for, in words.
+    #[cfg(any(test, feature = "simulation"))]
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        let heads: Vec<bool> = self.heads.iter().map(Option::is_some).collect();
+        format!("{:?}, heads {heads:?}, ahead {:?}", self.order, self.ahead)
+    }
+
     /// Whether every lane has ended `number` as far as batches have been taken.
     #[must_use]
     pub fn has_ended(&self, number: u64) -> bool {

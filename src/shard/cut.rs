@@ -5,7 +5,6 @@ use super::committer::Part;
 use super::stage::KeyedStage;
 use crate::crash::point;
 use crate::io::BlockFile;
-use crate::mutant::{self, Mutant};
 use crate::operator::{Chain, SideRows, StateTable};
 use crate::record::{BadRecord, Barrier};
 use crate::snapshot::{Counts, PartInfo, PartSummary, PartWriter};
@@ -128,8 +127,7 @@ impl Cut {
             Writing::Nothing => return self.is_complete().then(|| Ok(self.part(None))),
             Writing::Failed(what) => return Some(Err(what.clone())),
         };
-        let polled = part.poll();
-        match polled.map(|done| done || self.captured && mutant::is(Mutant::PartToldEarly)) {
+        match part.poll() {
             Ok(false) => {}
             Ok(true) => {
                 point("part-durable");

@@ -350,6 +350,19 @@ impl Shard {
         }
     }
 
+    /// What it waits for, in words.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waits_for(&self) -> String {
+        let stages = self.stages.iter().map(KeyedStage::waits_for).collect::<Vec<_>>().join(", ");
+        let sides = self.sides.iter().filter(|side| !side.is_clear()).count();
+        format!(
+            "(quarantine {}, {sides} sides full, source {}, stages [{stages}], cut {:?})",
+            if self.quarantine.is_clear() { "clear" } else { "full" },
+            self.source.waits_for(),
+            self.cut.as_ref().map(|cut| cut.barrier),
+        )
+    }
+
     /// Ends the shard before it has begun.
     pub fn fail(&mut self, what: String) {
         self.end(Event::NotRestored(what));

@@ -279,6 +279,7 @@ enum Role {
     Control,
     Unbuilt(Option<Box<Parts>>, Arc<Recipe>),
     Task(Box<dyn Task>),
+    Shard(Box<Shard>),
 }
 
 impl Worker {
@@ -299,11 +300,14 @@ impl Worker {
         if let Role::Unbuilt(parts, recipe) = &mut self.role {
             let parts = parts.take().expect("a shard is built once");
             let shard: Shard = recipe.build(*parts);
-            self.role = Role::Task(Box::new(shard));
+            self.role = Role::Shard(Box::new(shard));
             return;
         }
-        let Role::Task(task) = &mut self.role else { return };
-        self.step = task.step(now);
+        self.step = match &mut self.role {
+            Role::Task(task) => task.step(now),
+            Role::Shard(shard) => shard.step(now),
+            Role::Control | Role::Unbuilt(..) => return,
+        };
         if matches!(self.step, Step::Wait(_)) {
             self.bell.arm();
         }
@@ -428,7 +432,7 @@ impl<'a> Running<'a> {
                 _ => None,
             });
             let Some(next_us) = next_us.min() else {
-                return Err(format!("everything sleeps and nothing wakes it, at step {}", self.steps));
+                return Err(format!("everything sleeps and nothing wakes it: {}", self.sleeping()));
             };
             machines.now.monotonic_us = next_us;
             self.steps += 1;
@@ -436,6 +440,15 @@ impl<'a> Running<'a> {
                 return Err("the run waits for ever".to_owned());
             }
         }
+    }
+
+    /// What everything waits for.
+    fn sleeping(&self) -> String {
+        let told = self.tasks.iter().enumerate().skip(1).map(|(task, worker)| match &worker.role {
+            Role::Shard(shard) => format!("task {task} {:?} {}", worker.step, shard.waits_for()),
+            _ => format!("task {task} {:?}", worker.step),
+        });
+        told.collect::<Vec<_>>().join("; ")
     }
 
     /// The control plane hears one event. Yields how the process has ended, once it has.

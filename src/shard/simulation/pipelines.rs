@@ -170,6 +170,11 @@ sinks:
     },
 ];
 
+/// What stands behind the source in the file of a pipeline; empty where there is no such pipeline.
+pub(super) fn text_of(name: &str) -> &'static str {
+    PIPELINES.iter().find(|pipeline| pipeline.name == name).map_or("", |pipeline| pipeline.text)
+}
+
 /// The plan of a pipeline that reads these files.
 ///
 /// # Errors
