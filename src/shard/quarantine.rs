@@ -135,7 +135,8 @@ impl Quarantine {
         let mut file = self.storage.open(&self.path, Open::Append).map_err(|source| self.failed(source))?;
         file.truncate(extent.bytes).map_err(|source| self.failed(source))?;
         (self.bytes, self.records, self.file) = (extent.bytes, extent.records, Some(file));
-        self.is_named.store(true, Ordering::Release);
+        // A file of which the snapshot has nothing was made behind it, by a run that may not have come to its sync.
+        self.is_named.store(extent.bytes > 0, Ordering::Release);
         Ok(())
     }
 

@@ -78,7 +78,7 @@ impl KeyedStage {
                 self.barrier = Some(barrier);
                 Progress::Moved
             }
-            Taken::Empty if offered => Progress::Moved,
+            Taken::Empty | Taken::Finished if offered => Progress::Moved,
             Taken::Empty => Progress::Idle(None),
             Taken::Finished => Progress::Done,
         }
@@ -179,6 +179,8 @@ impl SourceStage {
             return Ok(Progress::Moved);
         }
         match self.ended {
+            // What has just gone may be for a later stage of this shard, which has had its turn.
+            Ended::Sent if offered => return Ok(Progress::Moved),
             Ended::Sent => return Ok(Progress::Done),
             Ended::Read => {
                 self.chain.push(last_batch(self.empty.clone(), self.timed));

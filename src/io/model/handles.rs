@@ -71,6 +71,10 @@ impl StoredFile for Handle {
         })
     }
 
+    fn inode(&self) -> io::Result<Option<u64>> {
+        Ok(Some(self.id as u64))
+    }
+
     fn duplicate(&self) -> io::Result<Box<dyn StoredFile>> {
         let mut state = self.state()?;
         state.script.alive()?;

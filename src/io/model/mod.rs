@@ -21,7 +21,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 pub use script::{Fault, Ignored, Lasting};
 
-use super::storage::{BlockFile, Open, Storage, StoredFile};
+use super::storage::{BlockFile, FileKind, Found, Open, Storage, StoredFile};
 use handles::{Handle, ModelBlocks};
 use script::Script;
 use tree::{Id, Tree};
@@ -378,6 +378,15 @@ impl Storage for ModelDisk {
         unless_missing(self.state().look(&format!("length {}", shown(path)), |tree| {
             let found = tree.find(path)?;
             Ok(tree.node(found).content.bytes().len() as u64)
+        }))
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Found>> {
+        unless_missing(self.state().look(&format!("look at {}", shown(path)), |tree| {
+            let id = tree.find(path)?;
+            let kind = if tree.is_folder(id) { FileKind::Folder } else { FileKind::Regular };
+            let length = tree.node(id).content.bytes().len() as u64;
+            Ok(Found { kind, length, inode: Some(id as u64) })
         }))
     }
 

@@ -272,6 +272,8 @@ struct Worker {
     role: Role,
     bell: Arc<Bell>,
     step: Step,
+    /// Whether it has nothing to do and listens for its bell, and looks once more before it sleeps, as all hosts do.
+    looks_again: bool,
     weight: u32,
 }
 
@@ -288,15 +290,18 @@ impl Worker {
             Step::Again => true,
             Step::Done => false,
             Step::Wait(until_us) => {
-                until_us.is_some_and(|until_us| until_us <= now.monotonic_us)
+                self.looks_again
+                    || until_us.is_some_and(|until_us| until_us <= now.monotonic_us)
                     || self.bell.poll_rung(&mut Context::from_waker(Waker::noop())).is_ready()
             }
         }
     }
 
-    /// Steps the task; one that goes to sleep listens for its bell.
+    /// Steps the task.
     fn step(&mut self, now: Now) {
-        self.bell.disarm();
+        if !self.looks_again {
+            self.bell.disarm();
+        }
         if let Role::Unbuilt(parts, recipe) = &mut self.role {
             let parts = parts.take().expect("a shard is built once");
             let shard: Shard = recipe.build(*parts);
@@ -308,8 +313,12 @@ impl Worker {
             Role::Shard(shard) => shard.step(now),
             Role::Control | Role::Unbuilt(..) => return,
         };
-        if matches!(self.step, Step::Wait(_)) {
+        let was_last_look = std::mem::take(&mut self.looks_again);
+        if !matches!(self.step, Step::Wait(_)) {
+            self.bell.disarm();
+        } else if !was_last_look {
             self.bell.arm();
+            self.looks_again = true;
         }
     }
 }
@@ -319,7 +328,7 @@ impl<'a> Running<'a> {
         let mut tasks = Vec::new();
         let mut add = |role, bell: &Arc<Bell>| {
             let weight = life.weights.get(tasks.len()).copied().unwrap_or(1).max(1);
-            tasks.push(Worker { role, bell: bell.clone(), step: Step::Again, weight });
+            tasks.push(Worker { role, bell: bell.clone(), step: Step::Again, looks_again: false, weight });
         };
         add(Role::Control, &Arc::default());
         add(Role::Task(Box::new(machine.writer)), &machine.writer_bell);

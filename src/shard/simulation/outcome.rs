@@ -106,7 +106,8 @@ impl Outcome {
             let rows = lines(&text).map(|line| format!("|{line}")).collect();
             if name == "sink" { outcome.main = rows } else { outcome.side = rows }
         }
-        if let Some(extent) = &manifest.quarantine {
+        // Where nothing has been put into it there may be no file.
+        if let Some(extent) = manifest.quarantine.as_ref().filter(|extent| extent.bytes > 0) {
             let path = Path::new(STATE).join("quarantine").join(&extent.file);
             for line in lines(&prefix(disk, &path, extent.bytes)?) {
                 outcome.quarantine.push(without_time(line)?);
