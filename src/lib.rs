@@ -21,5 +21,7 @@ pub mod io; // 1: the one door to glommio and io-uring
 pub mod record; // 0: batches, types, keys
 pub mod yaml; // 0: the positioned tree of a document
 pub mod metric; // 0: counters of a shard
+pub mod crash; // 0: points at which a test build can be killed
 pub mod time; // 0: time as values
+pub mod mutant; // 0: steps of the protocol that the simulation leaves out
 pub mod error; // 0: what is wrong with the user's file, with its place

@@ -155,7 +155,7 @@ fn fails(scene: &Scene, pipeline: &str, code: i32, expect: &[&str]) {
             assert!(ended.stderr.contains(text), "{text:?}: {}", ended.stderr);
         }
         assert_eq!(scene.read("out.ndjson"), "of an earlier run\n", "a failed run changes nothing");
-        assert!(!scene.exists(".out.ndjson.tmp"), "litter");
+        assert!(scene.unfinished().is_none(), "litter");
     }
 }
 

@@ -197,7 +197,7 @@ fn state_that_outgrows_its_limit_stops_the_run() {
     );
     assert!(ended.stderr.contains("the limit is 2.0 MiB"), "{}", ended.stderr);
     assert_eq!(scene.read("out.ndjson"), "old\n");
-    assert!(!scene.exists(".out.ndjson.tmp"), "litter");
+    assert!(scene.unfinished().is_none(), "litter");
 }
 
 #[test]

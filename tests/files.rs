@@ -156,7 +156,7 @@ fn what_cannot_be_read() {
         assert_eq!(ended.code, Some(code), "{path}: {}", ended.stderr);
         assert!(ended.stderr.contains(expect), "{path}: {}", ended.stderr);
         assert!(ended.stdout.is_empty() && !scene.exists("out.ndjson"), "{path}");
-        assert!(!scene.exists(".out.ndjson.tmp"), "{path} leaves litter");
+        assert!(scene.unfinished().is_none(), "{path} leaves litter");
     };
     check("missing.ndjson", 69, "missing.ndjson: No such file");
     check("folder/missing-*.ndjson", 69, "folder/missing-*.ndjson");

@@ -26,8 +26,9 @@ fn paced(steps: &str) -> String {
 /// Starts a run and waits until some of its output is on disk under the temporary name.
 fn started(scene: &Scene, pipeline: &str) -> Watched {
     let mut running = Watched::start(&mut scene.pipeline(pipeline, &["--cores", "2"]));
-    let temporary = scene.path(".out.ndjson.tmp");
-    running.until("unfinished output", || fs::metadata(&temporary).is_ok_and(|file| file.len() > 4096));
+    running.until("unfinished output", || {
+        scene.unfinished().and_then(|path| fs::metadata(path).ok()).is_some_and(|file| file.len() > 4096)
+    });
     assert!(!scene.exists("out.ndjson") || scene.read("out.ndjson") == "old\n", "it is not there yet");
     running
 }
@@ -62,7 +63,7 @@ fn a_failed_run_keeps_the_old_output() {
     let ended = scene.run(&file_to_file(&source, ""), &["--cores", "2"]);
     assert_eq!(ended.code, Some(65), "{}", ended.stderr);
     assert_eq!(scene.read("out.ndjson"), "old\n");
-    assert!(!scene.exists(".out.ndjson.tmp"), "litter");
+    assert!(scene.unfinished().is_none(), "litter");
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn a_signal_drains_a_run() {
         let digits: String = ended.stderr.split(" rows in, ").next().expect("a summary").replace(',', "");
         assert_eq!(digits.parse::<u64>().expect("a number"), count, "{}", ended.stderr);
         assert!(ended.stderr.contains("drained by a signal"), "{}", ended.stderr);
-        assert!(!scene.exists(".out.ndjson.tmp"), "litter");
+        assert!(scene.unfinished().is_none(), "litter");
     }
 }
 
@@ -106,8 +107,7 @@ fn a_drain_fires_no_window_that_has_not_ended() {
     let scene = Scene::new();
     let steps = "steps: [{ aggregate: { name: w, window: { tumbling: 1d }, select: { n: COUNT(*) } } }]";
     let mut running = Watched::start(&mut scene.pipeline(&paced(steps), &["--cores", "2"]));
-    let temporary = scene.path(".out.ndjson.tmp");
-    running.until("a start", || fs::metadata(&temporary).is_ok());
+    running.until("a start", || scene.unfinished().is_some());
     // The handlers are set once all threads run.
     let task = format!("/proc/{}/task", running.id());
     running.until("the signals' thread", || threads(&task).iter().any(|name| name == "signals"));

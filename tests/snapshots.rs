@@ -20,7 +20,7 @@ use arrow::array::{
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use millstream::io::{BlockFile, Disk};
+use millstream::io::{BlockFile, Disk, Mode};
 use millstream::operator::StateTable;
 use millstream::record::{KeyCodec, SLOTS, SqlType, shard_of_slot, slot_of_hash};
 use millstream::snapshot::{
@@ -48,6 +48,11 @@ impl BlockFile for Plain {
     fn poll(&mut self) -> io::Result<bool> {
         Ok(self.1)
     }
+}
+
+/// The machine's disk.
+fn disk() -> Disk {
+    Disk::new(Mode::Threads)
 }
 
 fn groups() -> StateTable {
@@ -109,7 +114,7 @@ fn owned(rows: &RecordBatch, shard: usize, shards: usize) -> RecordBatch {
 
 /// Commits a snapshot of these users, as `shards` shards do.
 fn commit(state: &Path, epoch: u64, shards: u32, rows: &RecordBatch) {
-    let store = Store::new(Arc::new(Disk), state);
+    let store = Store::new(Arc::new(disk()), state);
     store.prepare().expect("a scratch directory");
     let folder = store.begin(epoch).expect("a new epoch");
     let run = "2f6c1d0a9b3e4f58".to_owned();
@@ -424,7 +429,7 @@ fn snapshots_of_format_1_are_read_for_ever() {
         fs::create_dir_all(&state).expect("a writable repository");
         commit(&state, 42, 2, &users(&TEN));
     }
-    let store = Store::new(Arc::new(Disk), &state);
+    let store = Store::new(Arc::new(disk()), &state);
     let newest = store.newest().expect("a readable folder").expect("there is one");
     let manifest = newest.manifest.expect("its manifest is whole");
     assert_eq!((manifest.pipeline.as_str(), manifest.barrier.piece, manifest.counts.late), ("spend", 12, 3));

@@ -11,6 +11,8 @@ mod locate;
 mod plan;
 mod rows;
 mod run;
+#[cfg(feature = "simulation")]
+mod simulate;
 mod snapshot;
 mod state;
 mod table;
@@ -57,6 +59,10 @@ enum Verb {
     Snapshot(snapshot::Arguments),
     /// Look into the state that a snapshot keeps: its rows, and what has changed between two snapshots.
     State(state::Arguments),
+    /// Run whole machines on a modelled disk, with crashes and restarts.
+    #[cfg(feature = "simulation")]
+    #[command(hide = true)]
+    Simulate(simulate::Arguments),
     /// Write a completion script for a shell to standard output.
     Completions(completions::Arguments),
 }
@@ -65,6 +71,11 @@ enum Verb {
 #[must_use]
 pub fn main() -> Exit {
     let cli = Cli::parse();
+    // Thousands of simulated runs that fail would drown everything else.
+    #[cfg(feature = "simulation")]
+    if let Verb::Simulate(arguments) = &cli.verb {
+        return simulate::main(arguments);
+    }
     crate::ops::logs::start();
     match cli.verb {
         Verb::Run(arguments) => run::main(&arguments),
@@ -75,6 +86,8 @@ pub fn main() -> Exit {
         Verb::List(arguments) => list::main(&arguments),
         Verb::Snapshot(arguments) => snapshot::main(&arguments),
         Verb::State(arguments) => state::main(&arguments),
+        #[cfg(feature = "simulation")]
+        Verb::Simulate(arguments) => simulate::main(&arguments),
         Verb::Completions(arguments) => completions::main(&arguments),
     }
 }

@@ -10,11 +10,12 @@ use hdrhistogram::Histogram;
 
 use super::load::{load, show};
 use super::{Exit, say};
+use crate::crash;
 use crate::io::{Clock, Disk, Mode, Storage, available_cpus, probe_io_uring, survive_file_size_limit};
 use crate::ops::breaker::Breaker;
 use crate::ops::closing::Closing;
 use crate::ops::notify::notify;
-use crate::ops::progress::{Progress, latency_table, summary, totals};
+use crate::ops::progress::{Progress, grouped, latency_table, summary, totals};
 use crate::ops::signals;
 use crate::ops::state_dir::{StateDir, StateDirError};
 use crate::ops::states::{StateTotal, outgrown, state_summary, state_totals};
@@ -24,7 +25,7 @@ use crate::shard::{
     Wish, WriterError, launch, recover,
 };
 use crate::sink::SinkError;
-use crate::snapshot::{Access, Counts, Manifest, Store};
+use crate::snapshot::{Access, Counts, Manifest, SnapshotError, Store};
 use crate::yaml::ProcessEnvironment;
 
 /// Arguments of `run`.
@@ -71,6 +72,12 @@ const ABORT_TICKS: u32 = 100;
 const ABORT_TICKS_SIGNAL: u32 = 10;
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
+    if crash::is_list_asked_for() {
+        for name in crash::POINTS {
+            say(name);
+        }
+        return Exit::Done;
+    }
     let loaded = match load(&arguments.file, &arguments.overrides, &ProcessEnvironment) {
         Ok(loaded) => loaded,
         Err(error) => return fail(Exit::Config, &error),
@@ -82,7 +89,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
     match start(arguments, &plan) {
         Ok(Started::Running { running, state_dir, recovered }) => {
             let exit = Watch::new(running, &plan, recovered, clock).watch();
-            drop(state_dir);
+            state_dir.ended();
             exit
         }
         Ok(Started::Completed) => Exit::Done,
@@ -136,6 +143,9 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         Some(extent) => state_dir.quarantine_file(&extent.file),
         None => state_dir.quarantine(Clock::start().now().wall_us),
     };
+    if found.recovery.is_none() {
+        state_dir.begin_afresh(&quarantine).map_err(|error| (Exit::Disk, error.to_string()))?;
+    }
     let recovered = found.recovery.as_ref().map(|recovery| recovery.manifest.clone());
     let snapshot = plan.snapshot;
     let settings = Settings {
@@ -177,6 +187,7 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
 /// How a run ends that cannot go on from what there is.
 fn exit_of(error: &RecoveryError) -> Exit {
     match error {
+        RecoveryError::Snapshot(SnapshotError::Io { .. }) => Exit::Disk,
         RecoveryError::Snapshot(_) => Exit::BadData,
         RecoveryError::Sink { .. } | RecoveryError::Folder { .. } => Exit::Disk,
         RecoveryError::Missing { .. } => Exit::Failed,
@@ -212,6 +223,8 @@ struct Watch<'a> {
     latencies_us: Option<Histogram<u64>>,
     /// The manifest of the snapshot from which the run goes on.
     recovered: Option<Manifest>,
+    /// How many shards have taken what it holds of their keys.
+    restored: usize,
     /// The snapshot that was committed last.
     snapshot: Option<SnapshotReport>,
     /// Set once a signal, or state that has grown too large, has asked for a drain.
@@ -238,6 +251,7 @@ impl<'a> Watch<'a> {
             breaker,
             latencies_us: None,
             recovered,
+            restored: 0,
             snapshot: None,
             draining: false,
             ending: None,
@@ -293,6 +307,7 @@ impl<'a> Watch<'a> {
                     self.running.commit();
                 }
             }
+            Event::Restored => self.note_restored(),
             Event::NotRestored(what) => self.fail(Exit::BadData, what),
             Event::Snapshot(report) => {
                 tracing::debug!(
@@ -317,6 +332,17 @@ impl<'a> Watch<'a> {
             Event::Signal(_) => self.drain(),
             Event::Ended { .. } => unreachable!("heard by the caller"),
         }
+    }
+
+    /// Tells how long it took to take what the snapshot holds, once all shards have.
+    fn note_restored(&mut self) {
+        self.restored += 1;
+        let Some(recovered) = self.recovered.as_ref().filter(|_| self.restored == self.running.metrics.len()) else {
+            return;
+        };
+        let bytes: u64 = recovered.shards.iter().map(|part| part.bytes).sum();
+        let elapsed_ms = self.clock.now().monotonic_us / 1000;
+        tracing::info!(bytes, elapsed_ms, "restored");
     }
 
     fn drain(&mut self) {
@@ -411,8 +437,12 @@ impl<'a> Watch<'a> {
             let Counts { rows_in, rows_out, rejected, late, .. } =
                 recovered.counts.plus(&totals(&self.running.metrics));
             say(format_args!(
-                "with what was before snapshot {}: {rows_in} records in, {rows_out} rows out, {late} late, {rejected} in quarantine",
-                recovered.barrier.epoch
+                "with what was before snapshot {}: {} rows in, {} out, {} quarantined, {} late",
+                recovered.barrier.epoch,
+                grouped(rows_in),
+                grouped(rows_out),
+                grouped(rejected),
+                grouped(late)
             ));
         }
         let epoch = self.recovered.as_ref().map(|recovered| recovered.barrier.epoch);

@@ -2,6 +2,7 @@
 
 use super::{LaneReceiver, Order, Parcel, Watermarks};
 use crate::metric::WatermarkReport;
+use crate::mutant::{self, Mutant};
 use crate::record::{Barrier, Batch, Segment};
 
 /// The lanes into one shard from every producer, `[producer]`.
@@ -54,6 +55,14 @@ impl Inbox {
         &self.watermarks
     }
 
+    /// What it waits for, in words.
+    #[cfg(any(test, feature = "simulation"))]
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        let heads: Vec<bool> = self.heads.iter().map(Option::is_some).collect();
+        format!("{:?}, heads {heads:?}, ahead {:?}", self.order, self.ahead)
+    }
+
     /// Whether every lane has ended `number` as far as batches have been taken.
     #[must_use]
     pub fn has_ended(&self, number: u64) -> bool {
@@ -66,7 +75,9 @@ impl Inbox {
             self.lanes[lane].give_back(Parcel::Batch(batch));
         }
         loop {
-            if let Some(barrier) = self.ahead.take_if(|barrier| self.order.has_reached(barrier.number)) {
+            if let Some(barrier) = self.ahead.take_if(|barrier| {
+                self.order.has_reached(barrier.number) || mutant::is(Mutant::AlignmentOfStages)
+            }) {
                 self.epoch = barrier.epoch;
                 return Taken::Barrier(barrier);
             }

@@ -19,7 +19,9 @@
 //! that makes rows in the middle of a number (a running aggregate, `dedupe`) could otherwise fill its lane with them while
 //! the receiver waits for a lower lane to end the same number, whose shard waits for rows that *P*, blocked by the full
 //! lane, has not made. So the stage holds such rows until the number has ended ([`Inbox::has_ended`]): not more than what
-//! one block of the input makes.
+//! one block of the input makes. That the numbers before it have ended is said to every lane as soon as rows of a number are
+//! sent to one ([`Outbox::send`]): else the receiver of such rows, and with it *P*, could wait for a shard that waits to be
+//! told.
 //!
 //! **Barriers.** A barrier is a block number that is the same for all lanes. Every producer sends it in its lane behind all
 //! lower numbers and before all others, so a receiver has everything before it once no lane has a lower number left

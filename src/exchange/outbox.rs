@@ -1,19 +1,22 @@
 //! A producer's end of an exchange: one lane to every shard, with what does not fit kept per lane.
 
 use super::{LaneSender, Parcel, Partition};
-use crate::record::{Barrier, Batch};
+use crate::record::{Barrier, Batch, Segment};
 
 /// The lanes from one shard to every receiver, `[receiver]`.
 pub struct Outbox {
     lanes: Vec<LaneSender<Parcel>>,
     partition: Partition,
+    /// The number that each lane has been told is open, and so nothing below it comes any more, `[receiver]`.
+    open: Vec<u64>,
 }
 
 impl Outbox {
     /// An outbox over these lanes.
     #[must_use]
     pub fn new(lanes: Vec<LaneSender<Parcel>>, partition: Partition) -> Self {
-        Self { lanes, partition }
+        let open = vec![0; lanes.len()];
+        Self { lanes, partition, open }
     }
 
     /// Whether the stage may make another batch: nothing waits for room.
@@ -31,14 +34,22 @@ impl Outbox {
         sent
     }
 
-    /// Hands each row to the lane of the shard that owns its key, and every block end to all lanes.
+    /// Hands each row to the lane of the shard that owns its key, and every block end to all lanes. Lanes without a row
+    /// of a number that goes on learn that the numbers below it have ended, as the others do from its rows.
     pub fn send(&mut self, batch: Batch) {
         for lane in &mut self.lanes {
             // Batches that come back are freed here, where they were allocated.
             while lane.take_used().is_some() {}
         }
+        let going_on = batch.segments.last().filter(|last| last.end.is_none()).copied();
         let shares = self.partition.split(batch, self.lanes.len());
-        for (lane, share) in self.lanes.iter_mut().zip(shares) {
+        for ((lane, open), mut share) in self.lanes.iter_mut().zip(&mut self.open).zip(shares) {
+            if let Some(last) = going_on.filter(|last| *open < last.number) {
+                *open = last.number;
+                if share.segments.last().is_none_or(|segment| segment.number < last.number) {
+                    share.segments.push(Segment { rows: 0, ..last });
+                }
+            }
             if !share.segments.is_empty() {
                 lane.send(Parcel::Batch(share));
             }

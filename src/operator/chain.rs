@@ -93,7 +93,9 @@ impl Chain {
     /// Gives the view up.
     pub fn end_view(&mut self) {
         for index in &self.keeping {
-            self.operators[*index].end_view();
+            let operator = &mut self.operators[*index];
+            operator.end_view();
+            debug_assert!(operator.capture(1).is_none(), "nothing is handed out of a view that was given up");
         }
         self.captured = self.keeping.len();
     }

@@ -449,6 +449,12 @@ mod tests {
             &["aab", "b", "aab", "", "aa", "c"],
             1,
         );
+        check_times(
+            "1 per 1s",
+            &[(0, "a"), (500, "b"), (1000, "ab"), (1500, "ab")],
+            &["a", "b", "a", "b"],
+            2,
+        );
         // Rows that are dropped do not make a period longer.
         check_times("1 per 1s", &[(0, "a"), (900, "a"), (1000, "a"), (1001, "a")], &["a", "", "a", ""], 1);
     }

@@ -1,12 +1,15 @@
 //! The state directory: where it is, and that no second instance uses it.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
+
+/// The note of a run that has begun and not ended.
+const BEGUN: &str = "begun";
 
 /// The state directory of a running pipeline; locked for the process's life.
 #[derive(Debug)]
@@ -65,6 +68,32 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => Err(StateDirError::Locked { path: path.display().to_string() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// Notes that a run begins afresh that puts its bad records into this file; those of a run that was killed before it had
+    /// committed anything, and so never was, are removed.
+    ///
+    /// # Errors
+    ///
+    /// If the note cannot be made, or the file not be removed.
+    pub fn begin_afresh(&self, quarantine: &Path) -> io::Result<()> {
+        let note = self.path.join(BEGUN);
+        match fs::read_to_string(&note) {
+            Ok(name) if Path::new(&name).components().count() == 1 => {
+                match fs::remove_file(self.quarantine_file(&name)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        fs::write(&note, quarantine.file_name().unwrap_or_default().as_encoded_bytes())
+    }
+
+    /// Notes that a run has come to an orderly end, whichever: what it has put into quarantine stays.
+    pub fn ended(&self) {
+        // Where the note stays although the run had ended, the worst is a quarantine that the next run removes.
+        drop(fs::remove_file(self.path.join(BEGUN)));
     }
 
     /// Where it is.

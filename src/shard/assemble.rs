@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 
 use super::committer::{Commission, Committer, Requests, Told};
 use super::cut::Layout;
+use super::encode::RecordEncoder;
 use super::gather::Gathered;
 use super::launch::{Event, LaunchError, Recovery, Settings};
 use super::outlet::{Block, Encoder, Outlet};
@@ -17,13 +18,15 @@ use super::step::{Shard, Snapshots};
 use super::writer::{Encoded, MAIN, RejectedItem, Verdict, Writer};
 use crate::codec::{Decode, json};
 use crate::config::BadRecordAction;
+use crate::crash::point;
 use crate::exchange::{Inbox, LaneReceiver, LaneSender, Outbox, Parcel, Partition, Watermarks, lane, mesh};
 use crate::io::{Bell, Storage};
 use crate::metric::ShardMetrics;
+use crate::mutant::{self, Mutant};
 use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
-use crate::record::Schema;
-use crate::sink::{self, Author, Form, RowSink, SinkError};
+use crate::record::{Barrier, Schema};
+use crate::sink::{self, Author, Form, PartitionBy, RowSink, SinkError};
 use crate::snapshot::{Counts, Manifest, SnapshotError, Store};
 use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
 use crate::time::Now;
@@ -101,7 +104,7 @@ pub fn assemble(
         idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
         heartbeat: plan.needs_heartbeat(),
         chunk_bytes: capacity.chunk_bytes,
-        resume: from.map(|from| Resume { barrier: from.barrier.into(), position: from.source.clone() }),
+        resume: from.map(|from| Resume { barrier: begin(from), position: from.source.clone() }),
     };
     let opened = plan.source.open(&opening)?;
     let watermarks = watermarks(plan, opened.splits.len(), from)?;
@@ -125,6 +128,7 @@ pub fn assemble(
             return Err(error.into());
         }
     };
+    point("outputs-opened");
     let (rejected_to, rejected): (Vec<_>, Vec<_>) =
         bells.iter().map(|bell| lane(capacity.rejected, bell, &writer_bell)).unzip();
     let (told, inbox) = channel();
@@ -137,6 +141,7 @@ pub fn assemble(
         events: tell.clone(),
         committer: (told.clone(), committer_bell.clone()),
         staging: None,
+        closed: false,
         dirty: false,
         told: false,
         ended: false,
@@ -187,6 +192,14 @@ pub fn assemble(
     })
 }
 
+/// Where the input goes on.
+fn begin(from: &Manifest) -> Barrier {
+    let barrier = Barrier::from(from.barrier);
+    let early = u64::from(mutant::is(Mutant::PositionEarly));
+    let late = u64::from(mutant::is(Mutant::PositionLate));
+    Barrier { piece: barrier.piece.saturating_sub(early) + late, ..barrier }
+}
+
 /// What the sink of this name is opened with.
 fn opening_of(name: &str, settings: &Settings) -> sink::Opening {
     let recovery = settings.recovery.as_ref().filter(|recovery| recovery.outputs_kept.contains(name));
@@ -205,7 +218,9 @@ fn watermarks(plan: &Plan, splits: usize, from: Option<&Manifest>) -> Result<Vec
         let out_of_order_ms = plan.time.as_ref().map_or(0, |time| time.out_of_order_ms);
         let mut begin =
             if exchange == 0 { Watermarks::new(splits, out_of_order_ms) } else { Watermarks::new(1, 0) };
-        if let Some(saved) = from.and_then(|from| from.watermarks.get(exchange)) {
+        if let Some(saved) = from.and_then(|from| from.watermarks.get(exchange))
+            && !mutant::is(Mutant::WatermarksNotRestored)
+        {
             begin.restore(saved).map_err(LaunchError::Snapshot)?;
         }
         watermarks.push(begin);
@@ -297,6 +312,7 @@ pub struct Recipe {
     stages: Vec<Stage>,
     columns: Schema,
     output: Schema,
+    partition: Option<PartitionBy>,
     decodes: bool,
     time: Option<TimeOf>,
     first: Vec<u64>,
@@ -314,6 +330,7 @@ impl Recipe {
             stages: plan.stages.clone(),
             columns: plan.columns.clone(),
             output: plan.output.clone(),
+            partition: plan.sink.partition(&plan.output),
             decodes: plan.decodes,
             time: plan.time.clone(),
             first: first.to_vec(),
@@ -332,7 +349,10 @@ impl Recipe {
         let shards = self.first.len();
         let Lanes { senders, receivers } = parts.lanes;
         let sink = match parts.sink {
-            SinkEnd::Lane(lane) => Outlet::Bytes(Encoder::new(json::encoder(&self.output), lane)),
+            SinkEnd::Lane(lane) => {
+                let encode = RecordEncoder::new(json::encoder(&self.output), self.partition.clone());
+                Outlet::Bytes(Encoder::new(encode, lane))
+            }
             SinkEnd::Rows(sink) => Outlet::Rows(sink),
         };
         let exchanges = self.stages.iter().filter_map(|stage| stage.exchange.clone());
@@ -365,6 +385,7 @@ impl Recipe {
                 committer: parts.committer,
             },
             cut: None,
+            first_words: self.recovery.is_some().then_some(Event::Restored),
             events: parts.events,
             ended: false,
             last_words: None,
@@ -417,8 +438,13 @@ fn restore(shard: &mut Shard, recovery: &Recovery) -> Result<(), SnapshotError> 
     recovery.snapshot.rows_for(number, shards, &wanted, |state, table, rows| {
         let state = kept[state];
         let stage = first.iter().rposition(|first| *first <= state).expect("the first stage begins with 0");
-        shard.chain(stage).restore(state - first[stage], table, rows);
+        if !mutant::is(Mutant::StateNotRestored) {
+            shard.chain(stage).restore(state - first[stage], table, rows);
+        }
     })?;
-    (0..first.len()).for_each(|stage| shard.chain(stage).restored());
+    if !mutant::is(Mutant::NotToldRestored) {
+        (0..first.len()).for_each(|stage| shard.chain(stage).restored());
+    }
+    point("shard-restored");
     Ok(())
 }

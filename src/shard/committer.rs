@@ -14,7 +14,9 @@ use arrow::datatypes::TimeUnit;
 use super::launch::{Event, Settings};
 use super::quarantine::{QuarantineError, QuarantineStaged};
 use super::writer::{Verdict, WriterError};
+use crate::crash::point;
 use crate::io::{Bell, Step, Task};
+use crate::mutant::{self, Mutant};
 use crate::record::Barrier;
 use crate::record::text::{TimestampStyle, write_timestamp};
 use crate::sink::{Output, Staged};
@@ -262,7 +264,10 @@ impl Committer {
             bells,
             verdict,
             position,
-            before: from.map(|from| from.counts).unwrap_or_default(),
+            before: from
+                .filter(|_| !mutant::is(Mutant::CountsNotRestored))
+                .map(|from| from.counts)
+                .unwrap_or_default(),
             next_epoch: settings.first_epoch,
             began_us: start.monotonic_us,
             ending: None,
@@ -312,6 +317,7 @@ impl Committer {
             self.store.abandon(number);
         }
         self.bells.iter().for_each(|bell| bell.ring());
+        point("barrier-asked");
         asked
     }
 
@@ -324,6 +330,7 @@ impl Committer {
                 epoch.heard.insert(shard);
                 match outcome {
                     Ok(part) => drop(epoch.parts.insert(shard, part)),
+                    Err(_) if mutant::is(Mutant::PartFailureUntold) => {}
                     Err(what) => drop(epoch.failed.get_or_insert(what)),
                 }
             }
@@ -380,13 +387,23 @@ impl Committer {
         let Complete { barrier, at, parts, outputs, quarantine } = complete;
         let mut positions = BTreeMap::new();
         let mut commits = Vec::new();
+        if mutant::is(Mutant::PrunedEarly) {
+            let epochs = self.store.list().unwrap_or_default();
+            drop(self.store.remove(&epochs.iter().map(|snapshot| snapshot.epoch).collect::<Vec<_>>()));
+        }
         // Staged output is durable before the manifest names it.
-        for (name, Staged { position, sync, commit }) in outputs {
+        for (name, Staged { position, sync, commit, .. }) in outputs {
+            let sync = if mutant::is(Mutant::OutputsNotSynced) { Box::new(|| Ok(())) } else { sync };
             sync().map_err(|error| Failure::Abandoned(error.to_string()))?;
             positions.insert(name.to_string(), position);
-            commits.push(commit);
+            if mutant::is(Mutant::OutputsBeforeManifest) {
+                commit().map_err(|error| Failure::Abandoned(error.to_string()))?;
+            } else {
+                commits.push(commit);
+            }
         }
         (quarantine.sync)().map_err(|error| Failure::Abandoned(error.to_string()))?;
+        point("outputs-synced");
         let source = if finished { Ok(serde_json::Value::Null) } else { (self.position)(barrier) };
         let source = source.map_err(|error| Failure::Abandoned(error.to_string()))?;
         let gone = self.gone.iter().filter(|(shard, _)| !parts.iter().any(|part| part.shard == **shard));
@@ -422,10 +439,12 @@ impl Committer {
                     "its output cannot be made visible: {error}; the next run tries again"
                 ))
             })?;
+            point("output-committed");
         }
         if let Err(error) = self.store.prune(self.rhythm.keep) {
             tracing::warn!(%error, "old snapshots could not be removed");
         }
+        point("snapshots-pruned");
         Ok(())
     }
 
@@ -500,13 +519,15 @@ impl Committer {
             staged.push((name.clone(), output.stage(true)?));
         }
         // One output becomes visible at once; several, or one that goes on from a snapshot, by a manifest that names them.
-        if staged.len() <= 1 && !self.committed {
+        let is_one_step = staged.len() <= 1 && staged.iter().all(|(_, staged)| staged.is_one_step);
+        if is_one_step && !self.committed {
             (quarantine.sync)()?;
             for (_, Staged { sync, commit, .. }) in staged {
                 sync().and_then(|()| commit())?;
             }
             return Ok(());
         }
+        point("input-complete");
         let number = self.next_epoch;
         self.store.begin(number).map_err(|error| WriterError::Snapshot(error.to_string()))?;
         let barrier = Barrier { epoch: number, number: u64::MAX, piece: u64::MAX };
@@ -517,6 +538,7 @@ impl Committer {
             Failure::Fatal(what) => Incomplete { error: WriterError::Snapshot(what), fatal: true },
         })?;
         // Nothing is left to go on from.
+        point("all-committed");
         let epochs = self.store.list().map_err(|error| error.to_string());
         let epochs = epochs.map(|committed| committed.iter().map(|snapshot| snapshot.epoch).collect());
         epochs
@@ -526,7 +548,7 @@ impl Committer {
 
     fn abandon(&self, outputs: Vec<(Arc<str>, Box<dyn Output + Send>)>) {
         for (_, output) in outputs {
-            output.abandon(self.committed);
+            output.abandon(self.committed && !mutant::is(Mutant::CommittedGivenUp));
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::committer::Part;
 use super::stage::KeyedStage;
+use crate::crash::point;
 use crate::io::BlockFile;
 use crate::operator::{Chain, SideRows, StateTable};
 use crate::record::{BadRecord, Barrier};
@@ -66,6 +67,7 @@ impl Cut {
         } else {
             match file() {
                 Ok((file, info)) => {
+                    point("part-opened");
                     Writing::Part(Box::new(PartWriter::new(file, info, layout.states.clone())))
                 }
                 Err(error) => Writing::Failed(format!("the file of a shard cannot be made: {error}")),
@@ -128,6 +130,7 @@ impl Cut {
         match part.poll() {
             Ok(false) => {}
             Ok(true) => {
+                point("part-durable");
                 let summary = part.summary();
                 return Some(Ok(self.part(Some(summary))));
             }
@@ -146,6 +149,7 @@ impl Cut {
         let Some(reached) = self.reached.get(self.stage) else {
             self.captured = true;
             part.finish();
+            point("part-captured");
             return None;
         };
         if *reached {

@@ -1,6 +1,7 @@
 //! Lanes whose items are taken as they come, whatever their order, but epoch by epoch.
 
 use crate::exchange::LaneReceiver;
+use crate::mutant::{self, Mutant};
 use crate::record::Barrier;
 
 /// What an item was.
@@ -40,7 +41,8 @@ impl<T> Gathered<T> {
         let mut moved = false;
         let mut failure = None;
         self.lanes.retain_mut(|lane| {
-            while lane.at.is_none() && failure.is_none() {
+            let aligns = !mutant::is(Mutant::AlignmentOfSides);
+            while (lane.at.is_none() || !aligns) && failure.is_none() {
                 let Some(item) = lane.receiver.take() else { break };
                 moved = true;
                 match each(&item) {

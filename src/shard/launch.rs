@@ -68,6 +68,8 @@ pub enum Event {
         /// What its sink has measured, microseconds.
         latencies_us: Option<Histogram<u64>>,
     },
+    /// A shard has taken what a snapshot holds of its keys.
+    Restored,
     /// What a snapshot holds of a shard cannot be taken.
     NotRestored(String),
     /// The input cannot be read.

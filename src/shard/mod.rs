@@ -6,14 +6,15 @@
 mod assemble;
 mod committer;
 mod cut;
+mod encode;
 mod gather;
 mod launch;
 mod outlet;
 mod quarantine;
 mod recovery;
 mod side;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod stage;
 mod step;
 mod writer;

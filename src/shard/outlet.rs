@@ -1,6 +1,6 @@
 //! Where a stage's rows go: to the shards that own their keys, or to the sink.
 
-use crate::codec::Encode;
+use super::encode::{RecordEncoder, Records};
 use crate::exchange::{LaneSender, Outbox};
 use crate::metric::ShardMetrics;
 use crate::record::{Barrier, Batch, Segment};
@@ -11,12 +11,12 @@ use crate::time::Now;
 #[derive(Debug, Default)]
 pub struct Block {
     /// Whole records.
-    pub bytes: Vec<u8>,
+    pub records: Records,
     /// The number of the block of input that caused the first of them.
     pub number: u64,
     /// The lane sends nothing more up to and including this number; none where the block of input goes on.
     pub through: Option<u64>,
-    /// Set where an epoch ends for the lane, behind `bytes`.
+    /// Set where an epoch ends for the lane, behind `records`.
     pub barrier: Option<Barrier>,
 }
 
@@ -32,7 +32,7 @@ pub enum Outlet {
 
 /// Encodes the rows of one shard.
 pub struct Encoder {
-    encode: Box<dyn Encode>,
+    encode: RecordEncoder,
     lane: LaneSender<Block>,
     /// The last number that has ended and of which the writer has not been told, and for how many batches.
     held: Option<u64>,
@@ -46,11 +46,11 @@ const BATCHES_HELD_MAX: usize = 16;
 impl Encoder {
     /// An encoder that sends to the writer over `lane`.
     #[must_use]
-    pub fn new(encode: Box<dyn Encode>, lane: LaneSender<Block>) -> Self {
+    pub fn new(encode: RecordEncoder, lane: LaneSender<Block>) -> Self {
         Self { encode, lane, held: None, batches_held: 0 }
     }
 
-    fn send(&mut self, batch: &Batch) {
+    fn send(&mut self, batch: &Batch, now: Now) {
         let (Some(first), Some(last)) = (batch.segments.first(), batch.segments.last()) else { return };
         let through = last.end.map(|end| end.through).or_else(|| last.number.checked_sub(1));
         if batch.is_empty() && last.number != Segment::LAST && self.batches_held < BATCHES_HELD_MAX {
@@ -61,34 +61,32 @@ impl Encoder {
         // What was held is said with this block: the numbers of a lane ascend.
         self.held = None;
         self.batches_held = 0;
-        let mut bytes = self.buffer();
+        let mut records = self.buffer();
         if !batch.is_empty() {
-            self.encode.encode(&batch.rows, &mut bytes);
+            self.encode.encode(&batch.rows, now.wall_ms(), &mut records);
         }
-        self.lane.send(Block { bytes, number: first.number, through, barrier: None });
+        self.lane.send(Block { records, number: first.number, through, barrier: None });
     }
 
     /// Tells the writer what was held. Returns whether there was anything.
     fn settle(&mut self) -> bool {
         let Some(through) = self.held.take() else { return false };
         self.batches_held = 0;
-        let bytes = self.buffer();
-        self.lane.send(Block { bytes, number: through, through: Some(through), barrier: None });
+        let records = self.buffer();
+        self.lane.send(Block { records, number: through, through: Some(through), barrier: None });
         true
     }
 
     /// Ends an epoch.
     fn send_barrier(&mut self, barrier: Barrier) {
         self.settle();
-        let bytes = self.buffer();
-        self.lane.send(Block { bytes, number: barrier.number, through: None, barrier: Some(barrier) });
+        let records = self.buffer();
+        self.lane.send(Block { records, number: barrier.number, through: None, barrier: Some(barrier) });
     }
 
     /// An empty buffer: one that the writer has emptied, if there is one.
-    fn buffer(&mut self) -> Vec<u8> {
-        let mut bytes = self.lane.take_used().map(|block| block.bytes).unwrap_or_default();
-        bytes.clear();
-        bytes
+    fn buffer(&mut self) -> Records {
+        self.lane.take_used().map(|block| block.records.cleared()).unwrap_or_default()
     }
 }
 
@@ -133,7 +131,7 @@ impl Outlet {
     pub fn send(&mut self, batch: Batch, now: Now, metrics: &ShardMetrics) {
         match self {
             Self::Exchange(outbox) => return outbox.send(batch),
-            Self::Bytes(encoder) => encoder.send(&batch),
+            Self::Bytes(encoder) => encoder.send(&batch, now),
             Self::Rows(sink) => {
                 if !batch.is_empty() {
                     sink.write(&batch.rows, now);

@@ -50,7 +50,7 @@ pub struct Quarantine {
 
 /// What an epoch has put into the quarantine.
 pub struct QuarantineStaged {
-    /// Its file and its length; none where there is none.
+    /// Its file and its length, also where nothing has been put there yet.
     pub extent: Option<QuarantineExtent>,
     /// The file.
     pub path: Option<PathBuf>,
@@ -122,6 +122,7 @@ impl Quarantine {
     fn go_on(&mut self, extent: &QuarantineExtent) -> Result<(), QuarantineError> {
         let changed = |what| QuarantineError::Changed { path: self.path.display().to_string(), what };
         match self.storage.length(&self.path).map_err(|source| self.failed(source))? {
+            None if extent.bytes == 0 => return Ok(()),
             None => return Err(changed("it is gone".to_owned())),
             Some(length) if length < extent.bytes => {
                 let bytes = extent.bytes;
@@ -184,12 +185,13 @@ impl Quarantine {
     /// As [`Quarantine::flush`].
     pub fn stage(&mut self) -> Result<QuarantineStaged, QuarantineError> {
         self.flush()?;
-        let Some(file) = &self.file else {
-            return Ok(QuarantineStaged { extent: None, path: None, sync: Box::new(|| Ok(())) });
-        };
-        let mut file = file.duplicate().map_err(|source| self.failed(source))?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let extent = QuarantineExtent { file: name, bytes: self.bytes, records: self.records };
+        let Some(file) = &self.file else {
+            // Its name is told all the same: what is put there later and not committed is found by it.
+            return Ok(QuarantineStaged { extent: Some(extent), path: None, sync: Box::new(|| Ok(())) });
+        };
+        let mut file = file.duplicate().map_err(|source| self.failed(source))?;
         let (storage, path) = (self.storage.clone(), self.path.clone());
         let (is_named, is_lost) = (self.is_named.clone(), self.is_lost.clone());
         let sync = move || {

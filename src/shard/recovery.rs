@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::launch::Recovery;
 use super::writer::MAIN;
+use crate::crash::point;
 use crate::io::Storage;
+use crate::mutant::{self, Mutant};
 use crate::plan::{Plan, Upgrade};
 use crate::sink::{Sink, SinkError};
 use crate::snapshot::{Access, Manifest, SnapshotError, Store};
@@ -85,6 +87,7 @@ pub fn recover(
     wish: Wish,
 ) -> Result<Found, RecoveryError> {
     store.prepare().map_err(|error| RecoveryError::Folder { path: store.folder().to_owned(), error })?;
+    point("folder-prepared");
     let mut committed = store.list()?;
     let epochs: Vec<u64> = committed.iter().map(|snapshot| snapshot.epoch).collect();
     let newest = epochs.last().copied().unwrap_or(0);
@@ -116,6 +119,7 @@ pub fn recover(
         )));
     }
     roll_forward(plan, storage, &manifests)?;
+    point("rolled-forward");
     let at = &manifest.at;
     if manifest.finished {
         store.remove(&epochs).map_err(failed)?;
@@ -154,7 +158,7 @@ pub fn recover(
 fn roll_forward(plan: &Plan, storage: &dyn Storage, manifests: &[Manifest]) -> Result<(), RecoveryError> {
     let sides = plan.sides.iter().map(|side| (&*side.stream, side.sink.as_ref()));
     let sinks: Vec<(&str, &dyn Sink)> = std::iter::once((MAIN, plan.sink.as_ref())).chain(sides).collect();
-    for manifest in manifests {
+    for manifest in manifests.iter().filter(|_| !mutant::is(Mutant::NothingRolledForward)) {
         for (name, position) in &manifest.outputs {
             if let Some((_, sink)) = sinks.iter().find(|(sink, _)| sink == name) {
                 sink.recover(storage, position).map_err(|error| {

@@ -8,20 +8,21 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::assemble::Capacity;
+use super::encode::{RecordEncoder, Records};
 use super::gather::{Gathered, Taken};
-use crate::codec::{Encode, json};
+use crate::codec::json;
 use crate::exchange::{LaneSender, lane};
 use crate::io::Bell;
 use crate::operator::SideRows;
 use crate::plan::SideOutput;
 use crate::record::{Barrier, Schema};
-use crate::sink::{self, Form, Output, RowSink, SinkError};
+use crate::sink::{self, Form, Output, PartitionBy, RowSink, SinkError, Staged};
 use crate::time::Now;
 
 /// What goes to the writer.
 pub enum SideItem {
     /// Whole records.
-    Bytes(Vec<u8>),
+    Records(Records),
     /// An epoch ends for the lane.
     Barrier(Barrier),
     /// The lane ends.
@@ -32,6 +33,7 @@ pub enum SideItem {
 pub struct SidePart {
     stream: Arc<str>,
     schema: Schema,
+    partition: Option<PartitionBy>,
     end: End,
 }
 
@@ -57,7 +59,12 @@ pub fn open(
     let mut parts: Vec<Vec<SidePart>> = bells.iter().map(|_| Vec::new()).collect();
     let mut written: Vec<SideEncoded> = Vec::new();
     for side in sides {
-        let part = |end| SidePart { stream: side.stream.clone(), schema: side.schema.clone(), end };
+        let part = |end| SidePart {
+            stream: side.stream.clone(),
+            schema: side.schema.clone(),
+            partition: side.sink.partition(&side.schema),
+            end,
+        };
         let open = match side.sink.form(&side.schema) {
             Form::Rows(build) => {
                 for parts in &mut parts {
@@ -82,7 +89,7 @@ pub fn open(
             parts.push(part(End::Lane(sender)));
             lanes.push(receiver);
         }
-        written.push(SideEncoded { stream: side.stream.clone(), lanes: Gathered::new(lanes), output });
+        written.push(SideEncoded { stream: side.stream.clone(), lanes: Gathered::new(lanes), closed: false, output });
     }
     Ok((parts, written))
 }
@@ -94,7 +101,7 @@ pub struct SideOutlet {
 }
 
 enum Way {
-    Lane { encode: Box<dyn Encode>, lane: LaneSender<SideItem> },
+    Lane { encode: RecordEncoder, lane: LaneSender<SideItem> },
     Rows(Box<dyn RowSink>),
 }
 
@@ -103,7 +110,9 @@ impl SideOutlet {
     #[must_use]
     pub fn new(part: SidePart) -> Self {
         let way = match part.end {
-            End::Lane(lane) => Way::Lane { encode: json::encoder(&part.schema), lane },
+            End::Lane(lane) => {
+                Way::Lane { encode: RecordEncoder::new(json::encoder(&part.schema), part.partition), lane }
+            }
             End::Rows(sink) => Way::Rows(sink),
         };
         Self { stream: part.stream, way }
@@ -119,13 +128,12 @@ impl SideOutlet {
     fn take(&mut self, rows: &RecordBatch, now: Now) {
         match &mut self.way {
             Way::Lane { encode, lane } => {
-                let mut bytes = match lane.take_used() {
-                    Some(SideItem::Bytes(used)) => used,
-                    _ => Vec::new(),
+                let mut records = match lane.take_used() {
+                    Some(SideItem::Records(used)) => used.cleared(),
+                    _ => Records::default(),
                 };
-                bytes.clear();
-                encode.encode(rows, &mut bytes);
-                lane.send(SideItem::Bytes(bytes));
+                encode.encode(rows, now.wall_ms(), &mut records);
+                lane.send(SideItem::Records(records));
             }
             Way::Rows(sink) => sink.write(rows, now),
         }
@@ -168,6 +176,8 @@ pub struct SideEncoded {
     /// The stream's name.
     pub stream: Arc<str>,
     lanes: Gathered<SideItem>,
+    /// Set behind the last epoch of a run that is drained: nothing is written any more.
+    closed: bool,
     output: Box<dyn Output + Send>,
 }
 
@@ -178,9 +188,10 @@ impl SideEncoded {
     ///
     /// If it cannot be written.
     pub fn step(&mut self) -> Result<bool, SinkError> {
-        let output = &mut self.output;
+        let (output, closed) = (&mut self.output, self.closed);
         self.lanes.take(|item| match item {
-            SideItem::Bytes(bytes) => output.write(bytes).map(|()| Taken::Item),
+            SideItem::Records(_) if closed => Ok(Taken::Item),
+            SideItem::Records(records) => records.write_to(output.as_mut()).map(|()| Taken::Item),
             SideItem::Barrier(barrier) => Ok(Taken::Barrier(*barrier)),
             SideItem::End => Ok(Taken::End),
         })
@@ -206,9 +217,15 @@ impl SideEncoded {
         self.output.flush()
     }
 
-    /// What has been written.
-    pub fn output(&mut self) -> &mut (dyn Output + Send) {
-        self.output.as_mut()
+    /// Ends an epoch of the output, the last one of a run that is drained where `last` says so.
+    ///
+    /// # Errors
+    ///
+    /// If what was written cannot be passed on.
+    pub fn stage(&mut self, last: bool, now: Now) -> Result<Staged, SinkError> {
+        self.output.tell_time(now);
+        self.closed = last;
+        self.output.stage(last)
     }
 
     /// What has been written, for good.

@@ -107,6 +107,15 @@ impl KeyedStage {
     pub fn outlet(&mut self) -> &mut Outlet {
         &mut self.outlet
     }
+
+    /// What it waits for, in words.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waits_for(&self) -> String {
+        let room = if self.outlet.is_clear() { "" } else { "room, " };
+        let barrier = if self.barrier.is_some() { "behind a barrier, " } else { "" };
+        let held: Vec<u64> = self.held.iter().flat_map(|batch| &batch.segments).map(|of| of.number).collect();
+        format!("{room}{barrier}held {held:?}, {}", self.inbox.waits_for())
+    }
 }
 
 /// The stage that reads.
@@ -201,6 +210,13 @@ impl SourceStage {
     /// Whether there is no more input, so that no barrier comes any more and all is before those that others have sent.
     pub fn has_read_all(&self) -> bool {
         self.ended != Ended::No
+    }
+
+    /// What it waits for, in words.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waits_for(&self) -> String {
+        let room = if self.outlet.is_clear() { "" } else { "room, " };
+        format!("{room}{}", if self.has_read_all() { "has read all" } else { "reads" })
     }
 
     /// Gives the reader back the buffers that no row points into any more.

@@ -14,6 +14,7 @@ use crate::config::BadRecordAction;
 use crate::exchange::LaneSender;
 use crate::io::{Bell, Step, Storage, Task};
 use crate::metric::ShardMetrics;
+use crate::mutant::{self, Mutant};
 use crate::operator::Chain;
 use crate::record::{BadRecord, Barrier};
 use crate::snapshot::{Counts, PartInfo, Store};
@@ -52,6 +53,8 @@ pub struct Shard {
     pub cut: Option<Cut>,
     /// The way to the control plane.
     pub events: Sender<Event>,
+    /// What the control plane is told with the first step.
+    pub first_words: Option<Event>,
     /// Set once the shard has ended.
     pub ended: bool,
     /// What the control plane is told once the quarantine's lane is clear.
@@ -78,6 +81,10 @@ impl Task for Shard {
     fn step(&mut self, now: Now) -> Step {
         if self.ended {
             return self.finish();
+        }
+        if let Some(event) = self.first_words.take() {
+            // The control plane is gone only when the process ends.
+            drop(self.events.send(event));
         }
         match self.try_step(now) {
             Ok(Progress::Moved | Progress::Barrier(_)) => {
@@ -307,15 +314,18 @@ impl Shard {
             {
                 return Err(Failure::Bad(first));
             }
-            match cut.as_mut().filter(|cut| cut.has_reached(stage) && !cut.is_complete()) {
-                Some(cut) => {
-                    cut.rejected.append(&mut rejected);
-                    cut.side.append(&mut context.side);
-                }
+            let mut behind = cut.as_mut().filter(|cut| cut.has_reached(stage) && !cut.is_complete());
+            match behind.as_mut().filter(|_| !mutant::is(Mutant::BadRecordsNotDeferred)) {
+                Some(cut) => cut.rejected.append(&mut rejected),
                 None => {
                     for record in rejected {
                         quarantine.send(RejectedItem::Record(record));
                     }
+                }
+            }
+            match behind.filter(|_| !mutant::is(Mutant::SideRowsNotDeferred)) {
+                Some(cut) => cut.side.append(&mut context.side),
+                None => {
                     for rows in context.side.drain(..) {
                         for side in &mut *sides {
                             side.send(&rows, now);
@@ -338,6 +348,19 @@ impl Shard {
             None => &mut self.source.chain,
             Some(keyed) => &mut self.stages[keyed].chain,
         }
+    }
+
+    /// What it waits for, in words.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waits_for(&self) -> String {
+        let stages = self.stages.iter().map(KeyedStage::waits_for).collect::<Vec<_>>().join(", ");
+        let sides = self.sides.iter().filter(|side| !side.is_clear()).count();
+        format!(
+            "(quarantine {}, {sides} sides full, source {}, stages [{stages}], cut {:?})",
+            if self.quarantine.is_clear() { "clear" } else { "full" },
+            self.source.waits_for(),
+            self.cut.as_ref().map(|cut| cut.barrier),
+        )
     }
 
     /// Ends the shard before it has begun.

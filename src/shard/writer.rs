@@ -13,8 +13,10 @@ use super::launch::Event;
 use super::outlet::Block;
 use super::quarantine::{Quarantine, QuarantineError};
 use super::side::SideEncoded;
+use crate::crash::point;
 use crate::exchange::{LaneReceiver, Order};
 use crate::io::{Bell, Step, Task};
+use crate::mutant::{self, Mutant};
 use crate::record::{BadRecord, Barrier};
 use crate::sink::{Output, SinkError, Staged};
 use crate::time::Now;
@@ -43,6 +45,8 @@ pub struct Writer {
     pub committer: (Sender<Told>, Arc<Bell>),
     /// What has been staged of the epoch that is ending.
     pub staging: Option<Staging>,
+    /// Set behind the last epoch of a run that is drained: nothing is kept there any more.
+    pub closed: bool,
     /// Whether something was written and not yet flushed.
     pub dirty: bool,
     /// Set once everything is written and the control plane has been told.
@@ -110,6 +114,8 @@ pub struct Encoded {
     ahead: Option<Barrier>,
     /// The epoch that ended last.
     epoch: u64,
+    /// Set behind the last epoch of a run that is drained: what its end makes there is made again by the run that goes on.
+    closed: bool,
     output: Box<dyn Output + Send>,
 }
 
@@ -139,12 +145,14 @@ impl Encoded {
     #[must_use]
     pub fn new(lanes: Vec<LaneReceiver<Block>>, first: Vec<u64>, output: Box<dyn Output + Send>) -> Self {
         let heads = lanes.iter().map(|_| None).collect();
-        Self { lanes, heads, order: Order::new(first), ahead: None, epoch: 0, output }
+        Self { lanes, heads, order: Order::new(first), ahead: None, epoch: 0, closed: false, output }
     }
 
     /// Writes the next block; nothing if the lane whose turn it is has none.
     fn step(&mut self) -> Result<Progress, SinkError> {
-        if let Some(barrier) = self.ahead.take_if(|barrier| self.order.has_reached(barrier.number)) {
+        if let Some(barrier) = self.ahead.take_if(|barrier| {
+            self.order.has_reached(barrier.number) || mutant::is(Mutant::AlignmentOfWriter)
+        }) {
             self.epoch = barrier.epoch;
             return Ok(Progress::Barrier(barrier));
         }
@@ -169,8 +177,8 @@ impl Encoded {
         if let Some(through) = block.through {
             self.order.ended(lane, through.max(block.number.saturating_sub(1)));
         }
-        if !block.bytes.is_empty() {
-            self.output.write(&block.bytes)?;
+        if !self.closed {
+            block.records.write_to(self.output.as_mut())?;
         }
         self.lanes[lane].give_back(block);
         Ok(Progress::Moved)
@@ -209,11 +217,11 @@ impl Task for Writer {
 
 impl Writer {
     fn try_step(&mut self, now: Now) -> Result<Step, WriterError> {
-        let mut moved = self.take_encoded()?;
+        let mut moved = self.take_encoded(now)?;
         for side in 0..self.sides.len() {
             moved |= self.sides[side].step()?;
             if let Some(barrier) = self.sides[side].barrier() {
-                let staged = self.sides[side].output().stage(self.verdict.ends_with(barrier.epoch))?;
+                let staged = self.sides[side].stage(self.verdict.ends_with(barrier.epoch), now)?;
                 let stream = self.sides[side].stream.clone();
                 self.staging(barrier).outputs.push((stream, staged));
                 moved = true;
@@ -222,6 +230,7 @@ impl Writer {
         moved |= self.take_rejected(now)?;
         if let Some(barrier) = self.rejected.barrier() {
             let staged = self.quarantine.stage()?;
+            self.closed = self.verdict.ends_with(barrier.epoch);
             self.staging(barrier).quarantine = Some(staged);
             moved = true;
         }
@@ -247,7 +256,7 @@ impl Writer {
     }
 
     /// Writes some of what has arrived for the sink. Returns whether there was anything.
-    fn take_encoded(&mut self) -> Result<bool, WriterError> {
+    fn take_encoded(&mut self, now: Now) -> Result<bool, WriterError> {
         let Some(encoded) = &mut self.encoded else { return Ok(false) };
         let mut moved = false;
         for _ in 0..BLOCKS_A_STEP {
@@ -255,7 +264,9 @@ impl Writer {
                 Progress::Moved => moved = true,
                 Progress::Nothing => break,
                 Progress::Barrier(barrier) => {
-                    let staged = encoded.output.stage(self.verdict.ends_with(barrier.epoch))?;
+                    encoded.output.tell_time(now);
+                    encoded.closed = self.verdict.ends_with(barrier.epoch);
+                    let staged = encoded.output.stage(encoded.closed)?;
                     self.staging(barrier).outputs.push((MAIN.into(), staged));
                     return Ok(true);
                 }
@@ -279,6 +290,7 @@ impl Writer {
             |staging: &mut Staging| staging.outputs.len() == expected && staging.quarantine.is_some();
         let Some(Staging { barrier, outputs, quarantine }) = self.staging.take_if(complete) else { return };
         let quarantine = quarantine.expect("just seen");
+        point("epoch-staged");
         self.tell(Told::Staged { barrier, outputs, quarantine });
     }
 
@@ -290,8 +302,9 @@ impl Writer {
 
     /// Keeps the bad records that have arrived. Returns whether there were any.
     fn take_rejected(&mut self, now: Now) -> Result<bool, QuarantineError> {
-        let quarantine = &mut self.quarantine;
+        let (quarantine, closed) = (&mut self.quarantine, self.closed);
         self.rejected.take(|item| match item {
+            RejectedItem::Record(_) if closed => Ok(Taken::Item),
             RejectedItem::Record(record) => quarantine.keep(record, now.wall_us).map(|()| Taken::Item),
             RejectedItem::Barrier(barrier) => Ok(Taken::Barrier(*barrier)),
             RejectedItem::End => Ok(Taken::End),

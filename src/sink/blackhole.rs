@@ -65,6 +65,10 @@ impl Sink for Declared {
         "blackhole (drops all rows)".to_owned()
     }
 
+    fn guarantee(&self) -> &'static str {
+        "nothing is written, so nothing is guaranteed"
+    }
+
     fn form(&self, rows: &Schema) -> Form {
         let column = self.latency_from.as_ref().and_then(|(name, _)| rows.index_of(name));
         Form::Rows(Box::new(move || Box::new(Blackhole { column, latencies_us: recorder() })))

@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use super::SinkError;
 use crate::io::{Storage, folder_of};
 
-/// Makes a folder and those above it. Yields the folders that have new names in them, to be synced.
+/// Makes a folder and those above it. Yields the folders that have new names in them, to be synced: also the one above a
+/// folder that is there already, because a run that was killed may have made it and not have come to its sync.
 pub(super) fn make(storage: &dyn Storage, folder: &Path) -> Result<Vec<PathBuf>, SinkError> {
     let failed = |source| SinkError::Create { path: folder.display().to_string(), source };
-    let mut changed = Vec::new();
+    let mut changed = vec![folder_of(folder)];
     let mut missing = folder.to_owned();
     while storage.look(&missing).map_err(failed)?.is_none() {
         let above = folder_of(&missing);
-        changed.push(above.clone());
         if above == missing {
             break;
         }
+        changed.push(folder_of(&above));
         missing = above;
     }
     storage.create_output_folder(folder).map_err(failed)?;
@@ -47,12 +48,14 @@ impl NewNames {
     }
 }
 
-/// Makes the names in folders durable.
+/// Makes the names in folders durable. A folder that may not be read cannot be synced; what is in it was there before.
 pub(super) fn sync(storage: &dyn Storage, folders: &[PathBuf]) -> Result<(), SinkError> {
     for folder in folders {
-        storage
-            .sync_folder(folder)
-            .map_err(|source| SinkError::Write { path: folder.display().to_string(), source })?;
+        match storage.sync_folder(folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(source) => return Err(SinkError::Write { path: folder.display().to_string(), source }),
+            Ok(()) => {}
+        }
     }
     Ok(())
 }

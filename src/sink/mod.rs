@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 pub use changes::{ChangeForm, Changes};
-pub use files::{Partition, Partitioned};
+pub use files::{PartitionBy, Partitioned};
 use hdrhistogram::Histogram;
 
 use crate::error::Problems;
@@ -73,7 +73,7 @@ pub trait Sink: fmt::Debug {
     }
 
     /// How the rows of this schema are divided, where the output is written in partitions ([`Output::write_to`]).
-    fn partition(&self, _rows: &Schema) -> Option<Partition> {
+    fn partition(&self, _rows: &Schema) -> Option<PartitionBy> {
         None
     }
 
@@ -81,10 +81,13 @@ pub trait Sink: fmt::Debug {
     fn form(&self, rows: &Schema) -> Form;
 }
 
+/// Opens the output of a sink of bytes.
+pub type OpenOutput = Box<dyn FnOnce(&Opening) -> Result<Box<dyn Output + Send>, SinkError> + Send>;
+
 /// How a sink runs.
 pub enum Form {
     /// Encoded rows, written by one thread to what this opens.
-    Bytes(Box<dyn FnOnce(&Opening) -> Result<Box<dyn Output + Send>, SinkError> + Send>),
+    Bytes(OpenOutput),
     /// Rows, taken on every shard by what this builds.
     Rows(Box<dyn Fn() -> Box<dyn RowSink + Send>>),
 }
@@ -139,6 +142,9 @@ pub struct Staged {
     pub sync: Job,
     /// Makes it visible; once the epoch is committed. May be done twice.
     pub commit: Job,
+    /// Whether the commit is one step, which a crash cannot leave half done: then a run that has committed nothing before may
+    /// end with it, without a manifest.
+    pub is_one_step: bool,
 }
 
 /// Something to be done once, on another thread.

@@ -36,7 +36,7 @@ impl Sink for Declared {
     }
 
     fn describe(&self) -> String {
-        "stdout (at least once)".to_owned()
+        "stdout".to_owned()
     }
 
     fn form(&self, _: &Schema) -> Form {
@@ -72,6 +72,7 @@ impl Output for StdoutOutput {
             position: serde_json::Value::Null,
             sync: Box::new(|| Ok(())),
             commit: Box::new(|| Ok(())),
+            is_one_step: true,
         })
     }
 

@@ -15,6 +15,9 @@ use arrow::ipc::{self, Message, MessageHeader, MetadataVersion, root_as_message}
 
 use super::layout::u32_at;
 
+/// What a buffer begins at a multiple of, bytes.
+const ALIGNMENT: usize = 8;
+
 /// In front of every message of a stream.
 const CONTINUATION: u32 = u32::MAX;
 
@@ -83,7 +86,8 @@ impl<'a> Shape<'a> {
         let length_of = move |buffer: &ipc::Buffer| {
             let offset = usize::try_from(buffer.offset()).ok()?;
             let length = usize::try_from(buffer.length()).ok()?;
-            (offset.checked_add(length)? <= body_bytes).then_some(length)
+            let is_aligned = offset.is_multiple_of(ALIGNMENT);
+            (offset.checked_add(length)? <= body_bytes && is_aligned).then_some(length)
         };
         let buffers = batch.buffers().ok_or(missing)?.iter().map(length_of);
         Ok(Self { nodes: Box::new(batch.nodes().ok_or(missing)?.iter()), buffers: Box::new(buffers) })
@@ -108,16 +112,16 @@ impl<'a> Shape<'a> {
         if *data_type == DataType::Null {
             return Ok(());
         }
-        self.buffer(if nulls > 0 { length.div_ceil(8) } else { 0 })?;
-        let offsets = if length == 0 { 0 } else { (length + 1) * 4 };
+        self.buffer(if nulls > 0 { length.div_ceil(8) } else { 0 }, 1)?;
+        let offsets = if length == 0 { 0 } else { length + 1 };
         match data_type {
-            DataType::Boolean => self.buffer(length.div_ceil(8))?,
+            DataType::Boolean => self.buffer(length.div_ceil(8), 1)?,
             DataType::Utf8 | DataType::Binary => {
-                self.buffer(offsets)?;
-                self.buffer(0)?;
+                self.buffer(offsets, 4)?;
+                self.buffer(0, 1)?;
             }
             DataType::List(element) | DataType::Map(element, _) => {
-                self.buffer(offsets)?;
+                self.buffer(offsets, 4)?;
                 self.array(element.data_type())?;
             }
             DataType::Struct(fields) => {
@@ -126,18 +130,18 @@ impl<'a> Shape<'a> {
                 }
             }
             DataType::FixedSizeBinary(width) => {
-                self.buffer(length * usize::try_from(*width).map_err(|_| "a width is negative")?)?;
+                self.buffer(length, usize::try_from(*width).map_err(|_| "a width is negative")?)?;
             }
-            _ => self.buffer(length * data_type.primitive_width().ok_or("a type is not known")?)?,
+            _ => self.buffer(length, data_type.primitive_width().ok_or("a type is not known")?)?,
         }
         Ok(())
     }
 
-    /// Takes a buffer that must have at least this many bytes.
-    fn buffer(&mut self, bytes: usize) -> Result<(), String> {
+    /// Takes a buffer of elements of so many bytes, of which there must be at least so many.
+    fn buffer(&mut self, elements: usize, width: usize) -> Result<(), String> {
         let length = self.buffers.next().ok_or("the rows have fewer columns than the table")?;
         match length {
-            Some(length) if length >= bytes => Ok(()),
+            Some(length) if length >= elements * width && length.is_multiple_of(width) => Ok(()),
             _ => Err("an array is cut off".into()),
         }
     }

@@ -12,7 +12,9 @@ use super::error::SnapshotError;
 use super::load::{Access, Snapshot};
 use super::manifest::Manifest;
 use super::part::part_name;
+use crate::crash::point;
 use crate::io::{Open, Storage, folder_of};
+use crate::mutant::{self, Mutant};
 
 /// The folder of snapshots in a state directory.
 const FOLDER: &str = "snapshots";
@@ -151,7 +153,10 @@ impl Store {
     pub fn prepare(&self) -> io::Result<()> {
         self.storage.create_folder(&self.folder)?;
         for name in self.storage.list(&self.folder)? {
-            if [WRITING, REMOVING].iter().any(|ending| name.strip_suffix(ending).and_then(epoch_of).is_some())
+            if !mutant::is(Mutant::LitterNotRemoved)
+                && [WRITING, REMOVING]
+                    .iter()
+                    .any(|ending| name.strip_suffix(ending).and_then(epoch_of).is_some())
             {
                 self.storage.remove_folder(&self.folder.join(name))?;
             }
@@ -193,8 +198,11 @@ impl Store {
         let write = || {
             let mut file = self.storage.open(&path, Open::New)?;
             file.write_all(manifest.text().as_bytes())?;
+            point("manifest-written");
             file.sync()?;
+            point("manifest-synced");
             self.storage.sync_folder(&writing)?;
+            point("folder-synced");
             if self.storage.list(&self.folder)?.contains(&snapshot_name(epoch)) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -205,9 +213,12 @@ impl Store {
             return Err(CommitError::Abandoned { epoch, path, source });
         }
         let name = || {
-            self.storage.rename(&writing, &committed).and_then(|()| self.storage.sync_folder(&self.folder))
+            self.storage.rename(&writing, &committed)?;
+            point("folder-renamed");
+            self.storage.sync_folder(&self.folder)
         };
         name().map_err(|source| CommitError::Unknown { epoch, path: committed.clone(), source })?;
+        point("epoch-committed");
         Ok(committed)
     }
 
@@ -242,6 +253,7 @@ impl Store {
             self.storage.remove_folder(&gone)?;
             self.storage.rename(&self.folder.join(name), &gone)?;
             self.storage.sync_folder(&self.folder)?;
+            point("snapshot-hidden");
             self.storage.remove_folder(&gone)?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use super::Bits;
 use super::keys::Keys;
+use crate::mutant::{self, Mutant};
 use crate::record::{KeyCodec, SLOTS, slot_of_hash};
 
 /// A table with more entries is split: most of what 4096 buckets hold, so that both halves fit into as few.
@@ -187,7 +188,7 @@ impl Groups {
     /// before it changes or removes them. Numbers that are no group's are passed over.
     pub fn take_uncaptured(&mut self, numbers: &[u32]) -> Vec<u32> {
         let mut taken = Vec::new();
-        if let Some(view) = &mut self.view {
+        if let Some(view) = self.view.as_mut().filter(|_| !mutant::is(Mutant::ViewNotSaved)) {
             let free = &self.free.bits;
             taken.extend(numbers.iter().copied().filter(|number| !free.get(*number) && view.take(*number)));
         }
@@ -377,6 +378,10 @@ mod tests {
             while groups.has_view() {
                 let key = random.u32(0..keys).to_le_bytes();
                 let found = groups.find(KeyCodec::hash(&key), &key);
+                let any = random.u32(0..u32::try_from(groups.capacity()).unwrap());
+                if !groups.numbers().contains(&any) {
+                    assert!(groups.take_uncaptured(&[any]).is_empty(), "it is no group's number");
+                }
                 match (random.u8(0..3), found) {
                     (0, Some(found)) => {
                         let taken = groups.take_uncaptured(&[found, found]);

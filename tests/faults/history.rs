@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -65,14 +66,21 @@ impl Subject {
         Self::of(pipeline, &pipelines::input(ROWS, PADDING, 7))
     }
 
+    /// The same with an input that takes some seconds and has no bad records.
+    pub fn long(pipeline: Pipeline) -> Self {
+        let input = pipelines::input(5 * ROWS, PADDING, 7);
+        let good = input.lines().filter(|line| line.ends_with('}')).flat_map(|line| [line, "\n"]);
+        Self::of(pipeline, &good.collect::<String>())
+    }
+
     /// The same with so many rows, which are short.
     pub fn large(pipeline: Pipeline, rows: u64) -> Self {
         Self::of(pipeline, &pipelines::input(rows, 0, 7))
     }
 
-    fn of(pipeline: Pipeline, input: &str) -> Self {
+    fn of(pipeline: Pipeline, input_text: &str) -> Self {
         let scene = Scene::new();
-        let input = scene.write("in.ndjson", input);
+        let input = scene.write("in.ndjson", input_text);
         let mut history = History::new(pipeline, &input, None, 0);
         let (mut run, started) = (history.start(1, "auto", &[]), Instant::now());
         let ended = run.wait();
@@ -81,26 +89,23 @@ impl Subject {
         let expect = history.written(&ended);
         assert!(expect.output.len() > 50, "{}: there is something to lose", pipeline.name);
         assert!(!pipeline.has_late || expect.late.len() > 100, "{}: there are late rows", pipeline.name);
-        assert!(expect.quarantine.len() > 5, "{}: there are bad records", pipeline.name);
+        let broken = input_text.lines().filter(|line| !line.ends_with('}')).count();
+        assert_eq!(expect.quarantine.len(), broken, "{}: bad records", pipeline.name);
         Self { pipeline, expect, undisturbed, input, _scene: scene }
     }
 
-    /// A history that was killed once it had some snapshots.
+    /// A history that was killed once it had a snapshot in the middle of its input.
     pub fn interrupted(&self, seed: u64) -> History {
         for attempt in 0.. {
             let mut history = self.history(None, seed);
             let mut run = history.start(2, "auto", &[]);
-            let status = run.until(LIMIT, |_| history.snapshots().len() >= 2);
+            run.until(LIMIT, |_| history.is_in_the_middle());
             let ended = run.kill();
-            history.note("killed after some snapshots");
-            if status.is_none() && ended.code.is_none() {
+            history.note("killed in the middle");
+            if ended.code.is_none() && history.is_in_the_middle() {
                 return history;
             }
-            assert!(
-                attempt < 20,
-                "no run can be killed between its snapshots and its end; {}",
-                history.told()
-            );
+            assert!(attempt < 50, "no run can be killed in the middle of its input; {}", history.told());
         }
         unreachable!("the loop returns or fails")
     }
@@ -238,19 +243,31 @@ impl History {
         is_complete
     }
 
+    /// Whether a run that was killed had come to its end: all of the output is there, and nothing to go on from.
+    pub fn has_all(&self, subject: &Subject) -> bool {
+        self.snapshots().is_empty()
+            && lines_of(&self.output.join("out.ndjson")).ok().as_ref() == Some(&subject.expect.output)
+    }
+
     /// Fails unless a run that has ended wrote what was expected and left no litter.
     pub fn check(&self, subject: &Subject, ended: &Ended) {
+        self.check_written(subject, ended);
+        let litter = self.litter();
+        assert!(litter.is_empty(), "litter: {litter:?}; {}", self.told());
+    }
+
+    /// Fails unless a run that has ended wrote what was expected.
+    pub fn check_written(&self, subject: &Subject, ended: &Ended) {
         assert_eq!(ended.code, Some(0), "the last run fails; {}", self.told());
         let (found, expect) = (self.written(ended), &subject.expect);
         self.compare("output", &found.output, &expect.output);
         self.compare("late rows", &found.late, &expect.late);
         self.compare("quarantine", &found.quarantine, &expect.quarantine);
-        // A run that finds the one before at its end, but for the last steps, has counted nothing itself.
-        if !ended.stderr.contains("had come to its end") {
+        // A run that finds the one before at its end, but for the last steps, has counted nothing itself; one that was
+        // killed at its own last step has told nothing.
+        if found.late_rows.is_some() {
             assert_eq!(found.late_rows, expect.late_rows, "the count of late rows; {}", self.told());
         }
-        let litter = self.litter();
-        assert!(litter.is_empty(), "litter: {litter:?}; {}", self.told());
     }
 
     fn compare(&self, what: &str, found: &[String], expect: &[String]) {
@@ -286,14 +303,7 @@ impl History {
     /// What has been written, once the program has ended.
     fn written(&self, ended: &Ended) -> Written {
         let lines = |path: &Path| {
-            let mut lines = Vec::new();
-            for path in if path.is_dir() { files_below(path) } else { vec![path.to_owned()] } {
-                let text = fs::read_to_string(&path)
-                    .unwrap_or_else(|error| panic!("{}: {error}; {}", path.display(), self.told()));
-                lines.extend(text.lines().map(str::to_owned));
-            }
-            lines.sort_unstable();
-            lines
+            lines_of(path).unwrap_or_else(|error| panic!("{}: {error}; {}", path.display(), self.told()))
         };
         // A run that was killed before it had a snapshot leaves a file of its own, of which the next knows nothing; what
         // counts is what the last one has kept.
@@ -335,6 +345,16 @@ impl History {
         litter
     }
 
+    /// Whether the newest snapshot lies in the middle of the input.
+    fn is_in_the_middle(&self) -> bool {
+        let Some(newest) = self.snapshots().pop() else { return false };
+        let path = self.state.join("snapshots").join(newest).join("MANIFEST");
+        let manifest = fs::read_to_string(path).unwrap_or_default();
+        let piece = manifest.lines().find_map(|line| line.trim().strip_prefix("\"piece\": "));
+        let piece = piece.and_then(|piece| piece.trim_end_matches(',').parse::<u64>().ok());
+        piece.is_some_and(|piece| piece > 0 && piece < ROWS * PADDING as u64 / (1 << 20))
+    }
+
     /// The committed snapshots, oldest first.
     pub fn snapshots(&self) -> Vec<String> {
         let mut names = names(&self.state.join("snapshots"));
@@ -361,6 +381,16 @@ pub fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.collect();
     names.sort_unstable();
     names
+}
+
+/// The lines of a file, or of all files below a folder, sorted.
+fn lines_of(path: &Path) -> io::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for path in if path.is_dir() { files_below(path) } else { vec![path.to_owned()] } {
+        lines.extend(fs::read_to_string(path)?.lines().map(str::to_owned));
+    }
+    lines.sort_unstable();
+    Ok(lines)
 }
 
 /// The files in a folder and in those below it; none where there is no such folder.

@@ -34,7 +34,9 @@ const THREADS: usize = 4;
 pub struct Faults {
     /// The number of the first operation that fails, counted from 1 since the faults were set, and how.
     pub fail: Option<(u64, Failure)>,
-    /// Whether those behind it fail as well.
+    /// The number of the operation, counted likewise, before which the power goes; and whether operations hang then.
+    pub cut: Option<(u64, bool)>,
+    /// Whether those behind the one that fails do so as well.
     pub for_good: bool,
     /// One in so many writes is cut short.
     pub short_one_in: Option<u32>,
@@ -114,6 +116,11 @@ impl Mounted {
     /// program has to be killed before [`Mounted::power_up`].
     pub fn cut_power(&self, frozen: bool) {
         self.state().power = if frozen { Power::Frozen } else { Power::Off };
+    }
+
+    /// Whether the power is on.
+    pub fn is_on(&self) -> bool {
+        self.state().power == Power::On
     }
 
     /// Lets operations that hang fail, so that a killed program can end.
@@ -246,6 +253,13 @@ impl Served {
         }
         let mut state = self.state()?;
         state.count += 1;
+        if let Some((number, is_frozen)) = state.faults.cut
+            && state.count == number
+        {
+            state.power = if is_frozen { Power::Frozen } else { Power::Off };
+            drop(state);
+            state = self.state()?;
+        }
         if let Some((first, failure)) = state.faults.fail
             && (state.count == first || (state.count > first && state.faults.for_good))
         {

@@ -45,8 +45,7 @@ fn crash_at(subject: &Subject, point: &str, count: u64) -> bool {
             }
             is_reached = true;
             crashes += 1;
-            // Once more at the same point, then on other cores to the end. Before the first time, a kill, so that points
-            // of the recovery are reached as well.
+            // Once more at the same point, then on other cores to the end.
             if crashes == 2 {
                 break history.start_anyhow(&mut random).wait();
             }

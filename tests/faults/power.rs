@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::history::{Ended, History, Run, Subject, seed, times};
-use super::mount::Mounted;
+use super::history::{Ended, History, Subject, seed, times};
+use super::mount::{Faults, Mounted};
 use super::pipelines::{self, Pipeline};
-use super::scene::skipped;
+use super::scene::{LIMIT, skipped};
 
 /// A disk that forgets, unless this machine cannot have one.
 pub fn disk() -> Option<Mounted> {
@@ -21,23 +21,36 @@ pub fn disk() -> Option<Mounted> {
     }
 }
 
-/// Cuts the power under a run and brings it back; how the run ended.
-fn cut(disk: &Mounted, history: &mut History, run: &mut Run, random: &mut Rng) -> Ended {
+/// How many operations an undisturbed run asks of its disk.
+fn operations(subject: &Subject) -> u64 {
+    let disk = disk().expect("there was one just now");
+    let mut history = subject.history(Some(&disk.path("")), 0);
+    let ended = history.start(2, "auto", &[]).wait();
+    history.check(subject, &ended);
+    disk.count()
+}
+
+/// Has a run lose its power before any of the next `operations` on its disk; how it ended, and whether before that.
+fn cut(disk: &Mounted, history: &mut History, operations: u64, random: &mut Rng) -> (Ended, bool) {
     // A machine that is off does nothing; or the program hears that its disk has gone, and has a moment to react.
-    let is_frozen = random.bool();
+    let (number, is_frozen) = (random.u64(1..=operations), random.bool());
     let moment = Duration::from_millis(30).mul_f64(random.f64());
-    disk.cut_power(is_frozen);
+    disk.set_faults(Faults { cut: Some((number, is_frozen)), ..Faults::default() });
+    let mut run = history.start_anyhow(random);
+    let ended_before = run.until(LIMIT, |_| !disk.is_on()).is_some() && disk.is_on();
+    disk.set_faults(Faults::default());
+    if ended_before {
+        history.note(&format!("it ends before operation {number}"));
+        return (run.wait(), true);
+    }
+    history.note(&format!("power cut at operation {number}{}", if is_frozen { "" } else { ", with errors" }));
     if is_frozen {
         run.begin_kill();
         disk.release();
     } else {
         run.until(moment, |_| false);
     }
-    let ended = run.kill();
-    let seed = random.u64(..);
-    disk.power_up(&mut Rng::with_seed(seed));
-    history.note(if is_frozen { "power cut" } else { "power cut, with errors" });
-    ended
+    (run.kill(), false)
 }
 
 /// Cuts the power of a pipeline so many times, in as many histories as that takes.
@@ -46,41 +59,37 @@ fn check(pipeline: Pipeline, count: u64) {
         return;
     }
     let subject = Subject::new(pipeline);
+    let operations = operations(&subject);
     let (mut cuts, mut resumed) = (0, 0);
     for seed in seed().. {
         if cuts >= count {
             break;
         }
         let mut random = Rng::with_seed(seed);
-        // A new one for each history, so that numbers of files are as small as they can be.
         let disk = disk().expect("there was one just now");
         let mut history = subject.history(Some(&disk.path("")), seed);
-        let in_all = random.u64(1..=8).min(count - cuts);
-        let mut cut_here = 0;
         let ended = loop {
-            let mut run = history.start_anyhow(&mut random);
-            // The disk is slower than one of the machine's own, by a factor that the draw covers.
-            let after = (subject.undisturbed * 2).mul_f64(random.f64());
-            let status = if cut_here < in_all { run.until(after, |_| false) } else { None };
-            let is_last = cut_here >= in_all;
-            let ended = if is_last || status.is_some() { run.wait() } else { Ended::default() };
-            history.note(&format!("after {after:?}"));
-            // The end is durable as well: what a run that is complete has left survives a cut.
-            let found = cut(&disk, &mut history, &mut run, &mut random);
-            cut_here += 1;
-            cuts += 1;
-            let ended = if is_last || status.is_some() { ended } else { found };
+            let (ended, is_before) = cut(&disk, &mut history, operations, &mut random);
             resumed += u64::from(ended.has_resumed());
-            if history.is_complete(&ended) {
-                break ended;
+            if is_before {
+                assert_eq!(ended.code, Some(0), "{:?}; {}", ended.signal, history.told());
+                let litter = history.litter();
+                assert!(litter.is_empty(), "litter: {litter:?}; {}", history.told());
+                disk.cut_power(false);
             }
-            assert!(!is_last, "{:?} {:?}; {}", ended.code, ended.signal, history.told());
+            cuts += 1;
+            // The end is durable as well: what a run that is complete has left survives a cut.
+            disk.power_up(&mut Rng::with_seed(random.u64(..)));
+            // So is one that was cut off when it had done all but end and tidy up.
+            if ended.code == Some(0) || history.has_all(&subject) {
+                break Ended { code: Some(0), ..ended };
+            }
             // Killed, or it has heard of the disk's errors: nothing else.
             assert!(ended.code.is_none_or(|code| code == 74), "{:?}; {}", ended.code, history.told());
         };
-        history.check(&subject, &ended);
+        history.check_written(&subject, &ended);
     }
-    assert!(resumed * 5 > count, "{}: after {cuts} cuts only {resumed} runs went on", pipeline.name);
+    assert!(resumed * 4 > count, "{}: after {cuts} cuts only {resumed} runs went on", pipeline.name);
 }
 
 /// The share of one pipeline in 100 cuts.

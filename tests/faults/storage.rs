@@ -28,7 +28,8 @@ fn complete(history: &mut History, subject: &Subject, ended: Ended, fault: &str)
         assert!(ended.stderr.lines().any(|line| line.starts_with("error: ")), "{fault}; {}", history.told());
         history.start(2, "auto", &[]).wait()
     };
-    history.check(subject, &ended);
+    // What could not be removed is removed by the next run.
+    history.check_written(subject, &ended);
 }
 
 /// Fails operations of a run, each number in a run of its own: once, or from there on.
@@ -82,7 +83,8 @@ fn writes_that_are_cut_short_are_written_on() {
         assert!(has_snapshot, "{ended:?}");
         // Goes on from what was written in pieces.
         let ended = history.start(3, io, &[]).wait();
-        assert!(ended.has_resumed(), "{}", history.told());
+        let was_complete = ended.stderr.contains("had come to its end");
+        assert!(ended.has_resumed() || was_complete, "{}", history.told());
         history.check(&subject, &ended);
     }
 }
@@ -151,8 +153,7 @@ impl Drop for Tmpfs {
 }
 
 /// Fills the disk that the state is on while the pipeline runs, and frees it once the program has said so.
-fn fill_and_free(small: &Small, seed: u64) {
-    let subject = Subject::new(pipelines::WINDOWS);
+fn fill_and_free(small: &Small, subject: &Subject, seed: u64) {
     let mut history = subject.history(None, seed);
     history.state = small.path("state");
     let mut run = history.start(2, "auto", &[]);
@@ -177,16 +178,17 @@ fn fill_and_free(small: &Small, seed: u64) {
     small.free();
     assert!(!has_ended, "it does not stay up; {}", history.told());
     let ended = run.wait();
-    history.check(&subject, &ended);
+    history.check(subject, &ended);
 }
 
 #[test]
 fn a_disk_that_is_full_for_a_while_stops_nothing() {
     let Some(disk) = disk() else { return };
     let small = Small::Forgetful(disk);
+    let subject = Subject::long(pipelines::WINDOWS);
     for seed in seed()..seed() + times(3) {
         drop(fs::remove_dir_all(small.path("state")));
-        fill_and_free(&small, seed);
+        fill_and_free(&small, &subject, seed);
     }
 }
 
@@ -194,9 +196,10 @@ fn a_disk_that_is_full_for_a_while_stops_nothing() {
 fn a_file_system_that_is_full_for_a_while_stops_nothing() {
     let Some(tmpfs) = Tmpfs::new(4 << 10) else { return };
     let small = Small::Tmpfs(tmpfs);
+    let subject = Subject::long(pipelines::WINDOWS);
     for seed in seed()..seed() + times(2) {
         drop(fs::remove_dir_all(small.path("state")));
-        fill_and_free(&small, seed);
+        fill_and_free(&small, &subject, seed);
     }
 }
 

@@ -59,6 +59,12 @@ impl Scene {
         names
     }
 
+    /// The path of an unfinished output of `out.ndjson`, which has a hidden name.
+    pub fn unfinished(&self) -> Option<String> {
+        let names = self.names(".");
+        names.iter().find(|name| name.starts_with(".out.ndjson.")).map(|name| self.path(name))
+    }
+
     /// The program, to be run inside the folder.
     pub fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));

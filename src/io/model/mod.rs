@@ -88,6 +88,29 @@ impl ModelDisk {
         state.script.note("crash".to_owned());
     }
 
+    /// Stops the machine between two operations: all that come now fail until [`ModelDisk::crash`] or [`ModelDisk::kill`]
+    /// is called.
+    pub fn stop(&self) {
+        self.state().script.crashed = true;
+    }
+
+    /// Ends the process and leaves the power on: what it has written is there, synced or not, and blocks in flight are
+    /// written or not. Every open handle fails from now on; faults to come are forgotten.
+    pub fn kill(&self, random: &mut fastrand::Rng) {
+        let state = &mut *self.state();
+        state.lives += 1;
+        state.tree.kill(random);
+        state.script.crashed = false;
+        state.script.heal();
+        state.script.note("kill".to_owned());
+    }
+
+    /// The faults that have come, in their order.
+    #[must_use]
+    pub fn fired(&self) -> Vec<Fault> {
+        self.state().script.fired.clone()
+    }
+
     /// Whether a [`Fault::Crash`] has come and [`ModelDisk::crash`] has not been called since.
     #[must_use]
     pub fn is_crashed(&self) -> bool {

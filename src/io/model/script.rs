@@ -75,6 +75,8 @@ pub(super) struct Script {
     ignored: Vec<(Ignored, Option<Pattern>)>,
     pub(super) crashed: bool,
     pub(super) count: u64,
+    /// The faults that have come.
+    pub(super) fired: Vec<Fault>,
     pub(super) trace: Vec<String>,
     pub(super) hash: u64,
 }
@@ -99,6 +101,7 @@ impl Script {
             None => format!("{now} {what}"),
         });
         self.crashed = fault == Some(Fault::Crash);
+        self.fired.extend(fault);
         Ok(fault)
     }
 

@@ -239,6 +239,19 @@ impl Tree {
         self.forget();
     }
 
+    /// What is left when the process ends and the power stays: all but some of what was in flight.
+    pub(super) fn kill(&mut self, random: &mut fastrand::Rng) {
+        for node in self.nodes.values_mut() {
+            for (offset, bytes) in std::mem::take(&mut node.in_flight) {
+                if random.bool() {
+                    node.content.write(offset, &bytes);
+                }
+            }
+            node.handles = 0;
+        }
+        self.forget();
+    }
+
     /// Drops what nothing leads to any more, and marks what has a name.
     fn forget(&mut self) {
         let named = self.reached(vec![ROOT], false);

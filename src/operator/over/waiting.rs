@@ -467,11 +467,12 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(5);
         let (mut waiting, mut model) = (Waiting::new(schema().arrow().clone()), BTreeSet::new());
         let (mut next, mut views, mut gathered, mut aside) = (0, 0, 0, 0);
-        let mut view: Option<(BTreeSet<(i64, i64)>, BTreeSet<(i64, i64)>)> = None;
+        // The rows of the view, and those that have been captured.
+        let mut view: Option<[BTreeSet<(i64, i64)>; 2]> = None;
         for round in 0..600 {
             let count = random.usize(1..=Batch::ROWS_MAX);
-            let far = if round % 100 < 50 { 250 } else { 5 };
-            let time = |random: &mut fastrand::Rng| if random.u8(..) < far { 0 } else { random.i64(0..400) };
+            let near = if round % 100 < 50 { 250 } else { 5 };
+            let time = |random: &mut fastrand::Rng| if random.u8(..) < near { 0 } else { random.i64(0..400) };
             let times: Vec<i64> = (0..count).map(|_| round * 10 + time(&mut random)).collect();
             waiting.add(&batch(next, &times), &(0..).take(count).collect::<Vec<_>>());
             model.extend(times.iter().zip(next..).map(|(time, id)| (*time, id)));
@@ -479,9 +480,9 @@ mod tests {
             let held = waiting.held_rows;
             check_due(&mut waiting, &mut model, round * 10 + 5);
             gathered += usize::from(waiting.held_rows + 8 * Batch::ROWS_MAX < held);
-            let (expect, found) = view.get_or_insert_with(|| {
+            let [expect, found] = view.get_or_insert_with(|| {
                 waiting.begin_view(round * 10 + 5);
-                (model.clone(), BTreeSet::new())
+                [model.clone(), BTreeSet::new()]
             });
             aside += waiting.view.as_ref().map_or(0, |view| view.aside.len());
             if random.bool() {

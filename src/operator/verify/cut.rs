@@ -78,7 +78,16 @@ pub fn run_cut(
     }
     machine.feed(&blocks[from..], rows_per_batch, &mut |_, _| {});
     outputs.push(machine.finish(&blocks[0], &mut |_, _| {}));
+    for output in &outputs {
+        assert_eq!(ends(output), ends(&outputs[0]), "the watermarks at the ends of blocks");
+    }
     outputs
+}
+
+/// The watermarks behind the step at the ends of blocks.
+fn ends(output: &Output) -> BTreeSet<(u64, i64)> {
+    let segments = output.batches.iter().flat_map(|batch| &batch.segments);
+    segments.filter_map(|segment| Some((segment.number, segment.end?.max_time_ms))).collect()
 }
 
 /// The watermarks behind these blocks, saved and restored.

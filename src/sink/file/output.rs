@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::folder::{self, NewNames};
 use super::super::progress::Progress;
 use super::super::{Author, Job, Opening, Output, SinkError, Staged};
-use super::position::{self, Position, Undo, beside};
+use super::position::{self, Position, Undo, beside, sweep, temporary};
 use crate::io::{FileKind, Open, Storage, StoredFile, folder_of};
 
 /// How much is collected before it is written, bytes.
@@ -36,7 +36,7 @@ pub(super) struct FileOutput {
 
 enum Target {
     /// Renamed to the path at the end.
-    Renamed { temporary: PathBuf },
+    Renamed { temporary: PathBuf, drained: u64 },
     /// Written where it is; `before` is its length before the run, none where it was not there.
     InPlace { before: Option<u64>, undo: PathBuf, inode: Option<u64> },
     /// A pipe or a device.
@@ -64,12 +64,13 @@ pub(super) fn open(
     let mut output = match (resume, append) {
         (None, false) => fresh(path, opening)?,
         (None, true) => fresh_in_place(path, opening)?,
-        (Some(Position::Renamed { path: before, temporary, bytes, finished, .. }), false) => {
+        (Some(Position::Renamed { path: before, temporary, bytes, drained, finished }), false) => {
             same_place(&before, &path)?;
             if finished {
-                hide_again(opening.storage.as_ref(), &path, &temporary, bytes)?;
+                resume_drained(path, bytes, drained + 1, opening)?
+            } else {
+                resume_renamed(path, temporary, bytes, drained, opening)?
             }
-            resume_renamed(path, temporary, bytes, opening)?
         }
         (Some(Position::InPlace { path: before, bytes, inode, undo, .. }), true) => {
             same_place(&before, &path)?;
@@ -106,35 +107,48 @@ fn open_locked(storage: &dyn Storage, file: &Path, path: &Path) -> Result<Box<dy
 }
 
 fn fresh(path: PathBuf, opening: &Opening) -> Result<FileOutput, SinkError> {
-    let temporary = beside(&path, &opening.author.owner, "tmp");
-    let mut file = open_locked(opening.storage.as_ref(), &temporary, &path)?;
-    file.truncate(0).map_err(|source| SinkError::Create { path: temporary.display().to_string(), source })?;
+    let (storage, owner) = (opening.storage.as_ref(), &opening.author.owner);
+    let temporary = temporary(&path, owner, 0);
+    let failed = |source| SinkError::Create { path: temporary.display().to_string(), source };
+    let mut file = open_locked(storage, &temporary, &path)?;
+    sweep(storage, &path, owner, &temporary).map_err(failed)?;
+    file.truncate(0).map_err(failed)?;
     let folder = folder_of(&path);
-    let mut output = FileOutput::new(path, file, Target::Renamed { temporary }, opening);
+    let mut output = FileOutput::new(path, file, Target::Renamed { temporary, drained: 0 }, opening);
     output.names.add(1, [folder]);
     Ok(output)
 }
 
-/// Gives a file that a drain has made visible its temporary name again, under which it is gone on with.
-fn hide_again(storage: &dyn Storage, path: &Path, temporary: &Path, bytes: u64) -> Result<(), SinkError> {
+/// Goes on with a file that has its own name, because the run before was drained: with a copy of it, so that what is there
+/// stays until more is.
+fn resume_drained(
+    path: PathBuf,
+    bytes: u64,
+    drained: u64,
+    opening: &Opening,
+) -> Result<FileOutput, SinkError> {
+    let storage = opening.storage.as_ref();
     let failed = |source| SinkError::Create { path: path.display().to_string(), source };
-    match storage.look(path).map_err(failed)? {
-        None => Err(changed_error(path, "it is gone", PUT_BACK)),
-        Some(found) if found.length != bytes => {
-            let what = format!("it has {} bytes, and when the run was drained it had {bytes}", found.length);
-            Err(changed_error(path, what, PUT_BACK))
-        }
-        Some(_) => {
-            storage.rename(path, temporary).map_err(failed)?;
-            storage.sync_folder(&folder_of(path)).map_err(failed)
-        }
+    match storage.look(&path).map_err(failed)? {
+        None => return Err(changed_error(&path, "it is gone", PUT_BACK)),
+        Some(found) if found.length != bytes => return Err(too_short(&path, found.length, bytes)),
+        Some(_) => {}
     }
+    let temporary = temporary(&path, &opening.author.owner, drained);
+    storage.copy_output(&path, &temporary, bytes).map_err(failed)?;
+    let file = open_locked(storage, &temporary, &path)?;
+    let folder = folder_of(&path);
+    let mut output = FileOutput::new(path, file, Target::Renamed { temporary, drained }, opening);
+    (output.bytes, output.staged_bytes) = (bytes, Some(bytes));
+    output.names.add(1, [folder]);
+    Ok(output)
 }
 
 fn resume_renamed(
     path: PathBuf,
     temporary: PathBuf,
     bytes: u64,
+    drained: u64,
     opening: &Opening,
 ) -> Result<FileOutput, SinkError> {
     let failed = |source| SinkError::Create { path: temporary.display().to_string(), source };
@@ -150,7 +164,7 @@ fn resume_renamed(
     }
     let mut file = open_locked(opening.storage.as_ref(), &temporary, &path)?;
     file.truncate(bytes).map_err(failed)?;
-    let mut output = FileOutput::new(path, file, Target::Renamed { temporary }, opening);
+    let mut output = FileOutput::new(path, file, Target::Renamed { temporary, drained }, opening);
     (output.bytes, output.staged_bytes) = (bytes, Some(bytes));
     Ok(output)
 }
@@ -236,9 +250,13 @@ impl FileOutput {
     fn position(&self, last: bool) -> Position {
         let (path, bytes) = (self.path.clone(), self.bytes);
         match &self.target {
-            Target::Renamed { temporary } => {
-                Position::Renamed { path, temporary: temporary.clone(), bytes, finished: last }
-            }
+            Target::Renamed { temporary, drained } => Position::Renamed {
+                path,
+                temporary: temporary.clone(),
+                drained: *drained,
+                bytes,
+                finished: last,
+            },
             Target::InPlace { undo, inode, .. } => Position::InPlace {
                 path,
                 bytes,
@@ -269,7 +287,7 @@ impl FileOutput {
         let (storage, path, bytes) = (self.storage.clone(), self.path.clone(), self.bytes);
         let (progress, stage) = (self.progress.clone(), self.stages);
         match &self.target {
-            Target::Renamed { temporary } if last => {
+            Target::Renamed { temporary, .. } if last => {
                 let temporary = temporary.clone();
                 Box::new(move || position::rename(storage.as_ref(), &temporary, &path, bytes))
             }
@@ -289,7 +307,7 @@ impl FileOutput {
         let storage = self.storage.as_ref();
         match (&self.target, committed) {
             (Target::AsItIs, _) | (Target::Renamed { .. }, true) => Ok(()),
-            (Target::Renamed { temporary }, false) => folder::remove(storage, temporary),
+            (Target::Renamed { temporary, .. }, false) => folder::remove(storage, temporary),
             // Whether what was staged last has been committed is not known here; where it has not, the next run cuts it.
             (Target::InPlace { .. }, true) => {
                 self.staged_bytes.map_or(Ok(()), |bytes| self.file.truncate(bytes))
@@ -334,7 +352,7 @@ impl Output for FileOutput {
         self.staged_bytes = Some(self.bytes);
         let position = serde_json::to_value(self.position(last))
             .map_err(|error| self.failed(io::Error::new(io::ErrorKind::InvalidFilename, error)))?;
-        Ok(Staged { position, sync: self.sync_job()?, commit: self.commit_job(last) })
+        Ok(Staged { position, sync: self.sync_job()?, commit: self.commit_job(last), is_one_step: true })
     }
 
     fn abandon(mut self: Box<Self>, committed: bool) {

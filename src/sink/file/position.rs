@@ -19,6 +19,8 @@ pub(super) enum Position {
         path: PathBuf,
         /// Its name until then.
         temporary: PathBuf,
+        /// How often it has had its own name before, at the ends of runs that were drained.
+        drained: u64,
         /// Its length, bytes.
         bytes: u64,
         /// Whether it is complete, and so has its own name.
@@ -62,10 +64,37 @@ pub(super) fn beside(path: &Path, owner: &str, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// The temporary name of `path`. No two stretches between drains have the same, so that what an earlier one has left to
+/// do is never done to a later one.
+pub(super) fn temporary(path: &Path, owner: &str, drained: u64) -> PathBuf {
+    match drained {
+        0 => beside(path, owner, "tmp"),
+        _ => beside(path, owner, &format!("{drained}.tmp")),
+    }
+}
+
+/// Removes the temporary files of an owner beside `path`, except the one that is kept: runs that were killed have left
+/// them.
+pub(super) fn sweep(storage: &dyn Storage, path: &Path, owner: &str, kept: &Path) -> io::Result<()> {
+    let all = beside(path, owner, "");
+    let begins = all.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = folder_of(path);
+    for name in storage.list(&folder)? {
+        let Some(rest) = name.strip_prefix(&begins) else { continue };
+        let number = rest.strip_suffix(".tmp").map(str::parse::<u64>);
+        let is_left = rest == "tmp" || number.is_some_and(|number| number.is_ok());
+        let left = folder.join(&name);
+        if is_left && left != kept {
+            folder::remove(storage, &left)?;
+        }
+    }
+    Ok(())
+}
+
 /// See [`super::super::Sink::recover`].
 pub(super) fn recover(storage: &dyn Storage, position: &serde_json::Value) -> Result<(), SinkError> {
     match read(position)? {
-        Position::Renamed { path, temporary, bytes, finished: true } => {
+        Position::Renamed { path, temporary, bytes, finished: true, .. } => {
             let failed = |source| SinkError::Write { path: path.display().to_string(), source };
             if storage.look(&temporary).map_err(failed)?.is_some() {
                 return rename(storage, &temporary, &path, bytes);
@@ -73,8 +102,10 @@ pub(super) fn recover(storage: &dyn Storage, position: &serde_json::Value) -> Re
             if storage.look(&path).map_err(failed)?.is_none() {
                 // It has been there: only by its renaming does the temporary name go.
                 tracing::warn!(path = %path.display(), "the complete output of the last run has been moved or removed");
+                return Ok(());
             }
-            Ok(())
+            // The run that gave it this name may have been killed before the name was durable.
+            storage.sync_folder(&folder_of(&path)).map_err(failed)
         }
         Position::Renamed { .. } | Position::AsItIs { .. } => Ok(()),
         Position::InPlace { path, undo, run, .. } => {

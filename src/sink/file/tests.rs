@@ -197,6 +197,38 @@ fn a_commit_can_be_made_up_for_and_repeated() {
 }
 
 #[test]
+fn a_drained_file_stays_until_there_is_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.ndjson");
+    let sink = file(&path, false);
+    let mut positions = Vec::new();
+    let mut expect = String::new();
+    for round in ["a\n", "b\n", "c\n"] {
+        for position in &positions {
+            sink.recover(&disk(), position).unwrap();
+        }
+        let mut output = open(&path, false, positions.last().cloned()).unwrap();
+        output.write(round.as_bytes()).unwrap();
+        positions.push(commit(output.as_mut(), false));
+        // The run ends hard, and what was committed before it is made up for.
+        drop(output);
+        for position in &positions {
+            sink.recover(&disk(), position).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap_or_default(), expect, "as it was drained before");
+        let mut output = open(&path, false, positions.last().cloned()).unwrap();
+        output.write(round.as_bytes()).unwrap();
+        positions.push(commit(output.as_mut(), true));
+        expect += &round.repeat(2);
+        assert_eq!(fs::read_to_string(&path).unwrap(), expect);
+        assert_eq!(names(folder.path()), ["out.ndjson"], "no litter");
+    }
+    fs::write(&path, "").unwrap();
+    let told = open(&path, false, positions.pop()).err().unwrap().to_string();
+    assert!(told.contains("it has 0 bytes, and at the last snapshot it had 12"), "{told}");
+}
+
+#[test]
 fn a_failed_sync_is_never_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let sink = file(&folder.path().join("out.ndjson"), false);

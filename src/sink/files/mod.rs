@@ -14,7 +14,7 @@ mod tests;
 
 use std::path::{Component, PathBuf};
 
-pub use partition::{Partition, Partitioned};
+pub use partition::{PartitionBy, Partitioned};
 
 use super::{ChangeForm, Changes, Form, Kind, Sink, SinkError, changes};
 use crate::error::{Place, Problem, Problems};
@@ -27,7 +27,7 @@ use crate::yaml::{Fields, Key, Node};
 pub(super) const KIND: Kind = Kind {
     name: "files",
     summary: "writes files into a folder, in a folder for each value of `partition_by`; `roll: { size, every }` says when one is complete (128MiB, 1h), `prefix` how its name begins (part-); `changelog` as for file",
-    example: "files: { path: archive, partition_by: DATE_FORMAT(at, 'yyyy-MM-dd'), roll: { size: 128MiB, every: 1h } }",
+    example: "files: { path: archive, partition_by: \"DATE_FORMAT(at, 'yyyy-MM-dd')\", roll: { size: 128MiB, every: 1h } }",
     takes_format: true,
     parse,
 };
@@ -67,7 +67,7 @@ fn parse(key: &Key, node: &Node, problems: &mut Problems) -> Option<Box<dyn Sink
     let path = fields.required_text("path", problems).map(PathBuf::from);
     let by_at = fields.entry("partition_by").map(|(key, _)| key.at);
     let partition_by = fields.expression("partition_by", problems).cloned().zip(by_at);
-    let roll = fields.entry("roll").and_then(|(key, node)| read_roll(key, node, problems));
+    let roll = fields.entry("roll").map(|(key, node)| read_roll(key, node, problems));
     let prefix_at = fields.take("prefix").map(|node| node.at);
     let prefix = fields.text("prefix", problems).map_or(PREFIX_DEFAULT, |prefix| prefix);
     if let Some(at) = prefix_at {
@@ -79,7 +79,7 @@ fn parse(key: &Key, node: &Node, problems: &mut Problems) -> Option<Box<dyn Sink
     Some(Box::new(Declared { path: path?, partition_by, roll, prefix: prefix.to_owned(), changes }))
 }
 
-fn read_roll(key: &Key, node: &Node, problems: &mut Problems) -> Option<Roll> {
+fn read_roll(key: &Key, node: &Node, problems: &mut Problems) -> Roll {
     let mut fields = Fields::under(key, node, "roll", problems);
     let at = |fields: &mut Fields<'_>, key| fields.take(key).map(|node| node.at);
     let (size_at, every_at) = (at(&mut fields, "size"), at(&mut fields, "every"));
@@ -99,10 +99,10 @@ fn read_roll(key: &Key, node: &Node, problems: &mut Problems) -> Option<Roll> {
             );
         }
     }
-    Some(Roll {
+    Roll {
         size_bytes: size_bytes.unwrap_or(SIZE_BYTES_DEFAULT),
         every_ms: every_ms.unwrap_or(EVERY_MS_DEFAULT),
-    })
+    }
 }
 
 fn check_prefix(prefix: &str, at: Place, problems: &mut Problems) {
@@ -166,8 +166,8 @@ impl Sink for Declared {
         position::recover(storage, position)
     }
 
-    fn partition(&self, rows: &Schema) -> Option<Partition> {
-        self.partition_by.as_ref().and_then(|(node, _)| Partition::new(node, rows))
+    fn partition(&self, rows: &Schema) -> Option<PartitionBy> {
+        self.partition_by.as_ref().and_then(|(node, _)| PartitionBy::new(node, rows))
     }
 
     fn form(&self, _: &Schema) -> Form {

@@ -410,7 +410,8 @@ impl Output for FilesOutput {
             path: self.root.display().to_string(),
             source: io::Error::new(io::ErrorKind::InvalidFilename, error),
         })?;
-        Ok(Staged { position, sync: self.sync_job()?, commit: self.commit_job() })
+        let (sync, commit) = (self.sync_job()?, self.commit_job());
+        Ok(Staged { position, sync, commit, is_one_step: self.complete.len() <= 1 })
     }
 
     fn abandon(self: Box<Self>, committed: bool) {

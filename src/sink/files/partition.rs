@@ -10,14 +10,16 @@ use arrow::compute::take_record_batch;
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::codec::json;
 use crate::error::{Problem, Problems};
 use crate::expr::{Expr, compile, compile_at};
-use crate::record::{BadRecord, Schema, SqlType};
+use crate::record::{Schema, SqlType};
 use crate::yaml::Node;
 
 /// The folder of rows whose value is NULL.
 const NULL: &str = "__NULL__";
+
+/// The folder of rows whose value cannot be told: the expression fails for them.
+const FAILED: &str = "__FAILED__";
 
 /// The folder of rows whose value is an empty text.
 const EMPTY: &str = "__EMPTY__";
@@ -30,10 +32,9 @@ const NAME_BYTES_KEPT: usize = 160;
 
 /// How rows are divided into partitions.
 #[derive(Clone, Debug)]
-pub struct Partition {
+pub struct PartitionBy {
     /// The value's text.
     expression: Expr,
-    schema: Schema,
 }
 
 /// The rows of one batch that belong to one partition.
@@ -66,70 +67,70 @@ pub(super) fn check(node: &Node, rows: &Schema, problems: &mut Problems) -> Opti
     None
 }
 
-impl Partition {
+impl PartitionBy {
     /// Divides rows of a schema by the expression at `node`, which has been checked.
     pub(super) fn new(node: &Node, schema: &Schema) -> Option<Self> {
         // On lines of its own: the expression may end in a comment.
         let text = format!("CAST((\n{}\n) AS STRING)", node.expression()?);
         let expression = compile(&text, schema).ok()?;
-        Some(Self { expression, schema: schema.clone() })
+        Some(Self { expression })
     }
 
-    /// Divides a batch, at a time of `wall_ms` milliseconds after 1970-01-01T00:00:00Z. Rows for which the expression
-    /// fails are pushed to `rejected`.
-    pub fn divide(
-        &self,
-        rows: &RecordBatch,
-        wall_ms: i64,
-        rejected: &mut Vec<BadRecord>,
-    ) -> Vec<Partitioned> {
+    /// Divides a batch, at a time of `wall_ms` milliseconds after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn divide(&self, rows: &RecordBatch, wall_ms: i64) -> Vec<Partitioned> {
         let evaluated = self.expression.evaluate_at(rows, wall_ms);
         let texts = evaluated.values.as_string::<i32>();
         let mut failed = evaluated.failed.iter().peekable();
-        let mut groups: Vec<(Option<&str>, Vec<u32>)> = Vec::new();
-        let mut known: HashMap<Option<&str>, usize> = HashMap::new();
+        let mut groups: Vec<(Value<'_>, Vec<u32>)> = Vec::new();
+        let mut known: HashMap<Value<'_>, usize> = HashMap::new();
         let mut last = None;
         for row in 0..rows.num_rows() {
             let row_number = u32::try_from(row).expect("a batch is far below 4 G rows");
-            if let Some((_, message)) = failed.next_if(|(at, _)| *at == row_number) {
-                rejected.push(self.reject(rows, row, message));
-                continue;
-            }
-            let text = texts.is_valid(row).then(|| texts.value(row));
+            let value = match failed.next_if(|(at, _)| *at == row_number) {
+                Some(_) => Value::Failed,
+                None if texts.is_null(row) => Value::Null,
+                None => Value::Text(texts.value(row)),
+            };
             // Rows of one partition often come one behind the other.
             let group = match last {
-                Some((before, group)) if before == text => group,
-                _ => *known.entry(text).or_insert_with(|| {
-                    groups.push((text, Vec::new()));
+                Some((before, group)) if before == value => group,
+                _ => *known.entry(value).or_insert_with(|| {
+                    groups.push((value, Vec::new()));
                     groups.len() - 1
                 }),
             };
-            last = Some((text, group));
+            last = Some((value, group));
             groups[group].1.push(row_number);
         }
-        if let [(text, numbers)] = groups.as_slice()
+        if let [(value, numbers)] = groups.as_slice()
             && numbers.len() == rows.num_rows()
         {
-            return vec![Partitioned { name: name(*text), rows: rows.clone() }];
+            return vec![Partitioned { name: name(*value), rows: rows.clone() }];
         }
-        let part = |(text, numbers): (Option<&str>, Vec<u32>)| Partitioned {
-            name: name(text),
+        let part = |(value, numbers): (Value<'_>, Vec<u32>)| Partitioned {
+            name: name(value),
             rows: take_record_batch(rows, &UInt32Array::from(numbers)).expect("the rows are there"),
         };
         groups.into_iter().map(part).collect()
     }
+}
 
-    fn reject(&self, rows: &RecordBatch, row: usize, message: &str) -> BadRecord {
-        let mut raw = Vec::new();
-        json::encoder(&self.schema).encode(&rows.slice(row, 1), &mut raw);
-        raw.truncate(raw.trim_ascii_end().len());
-        BadRecord { source: "files".into(), position: 0, error: "evaluate", message: message.to_owned(), raw }
-    }
+/// What the expression comes to for a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Value<'a> {
+    Failed,
+    Null,
+    Text(&'a str),
 }
 
 /// The folder of a value.
-fn name(text: Option<&str>) -> String {
-    let Some(text) = text else { return NULL.to_owned() };
+fn name(value: Value<'_>) -> String {
+    let text = match value {
+        Value::Failed => return FAILED.to_owned(),
+        Value::Null => return NULL.to_owned(),
+        Value::Text(text) => text,
+    };
     if text.is_empty() {
         return EMPTY.to_owned();
     }
@@ -174,8 +175,8 @@ mod tests {
 
     #[test]
     fn a_folder_is_called_like_its_value() {
-        let check = |text: &str, expect: &str| assert_eq!(name(Some(text)), expect);
-        assert_eq!(name(None), "__NULL__");
+        let check = |text: &str, expect: &str| assert_eq!(name(Value::Text(text)), expect);
+        assert_eq!(name(Value::Null), "__NULL__");
         check("", "__EMPTY__");
         check("2026-11-21", "2026-11-21");
         check("2026-11-21 10:00", "2026-11-21 10:00");
@@ -192,9 +193,9 @@ mod tests {
         check(" ", "%20");
         check("\u{202e}", "%E2%80%AE");
         let long = "é".repeat(300);
-        let cut = name(Some(&long));
+        let cut = name(Value::Text(&long));
         assert!(cut.len() <= 200 && cut.starts_with("éé") && cut.contains('~'), "{cut}");
-        assert_ne!(cut, name(Some(&(long + "x"))));
+        assert_ne!(cut, name(Value::Text(&(long + "x"))));
     }
 
     #[test]
@@ -205,7 +206,7 @@ mod tests {
         for _ in 0..20_000 {
             let length = if random.u8(0..50) == 0 { random.usize(100..400) } else { random.usize(0..6) };
             let text: String = (0..length).map(|_| letters[random.usize(0..letters.len())]).collect();
-            let name = name(Some(&text));
+            let name = name(Value::Text(&text));
             let parts: Vec<Component<'_>> = Path::new(&name).components().collect();
             assert!(matches!(parts.as_slice(), [Component::Normal(_)]), "{text:?}: {name}");
             assert!(name.len() <= 255 && !name.starts_with('.') && !name.contains('\0'), "{text:?}: {name}");
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_divided_in_their_order_and_failing_ones_set_aside() {
+    fn rows_are_divided_in_their_order_and_those_that_fail_apart() {
         let schema = Schema::new(vec![
             Column::new("k", SqlType::String, true),
             Column::new("n", SqlType::String, true),
@@ -232,17 +233,16 @@ mod tests {
         let rows =
             RecordBatch::try_new(schema.arrow().clone(), vec![Arc::new(keys), Arc::new(numbers)]).unwrap();
         let divide = |by: &str| {
-            let mut rejected = Vec::new();
-            let parts = Partition::new(&node(by), &schema).unwrap().divide(&rows, 0, &mut rejected);
+            let parts = PartitionBy::new(&node(by), &schema).unwrap().divide(&rows, 0);
             let text = |part: &Partitioned| {
                 let numbers: Vec<&str> = part.rows.column(1).as_string::<i32>().iter().flatten().collect();
                 format!("{}:{}", part.name, numbers.concat())
             };
-            (parts.iter().map(text).collect::<Vec<_>>().join(" "), rejected.len())
+            parts.iter().map(text).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(divide("k"), ("a:125 __NULL__:3 b:4 __EMPTY__:x".to_owned(), 0));
-        assert_eq!(divide("\"'all'\""), ("all:12345x".to_owned(), 0));
-        assert_eq!(divide("CAST(n AS BIGINT) / 3"), ("0:12 1:345".to_owned(), 1));
-        assert_eq!(divide("k -- a comment"), ("a:125 __NULL__:3 b:4 __EMPTY__:x".to_owned(), 0));
+        assert_eq!(divide("k"), "a:125 __NULL__:3 b:4 __EMPTY__:x");
+        assert_eq!(divide("\"'all'\""), "all:12345x");
+        assert_eq!(divide("CAST(n AS BIGINT) / 3"), "0:12 1:345 __FAILED__:x");
+        assert_eq!(divide("k -- a comment"), "a:125 __NULL__:3 b:4 __EMPTY__:x");
     }
 }

@@ -105,8 +105,13 @@ pub(super) fn recover(storage: &dyn Storage, position: &serde_json::Value) -> Re
         let place = position.place(&file.partition, &file.name);
         let temporary = place.temporary();
         let failed = |source| SinkError::Write { path: temporary.display().to_string(), source };
-        // One that has its own name may have been taken away by whoever reads them.
-        let Some(found) = storage.look(&temporary).map_err(failed)? else { continue };
+        // One that has its own name may have been taken away by whoever reads them; if not, the name may not be durable.
+        let Some(found) = storage.look(&temporary).map_err(failed)? else {
+            if storage.look(&place.visible()).map_err(failed)?.is_some() {
+                changed.insert(place.folder);
+            }
+            continue;
+        };
         if found.length != file.bytes {
             return Err(wrong_length(&temporary, found.length, file.bytes));
         }

@@ -129,3 +129,22 @@ fn manifests_with_right_checksums_are_read_or_refused() {
     let last = format!("checksum {:016x}\n", xxhash_rust::xxh3::xxh3_64(deep.as_bytes()));
     assert!(Manifest::parse(Path::new("M"), (deep + &last).as_bytes()).is_err());
 }
+
+#[test]
+fn messages_with_any_byte_changed_are_read_or_refused() {
+    let (manifest, files) = written(42, 1, 30, 20);
+    let anatomy = Anatomy::of(&files[0], &manifest);
+    let mut refused = 0;
+    for block in &anatomy.blocks {
+        // The headers of the block and of its messages, with the lengths of all buffers.
+        for at in block.start + 16..block.end.min(block.start + 1000) {
+            for change in [1, 0x80, 0xff] {
+                let (mut bytes, mut manifest) = (files[0].clone(), manifest.clone());
+                bytes[at] = bytes[at].wrapping_add(change);
+                anatomy.seal(&mut bytes, &mut manifest);
+                refused += u32::from(read(&bytes, &manifest, 0).is_err());
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused} refused");
+}

@@ -20,9 +20,14 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 
 use super::*;
-use crate::io::{BlockFile, Disk, Mode, Storage};
+use crate::io::{BlockFile, Disk, Mode};
 use crate::operator::StateTable;
 use crate::record::{Column, KeyCodec, SLOTS, SqlType, shard_of_slot, slot_of_hash};
+
+/// The machine's disk.
+fn disk() -> Disk {
+    Disk::new(Mode::Threads)
+}
 
 /// The states of a shard's operators, as writer and reader are given them.
 type States = Vec<(String, Vec<StateTable>)>;
@@ -220,7 +225,7 @@ fn read(bytes: &[u8], manifest: &Manifest, shard: usize) -> Result<String, Snaps
 
 /// Puts the parts and the manifest of a snapshot into a folder of committed snapshots.
 fn place(state: &Path, manifest: &Manifest, files: &[Vec<u8>]) -> Store {
-    let store = Store::new(Arc::new(Disk::new(Mode::Threads)), state);
+    let store = Store::new(Arc::new(disk()), state);
     store.prepare().unwrap();
     let folder = store.begin(manifest.barrier.epoch).unwrap();
     for (shard, bytes) in files.iter().enumerate() {

@@ -1,7 +1,6 @@
 //! What is written is read, on any number of shards.
 
 use super::*;
-use crate::io::{Disk, Mode};
 
 /// What the shards of a restored run take, table by table, sorted.
 fn restored(snapshot: &Snapshot, shards: usize) -> Vec<(usize, usize, Vec<String>)> {
@@ -160,8 +159,7 @@ fn parts_that_are_missing_or_of_other_tables_are_refused() {
     assert!(error.contains("it ends within its header"), "{error}");
     let mut odd = manifest.clone();
     odd.shards[1].file = "../0000000041/shard-001".into();
-    let error =
-        Snapshot::open(&Disk::new(Mode::Threads), folder.path(), odd, Access::Read).unwrap_err().to_string();
+    let error = Snapshot::open(&disk(), folder.path(), odd, Access::Read).unwrap_err().to_string();
     assert!(error.contains("shard 0") || error.contains("shard-000"), "{error}");
 }
 

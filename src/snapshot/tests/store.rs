@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::io::{Open, StoredFile};
+use crate::io::{Open, Storage, StoredFile};
 
 /// The machine's disk, on which one operation fails.
 #[derive(Debug)]
@@ -51,40 +51,40 @@ impl StoredFile for FailingFile {
 
 impl Storage for Failing {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| Disk::new(Mode::Threads).create_folder(path))
+        self.pass().and_then(|()| disk().create_folder(path))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.pass().and_then(|()| Disk::new(Mode::Threads).list(path))
+        self.pass().and_then(|()| disk().list(path))
     }
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn StoredFile>> {
         self.pass()?;
-        Ok(Box::new(FailingFile(Disk::new(Mode::Threads).open(path, how)?, self.left.clone())))
+        Ok(Box::new(FailingFile(disk().open(path, how)?, self.left.clone())))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.pass().and_then(|()| Disk::new(Mode::Threads).read(path))
+        self.pass().and_then(|()| disk().read(path))
     }
 
     fn length(&self, path: &Path) -> io::Result<Option<u64>> {
-        self.pass().and_then(|()| Disk::new(Mode::Threads).length(path))
+        self.pass().and_then(|()| disk().length(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| Disk::new(Mode::Threads).rename(from, to))
+        self.pass().and_then(|()| disk().rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| Disk::new(Mode::Threads).remove(path))
+        self.pass().and_then(|()| disk().remove(path))
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| Disk::new(Mode::Threads).remove_folder(path))
+        self.pass().and_then(|()| disk().remove_folder(path))
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        self.pass().and_then(|()| Disk::new(Mode::Threads).sync_folder(path))
+        self.pass().and_then(|()| disk().sync_folder(path))
     }
 
     fn open_blocks(&self, _path: &Path) -> io::Result<Box<dyn BlockFile>> {
@@ -97,13 +97,13 @@ fn epochs(store: &Store) -> Vec<u64> {
 }
 
 fn names(store: &Store) -> Vec<String> {
-    Disk::new(Mode::Threads).list(store.folder()).unwrap()
+    disk().list(store.folder()).unwrap()
 }
 
 #[test]
 fn the_newest_is_found_and_the_oldest_are_pruned() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(Arc::new(Disk::new(Mode::Threads)), folder.path());
+    let store = Store::new(Arc::new(disk()), folder.path());
     assert!(store.newest().unwrap().is_none());
     for epoch in [1, 2, 3, 10, 12_345_678_901] {
         let (manifest, files) = written(epoch, 1, 5, 5);
@@ -153,7 +153,7 @@ fn a_bad_manifest_under_a_committed_name_is_never_passed_over() {
         let (manifest, files) = written(epoch, 1, 5, 5);
         place(folder.path(), &manifest, &files);
     }
-    let store = Store::new(Arc::new(Disk::new(Mode::Threads)), folder.path());
+    let store = Store::new(Arc::new(disk()), folder.path());
     let path = |epoch| store.folder().join(snapshot_name(epoch)).join("MANIFEST");
     let newest = || store.newest().unwrap().unwrap().manifest.unwrap_err();
     fs::write(path(7), fs::read(path(6)).unwrap()).unwrap();
@@ -172,7 +172,7 @@ fn every_error_of_a_commit_leaves_it_whole_or_undone_and_says_which() {
     let (mut abandoned, mut unknown) = (0, 0);
     for works in 0..100 {
         let folder = tempfile::tempdir().unwrap();
-        let sound = Store::new(Arc::new(Disk::new(Mode::Threads)), folder.path());
+        let sound = Store::new(Arc::new(disk()), folder.path());
         sound.prepare().unwrap();
         let left = Arc::new(AtomicUsize::new(works));
         let store = Store::new(Arc::new(Failing { left: left.clone() }), folder.path());
@@ -218,7 +218,7 @@ fn every_error_of_pruning_leaves_only_whole_snapshots() {
         }
         let left = Arc::new(AtomicUsize::new(works));
         let failed = Store::new(Arc::new(Failing { left }), folder.path()).prune(2).is_err();
-        let store = Store::new(Arc::new(Disk::new(Mode::Threads)), folder.path());
+        let store = Store::new(Arc::new(disk()), folder.path());
         for committed in store.list().unwrap() {
             store.open(committed.epoch, Access::Read).unwrap().verify().unwrap();
         }

@@ -1,0 +1,192 @@
+//! The pipelines of the simulation: each keeps its state in another way, or writes in another.
+
+use crate::config;
+use crate::plan::{Plan, plan};
+use crate::yaml::NoEnvironment;
+
+/// A pipeline.
+pub(super) struct Pipeline {
+    /// Its name in a case.
+    pub name: &'static str,
+    /// What stands behind the source in its file.
+    pub text: &'static str,
+}
+
+/// What the pipelines have in common. The filter rejects rows in which `n` is 0.
+const SOURCE: &str = "
+millstream: 1
+name: simulated
+source:
+  file: { path: INPUT }
+  format: json
+  schema: { key: STRING, amount: DOUBLE, n: BIGINT, at: TIMESTAMP(3) NOT NULL }
+  event_time: { column: at, out_of_order: 60ms }
+steps:
+  - filter: 10 / n >= 0
+";
+
+/// The file that is written by all but those with `files`.
+const FILE: &str = "
+sink:
+  file: { path: /out/main.ndjson }
+  format: json
+";
+
+/// All of them.
+pub(super) const PIPELINES: &[Pipeline] = &[
+    Pipeline { name: "stateless", text: "\n  - set: { twice: n * 2 }\nFILE" },
+    Pipeline {
+        name: "tumbling",
+        text: "
+  - aggregate: { name: windows, by: key, window: { tumbling: 300ms }, late: { to: too_late }, select: { total: SUM(amount), rows: COUNT(*) } }
+FILE
+sinks:
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
+    Pipeline {
+        name: "sliding",
+        text: "
+  - aggregate: { name: windows, by: key, window: { sliding: 600ms, every: 200ms }, select: { total: SUM(amount), least: MIN(n), kinds: COUNT(DISTINCT n) } }
+FILE",
+    },
+    Pipeline {
+        name: "session",
+        text: "
+  - aggregate: { name: sessions, by: key, window: { session: 150ms }, late: { allow: 300ms, to: too_late }, select: { rows: COUNT(*), most: MAX(n) } }
+sink:
+  file: { path: /out/main.ndjson, changelog: final }
+  format: json
+sinks:
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
+    Pipeline {
+        name: "final",
+        text: "
+  - aggregate: { name: running, by: key, select: { rows: COUNT(*), total: SUM(n), first: FIRST_VALUE(n) } }
+sink:
+  file: { path: /out/main.ndjson, changelog: final }
+  format: json
+",
+    },
+    Pipeline {
+        name: "upsert",
+        text: "
+  - aggregate: { name: running, by: key, select: { rows: COUNT(*), most: MAX(n) } }
+sink:
+  file: { path: /out/main.ndjson, changelog: upsert, upsert_by: most }
+  format: json
+",
+    },
+    Pipeline {
+        name: "debezium",
+        text: "
+  - aggregate: { name: running, by: key, select: { rows: COUNT(*), mean: AVG(n) } }
+sink:
+  files: { path: /out/parts, changelog: debezium, roll: { size: 1KiB } }
+  format: json
+",
+    },
+    Pipeline {
+        name: "top",
+        text: "
+  - top: { name: best, per: { group: SUBSTRING(key FROM 2 FOR 1) }, n: 3, order: n DESC, rank: place }
+sink:
+  file: { path: /out/main.ndjson, changelog: final }
+  format: json
+",
+    },
+    Pipeline {
+        name: "top of windows",
+        text: "
+  - aggregate: { name: windows, by: key, window: { tumbling: 400ms }, select: { rows: COUNT(*) } }
+  - drop: [window_start, window_end]
+  - top: { name: best, per: { group: SUBSTRING(key FROM 2 FOR 1) }, n: 2, order: rows DESC, ties: keep, window: { tumbling: 800ms } }
+FILE",
+    },
+    Pipeline { name: "dedupe", text: "\n  - dedupe: { name: once, by: [key, n], within: 500ms }\nFILE" },
+    Pipeline {
+        name: "dedupe last",
+        text: "\n  - dedupe: { name: newest, by: key, within: 400ms, keep: last }\nFILE",
+    },
+    Pipeline {
+        name: "dedupe running",
+        text: "
+  - dedupe: { name: newest, by: key, keep: last }
+sink:
+  file: { path: /out/main.ndjson, changelog: debezium }
+  format: json
+",
+    },
+    Pipeline {
+        name: "over",
+        text: "
+  - over: { name: sums, by: key, range: 300ms, select: { total: SUM(n), rows: COUNT(*) }, late: { to: too_late } }
+FILE
+sinks:
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
+    Pipeline {
+        name: "two exchanges",
+        text: "
+  - aggregate: { name: windows, by: key, window: { tumbling: 200ms }, late: { to: too_late }, select: { total: SUM(amount), rows: COUNT(*) } }
+  - filter: 100 / (total - rows) <> 7
+  - aggregate: { name: groups, by: { group: SUBSTRING(key FROM 2 FOR 1) }, window: { tumbling: 400ms }, select: { total: SUM(total), keys: COUNT(*) } }
+FILE
+sinks:
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
+    Pipeline {
+        name: "append",
+        text: "
+  - aggregate: { name: windows, by: key, window: { tumbling: 200ms }, select: { rows: COUNT(*), total: SUM(n) } }
+sink:
+  file: { path: /out/main.ndjson, append: true }
+  format: json
+",
+    },
+    Pipeline {
+        name: "files",
+        text: "
+  - set: { group: SUBSTRING(key FROM 2 FOR 1) }
+sink:
+  files: { path: /out/parts, partition_by: group, roll: { size: 1KiB } }
+  format: json
+",
+    },
+    Pipeline {
+        name: "files of windows",
+        text: "
+  - aggregate: { name: windows, by: key, window: { tumbling: 200ms }, late: { to: too_late }, select: { rows: COUNT(*), total: SUM(n) } }
+sink:
+  files: { path: /out/parts, roll: { size: 2KiB } }
+  format: json
+sinks:
+  late: { from: too_late, files: { path: /out/side, roll: { size: 1KiB } }, format: json }
+",
+    },
+];
+
+/// What stands behind the source in the file of a pipeline; empty where there is no such pipeline.
+pub(super) fn text_of(name: &str) -> &'static str {
+    PIPELINES.iter().find(|pipeline| pipeline.name == name).map_or("", |pipeline| pipeline.text)
+}
+
+/// The plan of a pipeline that reads these files.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn planned(name: &str, input: &str) -> Result<Plan, String> {
+    let pipeline = PIPELINES.iter().find(|pipeline| pipeline.name == name);
+    let pipeline = pipeline.ok_or_else(|| format!("there is no pipeline `{name}`"))?;
+    let text = SOURCE.trim_end().to_owned() + pipeline.text;
+    let text = text.replace("FILE", FILE).replace("INPUT", input);
+    let read = config::read("simulated.yaml", text.as_bytes(), &[], &NoEnvironment);
+    let mut problems = read.problems;
+    let planned = read.pipeline.and_then(|pipeline| plan(&pipeline, &mut problems));
+    planned.ok_or_else(|| format!("the pipeline `{name}` is wrong: {:?}", problems.all()))
+}

@@ -1,0 +1,96 @@
+use super::*;
+use crate::mutant::{self, Mutant};
+
+/// How many seeds run in the tests of every commit: about a minute of one core without optimisation.
+const SEEDS: u64 = 1200;
+
+fn world() -> World {
+    World::new(tempfile::tempdir().unwrap().keep()).unwrap()
+}
+
+/// Runs a case that is told as JSON.
+fn check(case: &str) {
+    let case: Case = serde_json::from_str(case).unwrap();
+    assert_eq!(world().run(&case, &[]).map(|_| ()), Ok(()));
+}
+
+#[test]
+fn no_seed_loses_or_doubles_anything() {
+    let mut world = world();
+    for seed in 0..SEEDS {
+        let case = Case::draw(seed);
+        if let Err(what) = world.run(&case, &[]) {
+            let case = serde_json::to_string(&case).unwrap();
+            panic!("seed {seed}: {what}\n{case}");
+        }
+    }
+    assert_eq!(world.coverage.missing(), [""; 0]);
+}
+
+#[test]
+fn every_mutant_is_noticed() {
+    let mut world = world();
+    let mut survivors = Vec::new();
+    for mutant in MUTANTS {
+        let mut seeds = 0..mutant.seeds_max;
+        if !seeds.any(|seed| mutant.run(&mut world, &Case::draw(seed)).is_err()) {
+            survivors.push(mutant.name);
+        }
+    }
+    assert_eq!(survivors, [""; 0]);
+}
+
+#[test]
+fn a_seed_does_the_same_whenever_it_runs() {
+    let mut world = world();
+    for seed in 0..60 {
+        let case = Case::draw(seed);
+        let (one, other) = (world.run(&case, &[]), world.run(&case, &[]));
+        assert!(one == other && one.is_ok(), "seed {seed}: {one:?} and {other:?}");
+        let told = serde_json::to_string(&case).unwrap();
+        assert_eq!(serde_json::from_str::<Case>(&told).unwrap(), case);
+    }
+}
+
+#[test]
+fn a_failing_case_is_made_smaller() {
+    let mut world = world();
+    let mut fails = |case: &Case| {
+        mutant::choose(Some(Mutant::StateNotRestored));
+        let failed = world.run(case, &[]).is_err();
+        mutant::choose(None);
+        failed
+    };
+    let case = (0..).map(Case::draw).find(|case| fails(case)).unwrap();
+    let smaller = shrink(case.clone(), &mut fails);
+    assert!(fails(&smaller));
+    assert!(
+        smaller.lives.len() == 2 && smaller.lives.iter().all(|life| life.faults.is_empty()),
+        "{smaller:?}"
+    );
+}
+
+/// Rows of a number were sent to one shard before the others knew that the number before it had ended.
+#[test]
+fn every_lane_learns_that_a_number_has_ended_before_rows_of_the_next_fill_one() {
+    check(
+        r#"{"seed":185,"pipeline":"session","input":{"seed":5,"rows":100,"files":1,"chunk_bytes":240},"keep":2,"power_cut_at_end":false,"lives":[{"shards":3,"lanes":1,"weights":[1],"snapshot_every_us":null,"step_us":50,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
+    );
+}
+
+/// Several files do not become visible at one instant, so that a failure between two of them showed some of them, and
+/// the next run wrote them once more.
+#[test]
+fn several_files_become_visible_by_a_manifest() {
+    check(
+        r#"{"seed":56,"pipeline":"files","input":{"seed":1,"rows":80,"files":1,"chunk_bytes":480},"keep":3,"power_cut_at_end":false,"lives":[{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":1,"wakes_for_nothing":true,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[{"operation":52,"kind":"Full","for_good":false}],"full":null,"crash":{"Step":2069},"power_cut":false},{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":1,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
+    );
+}
+
+/// A run that was killed had made the folder of the output and had not come to its sync, and the next took it for durable.
+#[test]
+fn a_folder_that_a_killed_run_has_made_is_synced_by_the_next() {
+    check(
+        r#"{"seed":56,"pipeline":"files","input":{"seed":1,"rows":160,"files":1,"chunk_bytes":480},"keep":3,"power_cut_at_end":true,"lives":[{"shards":1,"lanes":1,"weights":[1,30,1,4],"snapshot_every_us":200,"step_us":1,"wakes_for_nothing":false,"slow_polls":3,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":{"Step":186},"power_cut":false},{"shards":1,"lanes":1,"weights":[4,1,4,1],"snapshot_every_us":200,"step_us":1,"wakes_for_nothing":true,"slow_polls":2,"requests":[],"drain":null,"abort":null,"faults":[{"operation":52,"kind":"Full","for_good":false}],"full":null,"crash":{"Step":2069},"power_cut":false},{"shards":3,"lanes":1,"weights":[30,30,4,4,1,4],"snapshot_every_us":200,"step_us":1,"wakes_for_nothing":true,"slow_polls":2,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
+    );
+}
