@@ -1,5 +1,6 @@
 //! A pipeline's file is edited between two runs: what `plan` says of it, and what `run` makes of it.
 
+#[expect(dead_code, reason = "other tests use what this one does not")]
 mod scene;
 
 use scene::{Ended, Scene, Watched, end};
@@ -61,7 +62,11 @@ fn without_a_snapshot_there_is_nothing_to_keep() {
     let scene = Scene::new();
     let ended = plan(&scene, &pipeline(), &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.starts_with("there is no snapshot in state: a run starts afresh"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.starts_with("there is no snapshot in state: a run starts afresh"),
+        "{}",
+        ended.stdout
+    );
     assert!(!scene.exists("state"), "nothing is made");
     let ended = plan(&scene, &pipeline().replace("COUNT(*)", "COUNT(nothing)"), &[]);
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);

@@ -337,7 +337,8 @@ impl<'a> Watch<'a> {
     /// Tells how long it took to take what the snapshot holds, once all shards have.
     fn note_restored(&mut self) {
         self.restored += 1;
-        let Some(recovered) = self.recovered.as_ref().filter(|_| self.restored == self.running.metrics.len()) else {
+        let Some(recovered) = self.recovered.as_ref().filter(|_| self.restored == self.running.metrics.len())
+        else {
             return;
         };
         let bytes: u64 = recovered.shards.iter().map(|part| part.bytes).sum();

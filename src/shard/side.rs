@@ -89,7 +89,12 @@ pub fn open(
             parts.push(part(End::Lane(sender)));
             lanes.push(receiver);
         }
-        written.push(SideEncoded { stream: side.stream.clone(), lanes: Gathered::new(lanes), closed: false, output });
+        written.push(SideEncoded {
+            stream: side.stream.clone(),
+            lanes: Gathered::new(lanes),
+            closed: false,
+            output,
+        });
     }
     Ok((parts, written))
 }
