@@ -1,6 +1,6 @@
 //! A pipeline's file is edited between two runs: what `plan` says of it, and what `run` makes of it.
 
-#[expect(dead_code, reason = "other tests use what this one does not")]
+#[allow(dead_code, reason = "every file of tests uses a part of the scene")]
 mod scene;
 
 use scene::{Ended, Scene, Watched, end};
@@ -43,7 +43,6 @@ fn drained() -> Scene {
     running.signal("TERM");
     let ended = running.wait();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(!scene.exists("out.ndjson"), "its output is not complete");
     scene
 }
 
