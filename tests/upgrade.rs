@@ -119,3 +119,19 @@ fn a_change_that_is_taken_back_goes_on() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(counted(&scene), (ROWS, ROWS * (ROWS - 1) / 2));
 }
+
+#[test]
+fn results_that_are_left_are_what_they_would_have_been() {
+    let scene = drained();
+    let edited = pipeline().replace("rows: COUNT(*), total: SUM(n)", "total: SUM(n)");
+    let ended = plan(&scene, &edited, &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("migrated  aggregate `sums`  select.rows `COUNT(*)` is gone"),
+        "{}",
+        ended.stdout
+    );
+    let ended = scene.run(&edited, &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(counted(&scene).1, ROWS * (ROWS - 1) / 2);
+}

@@ -128,14 +128,19 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
     let shards = arguments.cores.map(usize::from).or(plan.cores).unwrap_or(cpus.len());
     let storage: Arc<dyn Storage> = Arc::new(Disk::new(mode));
     let store = Store::new(storage.clone(), state_dir.path());
-    let wish =
-        Wish { fresh: arguments.fresh, from: arguments.from, accept_changes: arguments.accept_changes };
+    let wish = Wish {
+        fresh: arguments.fresh,
+        from: arguments.from,
+        accept_changes: arguments.accept_changes,
+        interrupted: state_dir.was_interrupted(),
+    };
     let found = recover(plan, storage.as_ref(), &store, Access::Mapped, wish)
         .map_err(|error| (exit_of(&error), error.to_string()))?;
     for note in &found.notes {
         say(note);
     }
     if found.completed {
+        state_dir.ended();
         return Ok(Started::Completed);
     }
     let quarantine = match found.recovery.as_ref().and_then(|recovery| recovery.manifest.quarantine.as_ref())
@@ -143,9 +148,8 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         Some(extent) => state_dir.quarantine_file(&extent.file),
         None => state_dir.quarantine(Clock::start().now().wall_us),
     };
-    if found.recovery.is_none() {
-        state_dir.begin_afresh(&quarantine).map_err(|error| (Exit::Disk, error.to_string()))?;
-    }
+    let begun = state_dir.begin(&quarantine, found.recovery.is_none());
+    begun.map_err(|error| (Exit::Disk, format!("failed to use the state directory: {error}")))?;
     let recovered = found.recovery.as_ref().map(|recovery| recovery.manifest.clone());
     let snapshot = plan.snapshot;
     let settings = Settings {

@@ -70,29 +70,35 @@ impl StateDir {
         }
     }
 
-    /// Notes that a run begins afresh that puts its bad records into this file; those of a run that was killed before it had
-    /// committed anything, and so never was, are removed.
+    /// Whether the last run here has not come to an orderly end: it was killed, or the machine went down.
+    #[must_use]
+    pub fn was_interrupted(&self) -> bool {
+        self.path.join(BEGUN).exists()
+    }
+
+    /// Notes that a run begins that puts its bad records into this file. Where it begins afresh, the bad records of a run that
+    /// was killed before it had committed anything, and so never was, are removed.
     ///
     /// # Errors
     ///
     /// If the note cannot be made, or the file not be removed.
-    pub fn begin_afresh(&self, quarantine: &Path) -> io::Result<()> {
+    pub fn begin(&self, quarantine: &Path, afresh: bool) -> io::Result<()> {
         let note = self.path.join(BEGUN);
-        match fs::read_to_string(&note) {
-            Ok(name) if Path::new(&name).components().count() == 1 => {
-                match fs::remove_file(self.quarantine_file(&name)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
+        // What a power cut has left of a note names nothing.
+        let is_name = |name: &String| name.ends_with(".ndjson") && !name.contains(['/', '\0']);
+        if let Some(name) = fs::read_to_string(&note).ok().filter(|name| afresh && is_name(name)) {
+            match fs::remove_file(self.quarantine_file(&name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
-            _ => {}
         }
         fs::write(&note, quarantine.file_name().unwrap_or_default().as_encoded_bytes())
     }
 
-    /// Notes that a run has come to an orderly end, whichever: what it has put into quarantine stays.
+    /// Notes that a run has come to an orderly end, whichever.
     pub fn ended(&self) {
-        // Where the note stays although the run had ended, the worst is a quarantine that the next run removes.
+        // Where the note stays, the next run takes this one for interrupted, and may lose bad records of which nothing else
+        // was committed.
         drop(fs::remove_file(self.path.join(BEGUN)));
     }
 

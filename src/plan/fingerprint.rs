@@ -12,7 +12,7 @@ use crate::operator::{Part, StateTable};
 use crate::snapshot::{ComponentText, Fingerprint, StateText, StepText, columns};
 use crate::yaml::{Key, Node, Scalar, Style, Value as Written};
 
-/// The name of the main sink's output; others are called as the stream they take.
+/// The name of the main sink's output; others have the names that the file gives them.
 pub(super) const MAIN: &str = "sink";
 
 /// The options, and verbs, whose entries mean something by their order.
@@ -38,7 +38,7 @@ pub(super) fn of(
     });
     let source = &pipeline.source;
     let kind = source.component.kind.text.clone();
-    let sides = pipeline.sinks.iter().map(|side| (side.from.value.as_str(), &side.sink));
+    let sides = pipeline.sinks.iter().map(|side| (side.name.text.as_str(), &side.sink));
     let sinks = std::iter::once((MAIN, &pipeline.sink)).chain(sides);
     Fingerprint {
         source: ComponentText { kind, options: tree(&source.written, false) },

@@ -117,7 +117,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let resolved = steps::resolve(&declared, flow.clone(), None, problems)?;
     let declared = declared.complete()?;
     let streams: Vec<&SideStream> = resolved.side_streams().collect();
-    resolved.check_stream_names(problems);
+    sides::check_names(&pipeline.sinks, problems);
     let consumed = sides::check(&pipeline.sinks, &streams, problems);
     let sink = sink.filter(|_| complete && consumed.is_some())?;
     sides::check_rows(&side_sinks, &streams, problems);

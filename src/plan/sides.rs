@@ -13,6 +13,8 @@ use crate::source::Source;
 
 /// A side stream's way out.
 pub struct SideOutput {
+    /// The sink's name.
+    pub name: Arc<str>,
     /// The stream.
     pub stream: Arc<str>,
     /// Its columns.
@@ -118,6 +120,16 @@ pub(super) fn check(
     complete.then_some(())
 }
 
+/// Reports a sink that is called as the main output is.
+pub(super) fn check_names(declared: &[config::SideSink], problems: &mut Problems) {
+    for side in declared.iter().filter(|side| side.name.text == super::fingerprint::MAIN) {
+        problems.push(
+            Problem::error(side.name.at, format!("`{}` is the name of the main output", side.name.text))
+                .help("call this sink something else"),
+        );
+    }
+}
+
 /// Checks the sinks against the columns of their streams.
 pub(super) fn check_rows(sinks: &[SideSink<'_>], streams: &[&SideStream], problems: &mut Problems) {
     for side in sinks {
@@ -132,7 +144,13 @@ pub(super) fn outputs(sinks: Vec<SideSink<'_>>, streams: &[&SideStream]) -> Vec<
     let output = |side: SideSink<'_>| {
         let from = &side.declared.from.value;
         let stream = streams.iter().find(|stream| stream.name == *from)?;
-        Some(SideOutput { stream: from.as_str().into(), schema: stream.schema.clone(), sink: side.sink })
+        let name = side.declared.name.text.as_str().into();
+        Some(SideOutput {
+            name,
+            stream: from.as_str().into(),
+            schema: stream.schema.clone(),
+            sink: side.sink,
+        })
     };
     sinks.into_iter().filter_map(output).collect()
 }

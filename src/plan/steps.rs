@@ -140,14 +140,6 @@ impl ResolvedSteps {
         self.steps[last].output.changelog.is_some().then_some(last)
     }
 
-    /// Reports a side stream that is called as the main output is.
-    pub(super) fn check_stream_names(&self, problems: &mut Problems) {
-        for stream in self.side_streams().filter(|stream| stream.name == super::fingerprint::MAIN) {
-            let what = format!("`{}` is the name of the main output", stream.name);
-            problems.push(Problem::error(stream.at, what).help("call the side stream something else"));
-        }
-    }
-
     /// What runs for each step.
     pub(super) fn parts(&self) -> impl Iterator<Item = &[Part]> {
         self.steps.iter().map(|step| step.parts.as_slice())

@@ -537,13 +537,13 @@ impl Committer {
             Failure::Abandoned(what) => Incomplete { error: WriterError::Snapshot(what), fatal: false },
             Failure::Fatal(what) => Incomplete { error: WriterError::Snapshot(what), fatal: true },
         })?;
-        // Nothing is left to go on from.
         point("all-committed");
-        let epochs = self.store.list().map_err(|error| error.to_string());
-        let epochs = epochs.map(|committed| committed.iter().map(|snapshot| snapshot.epoch).collect());
-        epochs
-            .and_then(|epochs: Vec<u64>| self.store.remove(&epochs).map_err(|error| error.to_string()))
-            .map_err(|what| Incomplete { error: WriterError::Snapshot(what), fatal: true })
+        // Nothing is left to go on from. The manifest stays, so that a run that is killed before it can tell that it was
+        // complete is not taken for one that has still to be done.
+        if let Err(error) = self.store.prune(1) {
+            tracing::warn!(%error, "old snapshots could not be removed");
+        }
+        Ok(())
     }
 
     fn abandon(&self, outputs: Vec<(Arc<str>, Box<dyn Output + Send>)>) {

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::launch::Recovery;
-use super::writer::MAIN;
 use crate::crash::point;
 use crate::io::Storage;
 use crate::mutant::{self, Mutant};
 use crate::plan::{Plan, Upgrade};
-use crate::sink::{Sink, SinkError};
+use crate::sink::{self, SinkError};
 use crate::snapshot::{Access, Manifest, SnapshotError, Store};
 
 /// What the user wants to go on from.
@@ -22,6 +21,8 @@ pub struct Wish {
     pub from: Option<u64>,
     /// Whether changes of the pipeline that lose state are accepted.
     pub accept_changes: bool,
+    /// Whether the last run has not come to an orderly end: then one that is complete was not told of.
+    pub interrupted: bool,
 }
 
 /// What there is to go on from.
@@ -118,7 +119,11 @@ pub fn recover(
             manifest.pipeline, plan.name
         )));
     }
-    roll_forward(plan, storage, &manifests)?;
+    if manifest.finished && !wish.interrupted {
+        store.remove(&epochs).map_err(failed)?;
+        return Ok(afresh(1, Vec::new()));
+    }
+    roll_forward(storage, &manifests)?;
     point("rolled-forward");
     let at = &manifest.at;
     if manifest.finished {
@@ -129,7 +134,8 @@ pub fn recover(
         return Ok(Found { completed: true, ..afresh(1, vec![note]) });
     }
     let upgrade = Upgrade::of(&manifest.fingerprint, &plan.fingerprint);
-    if let Some(refused) = upgrade.refused().filter(|_| !wish.accept_changes) {
+    if let Some(refused) = upgrade.refused().filter(|_| !wish.accept_changes || upgrade.is_refused_for_good())
+    {
         return Err(RecoveryError::Changed(refused));
     }
     let snapshot = Arc::new(store.open(chosen, access)?);
@@ -154,18 +160,16 @@ pub fn recover(
     })
 }
 
-/// Makes visible what every snapshot up to the chosen one has committed.
-fn roll_forward(plan: &Plan, storage: &dyn Storage, manifests: &[Manifest]) -> Result<(), RecoveryError> {
-    let sides = plan.sides.iter().map(|side| (&*side.stream, side.sink.as_ref()));
-    let sinks: Vec<(&str, &dyn Sink)> = std::iter::once((MAIN, plan.sink.as_ref())).chain(sides).collect();
+/// Makes visible what every snapshot up to the chosen one has committed, whatever sinks the file has now.
+fn roll_forward(storage: &dyn Storage, manifests: &[Manifest]) -> Result<(), RecoveryError> {
     for manifest in manifests.iter().filter(|_| !mutant::is(Mutant::NothingRolledForward)) {
         for (name, position) in &manifest.outputs {
-            if let Some((_, sink)) = sinks.iter().find(|(sink, _)| sink == name) {
-                sink.recover(storage, position).map_err(|error| {
-                    let epoch = manifest.barrier.epoch;
-                    RecoveryError::Sink { epoch, error }
-                })?;
-            }
+            let kind = manifest.fingerprint.sinks.get(name).and_then(|was| sink::kind(&was.kind));
+            let Some(kind) = kind else { continue };
+            (kind.recover)(storage, position).map_err(|error| {
+                let epoch = manifest.barrier.epoch;
+                RecoveryError::Sink { epoch, error }
+            })?;
         }
     }
     Ok(())

@@ -74,7 +74,7 @@ pub fn open(
             }
             Form::Bytes(open) => open,
         };
-        let output = match open(&opening(&side.stream)) {
+        let output = match open(&opening(&side.name)) {
             Ok(output) => output,
             Err(error) => {
                 for side in written {
@@ -90,7 +90,7 @@ pub fn open(
             lanes.push(receiver);
         }
         written.push(SideEncoded {
-            stream: side.stream.clone(),
+            name: side.name.clone(),
             lanes: Gathered::new(lanes),
             closed: false,
             output,
@@ -178,8 +178,8 @@ impl SideOutlet {
 
 /// The writer's end of a side stream's sink.
 pub struct SideEncoded {
-    /// The stream's name.
-    pub stream: Arc<str>,
+    /// The sink's name.
+    pub name: Arc<str>,
     lanes: Gathered<SideItem>,
     /// Set behind the last epoch of a run that is drained: nothing is written any more.
     closed: bool,

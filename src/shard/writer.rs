@@ -222,8 +222,8 @@ impl Writer {
             moved |= self.sides[side].step()?;
             if let Some(barrier) = self.sides[side].barrier() {
                 let staged = self.sides[side].stage(self.verdict.ends_with(barrier.epoch), now)?;
-                let stream = self.sides[side].stream.clone();
-                self.staging(barrier).outputs.push((stream, staged));
+                let name = self.sides[side].name.clone();
+                self.staging(barrier).outputs.push((name, staged));
                 moved = true;
             }
         }
@@ -315,7 +315,7 @@ impl Writer {
     fn end(&mut self, ending: Ending) -> Step {
         self.ended = true;
         let sides = std::mem::take(&mut self.sides).into_iter();
-        let sides = sides.map(|side| (side.stream.clone(), side.into_output()));
+        let sides = sides.map(|side| (side.name.clone(), side.into_output()));
         // The main output last: where it is visible, all is.
         let outputs: Vec<_> =
             sides.chain(self.encoded.take().map(|encoded| (MAIN.into(), encoded.output))).collect();

@@ -17,6 +17,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "drops all rows; with latency_from it measures the time from a TIMESTAMP_LTZ column to the sink",
     example: "blackhole: { latency_from: at }",
     takes_format: false,
+    recover: |_, _| Ok(()),
     parse,
 };
 

@@ -6,7 +6,7 @@
 //!
 //! An output is written epoch by epoch. [`Output::stage`] ends one; its sync job makes durable what was written, then the
 //! epoch is committed with the output's position in its manifest, then the commit job makes visible what belongs to it.
-//! After a crash [`Sink::recover`] does once more what a commit job would have done, and the output is opened where the
+//! After a crash [`Kind::recover`] does once more what a commit job would have done, and the output is opened where the
 //! last committed epoch left it ([`Opening::resume`]).
 
 mod blackhole;
@@ -60,16 +60,6 @@ pub trait Sink: fmt::Debug {
     /// What a crash does to what it writes, in one sentence for `explain`.
     fn guarantee(&self) -> &'static str {
         "at least once: after a crash, rows since the last snapshot are written again"
-    }
-
-    /// Makes what a committed epoch has staged visible, where a crash may have come between. Called for every committed
-    /// epoch that is known, the oldest first, before the sink is opened; what has been done already is no error.
-    ///
-    /// # Errors
-    ///
-    /// If that fails; then the run cannot start.
-    fn recover(&self, _storage: &dyn Storage, _position: &serde_json::Value) -> Result<(), SinkError> {
-        Ok(())
     }
 
     /// How the rows of this schema are divided, where the output is written in partitions ([`Output::write_to`]).
@@ -136,7 +126,7 @@ pub trait Output {
 /// What an epoch has written to an output.
 pub struct Staged {
     /// What the manifest of the epoch says of the output: what it needs to go on from here ([`Opening::resume`]), and to
-    /// be committed once more ([`Sink::recover`]).
+    /// be committed once more ([`Kind::recover`]).
     pub position: serde_json::Value,
     /// Makes it durable; before the epoch is committed.
     pub sync: Job,
@@ -240,6 +230,10 @@ pub struct Kind {
     pub example: &'static str,
     /// Whether it writes bytes and so needs a format.
     pub takes_format: bool,
+    /// Makes what a committed epoch has staged visible, where a crash may have come between, by the position that its
+    /// manifest has. Called for every committed epoch that is known, the oldest first, before the sink is opened; what has
+    /// been done already is no error. An error is a reason not to start.
+    pub recover: fn(&dyn Storage, &serde_json::Value) -> Result<(), SinkError>,
     /// Reads its options. None is returned only after a problem, or where an option cannot be known.
     pub parse: fn(&Key, &Node, &mut Problems) -> Option<Box<dyn Sink>>,
 }

@@ -13,6 +13,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "writes to standard output; `changelog` as for file",
     example: "stdout: {}",
     takes_format: true,
+    recover: |_, _| Ok(()),
     parse: |key: &Key, node: &Node, problems: &mut Problems| {
         let mut fields = Fields::under(key, node, "sink.stdout", problems);
         let changes = changes::read(&mut fields, problems);

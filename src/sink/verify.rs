@@ -190,6 +190,8 @@ pub(super) fn opened(
 pub(super) struct Trial<'a> {
     /// The sink.
     pub sink: &'a dyn Sink,
+    /// Its kind.
+    pub kind: &'static super::Kind,
     /// How many rows there are; the n-th is the line `n`.
     pub rows: u64,
     /// The partition of a row.
@@ -231,7 +233,7 @@ impl Trial<'_> {
     ) -> Result<bool, SinkError> {
         let kept = manifests.len().saturating_sub(3);
         for (position, _) in &manifests[kept..] {
-            self.sink.recover(storage, position)?;
+            (self.kind.recover)(storage, position)?;
         }
         if manifests.last().is_some_and(|(_, next)| *next == self.rows) {
             return Ok(true);

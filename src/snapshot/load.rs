@@ -113,8 +113,11 @@ impl Snapshot {
                     let same = |saved: &SavedTable| saved.name == wanted.name;
                     let saved_table = saved.tables.iter().position(same).expect("it has been checked");
                     let slots = wanted.key.as_ref().map(|codec| Slots { range, codec });
+                    let places = places(&saved.tables[saved_table].schema, &wanted.schema);
+                    let places = places.expect("it has been checked");
                     part.rows(saved_state, saved_table, slots.as_ref(), |rows| {
                         if rows.num_rows() > 0 {
+                            let rows = rows.project(&places).expect("the columns are there");
                             take(state, table, &rows);
                         }
                         ControlFlow::Continue(())
@@ -217,9 +220,7 @@ fn check_tables(state: &str, wanted: &[StateTable], saved: &SavedState) -> Resul
         let Some(saved) = saved.tables.iter().find(|saved| saved.name == table.name) else {
             return changed(format!("it was saved without the table `{}`", table.name));
         };
-        let pairs = saved.schema.fields().iter().zip(table.schema.fields());
-        let mut same = pairs.map(|(was, is)| (was.name(), was.data_type()) == (is.name(), is.data_type()));
-        if saved.schema.fields().len() != table.schema.fields().len() || !same.all(|same| same) {
+        if places(&saved.schema, &table.schema).is_none() {
             let (was, is) = (columns(&saved.schema), columns(&table.schema));
             return changed(format!(
                 "its table `{}` was saved with the columns {was}, and now has {is}",
@@ -235,6 +236,18 @@ fn check_tables(state: &str, wanted: &[StateTable], saved: &SavedState) -> Resul
         }
     }
     Ok(())
+}
+
+/// Where each of the columns that are wanted was saved, by name and type; none where one was not. More may have been
+/// saved: results that the step has lost ([`crate::plan::Upgrade`]).
+fn places(saved: &Schema, wanted: &Schema) -> Option<Vec<usize>> {
+    let place = |field: &arrow::datatypes::FieldRef| {
+        saved
+            .fields()
+            .iter()
+            .position(|was| (was.name(), was.data_type()) == (field.name(), field.data_type()))
+    };
+    wanted.fields().iter().map(place).collect()
 }
 
 /// The names and types of columns, as a person reads them.

@@ -133,7 +133,13 @@ impl Machines<'_> {
             committed: false,
             hash: 0,
         };
-        let found = match recover(self.plan, storage.as_ref(), &store, Access::Read, Wish::default()) {
+        let found = match recover(
+            self.plan,
+            storage.as_ref(),
+            &store,
+            Access::Read,
+            Wish { interrupted: true, ..Wish::default() },
+        ) {
             Ok(found) => found,
             Err(error) => {
                 report.end = self.not_started(error.to_string());

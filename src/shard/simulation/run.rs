@@ -245,8 +245,14 @@ fn at_the_end(
         compare(machines, quarantine.as_deref(), counts, expected)
             .map_err(|what| format!("after a power cut at the end: {what}"))?;
         let store = machines.store();
-        let found = recover(machines.plan, &machines.disk, &store, Access::Read, Wish::default())
-            .map_err(|error| format!("after a power cut at the end: {error}"))?;
+        let found = recover(
+            machines.plan,
+            &machines.disk,
+            &store,
+            Access::Read,
+            Wish { interrupted: true, ..Wish::default() },
+        )
+        .map_err(|error| format!("after a power cut at the end: {error}"))?;
         if found.recovery.is_some() {
             return Err("after a power cut at the end the next run goes on from a snapshot".to_owned());
         }

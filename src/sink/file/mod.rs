@@ -10,9 +10,8 @@ mod tests;
 
 use std::path::{Component, PathBuf};
 
-use super::{Changes, Form, Kind, Sink, SinkError, changes};
+use super::{Changes, Form, Kind, Sink, changes};
 use crate::error::Problems;
-use crate::io::Storage;
 use crate::record::Schema;
 use crate::yaml::{Fields, Key, Node};
 
@@ -22,6 +21,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "writes a file: under a temporary name until it is complete, or with append: true in place; `changelog: debezium`, `upsert` (with `upsert_by`) or `final` writes rows that may be taken back",
     example: "file: { path: out/spend.ndjson }",
     takes_format: true,
+    recover: position::recover,
     parse,
 };
 
@@ -67,10 +67,6 @@ impl Sink for Declared {
         } else {
             "exactly once: the file appears when it is complete, and a restart goes on with it from the last snapshot (a pipe or a device: at least once)"
         }
-    }
-
-    fn recover(&self, storage: &dyn Storage, position: &serde_json::Value) -> Result<(), SinkError> {
-        position::recover(storage, position)
     }
 
     fn form(&self, _: &Schema) -> Form {

@@ -180,7 +180,6 @@ fn a_snapshot_of_another_output_is_refused() {
 fn a_commit_can_be_made_up_for_and_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.ndjson");
-    let sink = file(&path, false);
     let mut output = open(&path, false, None).unwrap();
     output.write(b"a\n").unwrap();
     let staged = output.stage(true).unwrap();
@@ -188,24 +187,23 @@ fn a_commit_can_be_made_up_for_and_repeated() {
     drop((output, staged.commit));
     assert!(!path.exists());
     for _ in 0..2 {
-        sink.recover(&disk(), &staged.position).unwrap();
+        (super::KIND.recover)(&disk(), &staged.position).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "a\n");
     }
     // What the user does with it afterwards is the user's affair.
     fs::remove_file(&path).unwrap();
-    sink.recover(&disk(), &staged.position).unwrap();
+    (super::KIND.recover)(&disk(), &staged.position).unwrap();
 }
 
 #[test]
 fn a_drained_file_stays_until_there_is_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.ndjson");
-    let sink = file(&path, false);
     let mut positions = Vec::new();
     let mut expect = String::new();
     for round in ["a\n", "b\n", "c\n"] {
         for position in &positions {
-            sink.recover(&disk(), position).unwrap();
+            (super::KIND.recover)(&disk(), position).unwrap();
         }
         let mut output = open(&path, false, positions.last().cloned()).unwrap();
         output.write(round.as_bytes()).unwrap();
@@ -213,7 +211,7 @@ fn a_drained_file_stays_until_there_is_more() {
         // The run ends hard, and what was committed before it is made up for.
         drop(output);
         for position in &positions {
-            sink.recover(&disk(), position).unwrap();
+            (super::KIND.recover)(&disk(), position).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap_or_default(), expect, "as it was drained before");
         let mut output = open(&path, false, positions.last().cloned()).unwrap();
@@ -261,8 +259,13 @@ fn whatever_ends_a_run_the_output_is_that_of_an_undisturbed_one() {
                         if append { found.starts_with(&expect) } else { found == expect || found == rows };
                     assert!(seen, "seed {seed}: {committed} rows committed, and not what was there before");
                 };
-                let trial =
-                    Trial { sink: sink.as_ref(), rows: 500, partition: |_| String::new(), look: &look };
+                let trial = Trial {
+                    sink: sink.as_ref(),
+                    kind: &super::KIND,
+                    rows: 500,
+                    partition: |_| String::new(),
+                    look: &look,
+                };
                 lives += trial.play(&round.to_string(), &mut random);
                 expect = if append { expect.clone() + &rows } else { rows.clone() };
                 assert!(fs::read_to_string(&path).unwrap() == expect, "seed {seed}, append {append}");

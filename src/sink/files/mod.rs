@@ -16,9 +16,8 @@ use std::path::{Component, PathBuf};
 
 pub use partition::{PartitionBy, Partitioned};
 
-use super::{ChangeForm, Changes, Form, Kind, Sink, SinkError, changes};
+use super::{ChangeForm, Changes, Form, Kind, Sink, changes};
 use crate::error::{Place, Problem, Problems};
-use crate::io::Storage;
 use crate::record::Schema;
 use crate::time::duration_text;
 use crate::yaml::{Fields, Key, Node};
@@ -29,6 +28,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "writes files into a folder, in a folder for each value of `partition_by`; `roll: { size, every }` says when one is complete (128MiB, 1h), `prefix` how its name begins (part-); `changelog` as for file",
     example: "files: { path: archive, partition_by: \"DATE_FORMAT(at, 'yyyy-MM-dd')\", roll: { size: 128MiB, every: 1h } }",
     takes_format: true,
+    recover: position::recover,
     parse,
 };
 
@@ -160,10 +160,6 @@ impl Sink for Declared {
 
     fn guarantee(&self) -> &'static str {
         "exactly once: a file appears when the snapshot is committed before whose barrier it was complete; after a crash unfinished files go on from the last snapshot"
-    }
-
-    fn recover(&self, storage: &dyn Storage, position: &serde_json::Value) -> Result<(), SinkError> {
-        position::recover(storage, position)
     }
 
     fn partition(&self, rows: &Schema) -> Option<PartitionBy> {

@@ -177,15 +177,14 @@ fn a_commit_can_be_made_up_for_and_repeated() {
     let staged = output.stage(true).unwrap();
     (staged.sync)().unwrap();
     drop((output, staged.commit));
-    let sink = files(folder.path(), "");
     for _ in 0..2 {
-        sink.recover(&disk(), &staged.position).unwrap();
+        (super::KIND.recover)(&disk(), &staged.position).unwrap();
         let expect = "a/part-run-00000000.ndjson: 1 ; b/part-run-00000001.ndjson: 2 ";
         assert_eq!(shown(folder.path()), expect);
     }
     // A reader may have taken one away.
     fs::remove_file(folder.path().join("a/part-run-00000000.ndjson")).unwrap();
-    sink.recover(&disk(), &staged.position).unwrap();
+    (super::KIND.recover)(&disk(), &staged.position).unwrap();
 }
 
 /// The rows that are visible, sorted; each is where it belongs.
@@ -222,7 +221,7 @@ fn whatever_ends_a_run_every_row_is_in_one_visible_file() {
             let last = rows.last().copied();
             assert!(last.is_none_or(|last| last < committed), "seed {seed}: {last:?} of {committed}");
         };
-        let trial = Trial { sink: sink.as_ref(), rows: ROWS, partition, look: &look };
+        let trial = Trial { sink: sink.as_ref(), kind: &super::KIND, rows: ROWS, partition, look: &look };
         lives += trial.play("run", &mut random);
         assert!(rows(folder.path(), partition).into_iter().eq(0..ROWS), "seed {seed}");
         assert!(found(folder.path(), true).is_empty(), "seed {seed}: no litter");
