@@ -117,7 +117,9 @@ impl World {
         let plan = self.plan(&case.pipeline, case.input)?;
         let mut coverage = Coverage::default();
         let mut machines = machines(&plan, case, &mut coverage);
-        ignored.iter().for_each(|ignored| machines.disk.ignore(ignored.clone()));
+        for step in ignored {
+            machines.disk.ignore(step.clone());
+        }
         WATCHED.set(true);
         let outcome = catch_unwind(AssertUnwindSafe(|| judge(&mut machines, case, &expected)));
         WATCHED.set(false);
