@@ -284,7 +284,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("quarantine/run.ndjson");
         let mut quarantine = opened(&path, 300, None).unwrap();
-        assert_eq!(quarantine.stage().unwrap().extent, None);
+        let extent = quarantine.stage().unwrap().extent.unwrap();
+        assert_eq!((extent.file.as_str(), extent.bytes, extent.records), ("run.ndjson", 0, 0));
         assert!(!path.exists());
         quarantine.keep(&record(b"x"), 0).unwrap();
         quarantine.flush().unwrap();

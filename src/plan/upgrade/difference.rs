@@ -66,10 +66,14 @@ fn leaves(value: &Value) -> BTreeMap<String, String> {
         let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         match (value, entries(value)) {
             (Value::Object(map), _) if !map.is_empty() => {
-                map.iter().for_each(|(key, value)| collect(value, &below(key), leaves));
+                for (key, value) in map {
+                    collect(value, &below(key), leaves);
+                }
             }
             (_, Some(entries)) if !entries.is_empty() => {
-                entries.iter().for_each(|(key, value)| collect(value, &below(key), leaves));
+                for (key, value) in entries {
+                    collect(value, &below(key), leaves);
+                }
             }
             _ => drop(leaves.insert(path.to_owned(), leaf(value))),
         }

@@ -101,17 +101,15 @@ impl Upgrade {
         if reasons.is_empty() {
             return None;
         }
-        let mut text =
-            "the pipeline has changed since its last snapshot in a way that does not fit:".to_owned();
-        reasons.iter().for_each(|reason| text += &format!("\n  - {reason}"));
-        let accept = match self.is_refused_for_good() {
-            true => "",
-            false => {
-                ", or go on with --accept-changes (a state that does not fit starts empty; see `millstream plan`)"
-            }
+        let accept = if self.is_refused_for_good() {
+            ""
+        } else {
+            ", or go on with --accept-changes (a state that does not fit starts empty; see `millstream plan`)"
         };
-        text += &format!("\n  help: take the change back{accept}, or start anew with --fresh");
-        Some(text)
+        let reasons: String = reasons.iter().map(|reason| format!("  - {reason}\n")).collect();
+        Some(format!(
+            "the pipeline has changed since its last snapshot in a way that does not fit:\n{reasons}  help: take the change back{accept}, or start anew with --fresh"
+        ))
     }
 
     /// Whether a run cannot go on whatever the user accepts.
