@@ -158,9 +158,9 @@ pub struct Committer {
     committed: bool,
     /// The run ends with an epoch that has been asked for.
     draining: bool,
-    /// No barrier can be asked for any more: all readers have ended.
+    /// No barrier can be asked for any more: all readers have ended, or the run has to stop.
     closed: bool,
-    /// Why the last epoch of a drain could not be committed.
+    /// Why the run cannot end well: its last epoch could not be committed, or it is not known whether one is.
     lost: Option<String>,
     /// Failures since the last commit.
     failures: u32,
@@ -376,6 +376,9 @@ impl Committer {
                 self.say(Event::SnapshotFailed { epoch: number, what, fatal });
             }
             Err(Failure::Fatal(what)) => {
+                // It may have been committed, so what it needs is kept; and nothing is committed behind it.
+                self.committed = true;
+                self.closed = true;
                 self.lost = Some(what.clone());
                 self.say(Event::SnapshotFailed { epoch: number, what, fatal: true });
             }
@@ -463,18 +466,14 @@ impl Committer {
             self.draining = false;
         }
         let path = quarantine.as_ref().ok().and_then(|quarantine| quarantine.path.clone());
+        let lost = self.lost.take().filter(|_| matches!(ending, Ending::Written));
         let outcome = match (ending, quarantine) {
-            (Ending::Written, Ok(quarantine)) if self.draining => match self.lost.take() {
-                None => {
-                    drop(outputs);
-                    drop(quarantine);
-                    Some(Ok(()))
-                }
-                Some(what) => {
-                    self.abandon(outputs);
-                    Some(Err(WriterError::Snapshot(what)))
-                }
-            },
+            (Ending::Written, quarantine) if lost.is_some() => {
+                self.abandon(outputs);
+                keep(quarantine);
+                lost.map(|what| Err(WriterError::Snapshot(what)))
+            }
+            (Ending::Written, Ok(_)) if self.draining => Some(Ok(())),
             (Ending::Written, Ok(quarantine)) => Some(self.complete(outputs, quarantine, now)),
             (Ending::Written, Err(error)) => {
                 self.abandon(outputs);

@@ -94,3 +94,27 @@ fn a_folder_that_a_killed_run_has_made_is_synced_by_the_next() {
         r#"{"seed":56,"pipeline":"files","input":{"seed":1,"rows":160,"files":1,"chunk_bytes":480},"keep":3,"power_cut_at_end":true,"lives":[{"shards":1,"lanes":1,"weights":[1,30,1,4],"snapshot_every_us":200,"step_us":1,"wakes_for_nothing":false,"slow_polls":3,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":{"Step":186},"power_cut":false},{"shards":1,"lanes":1,"weights":[4,1,4,1],"snapshot_every_us":200,"step_us":1,"wakes_for_nothing":true,"slow_polls":2,"requests":[],"drain":null,"abort":null,"faults":[{"operation":52,"kind":"Full","for_good":false}],"full":null,"crash":{"Step":2069},"power_cut":false},{"shards":3,"lanes":1,"weights":[30,30,4,4,1,4],"snapshot_every_us":200,"step_us":1,"wakes_for_nothing":true,"slow_polls":2,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
     );
 }
+
+/// Nobody knew whether an epoch was committed, and its unfinished output was removed; then it was.
+#[test]
+fn what_may_have_been_committed_is_kept() {
+    check(
+        r#"{"seed":851,"pipeline":"files","input":{"seed":1,"rows":15,"files":1,"chunk_bytes":480},"keep":2,"power_cut_at_end":false,"lives":[{"shards":2,"lanes":4,"weights":[1],"snapshot_every_us":200,"step_us":50,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":{"Operation":14},"power_cut":false},{"shards":2,"lanes":1,"weights":[1],"snapshot_every_us":200,"step_us":50,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[{"operation":72,"kind":"Full","for_good":false}],"full":null,"crash":{"Operation":92},"power_cut":false},{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":50,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
+    );
+}
+
+/// The first bad record came behind a snapshot, and the run was killed: the file it was put into had no durable name.
+#[test]
+fn a_quarantine_that_a_killed_run_has_made_is_synced_with_its_name() {
+    check(
+        r#"{"seed":117,"pipeline":"top","input":{"seed":3,"rows":11,"files":1,"chunk_bytes":640},"keep":2,"power_cut_at_end":true,"lives":[{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":50,"wakes_for_nothing":false,"slow_polls":null,"requests":[7],"drain":null,"abort":null,"faults":[],"full":null,"crash":{"Operation":36},"power_cut":false},{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":50,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
+    );
+}
+
+/// What a drained run wrote behind its last snapshot, when its windows were flushed, was in the file that it made visible.
+#[test]
+fn nothing_is_written_behind_the_last_snapshot_of_a_drain() {
+    check(
+        r#"{"seed":489,"pipeline":"top","input":{"seed":5,"rows":18,"files":1,"chunk_bytes":240},"keep":3,"power_cut_at_end":false,"lives":[{"shards":2,"lanes":1,"weights":[1],"snapshot_every_us":null,"step_us":1,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":47,"abort":null,"faults":[],"full":null,"crash":{"Operation":273},"power_cut":false},{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":1,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
+    );
+}
