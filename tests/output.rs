@@ -97,7 +97,7 @@ fn a_signal_drains_a_run() {
         assert!(numbers.iter().copied().eq(0..count), "{signal}: {count} rows have gaps");
         let digits: String = ended.stderr.split(" rows in, ").next().expect("a summary").replace(',', "");
         assert_eq!(digits.parse::<u64>().expect("a number"), count, "{}", ended.stderr);
-        assert!(ended.stderr.contains("drained by a signal"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("drained: what was read is written"), "{}", ended.stderr);
         assert!(scene.unfinished().is_none(), "litter");
     }
 }

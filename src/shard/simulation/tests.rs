@@ -1,3 +1,5 @@
+//! The suite in the small, and every failure that it has found, by name.
+
 use super::*;
 use crate::mutant::{self, Mutant};
 
