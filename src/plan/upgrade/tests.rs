@@ -232,12 +232,12 @@ fn outputs_go_on_or_begin() {
         ("path: out,", "path: elsewhere,", "replaced sink", false),
         ("files: { path: out, roll: { every: 1m } }", "file: { path: out }", "replaced sink", false),
         ("files: { path: out, roll: { every: 1m } }", "stdout:", "replaced sink", false),
-        ("path: late.ndjson", "path: late.txt", "replaced too_late", false),
-        ("path: late.ndjson", "append: true, path: late.ndjson", "replaced too_late", false),
+        ("path: late.ndjson", "path: late.txt", "replaced late", false),
+        ("path: late.ndjson", "append: true, path: late.ndjson", "replaced late", false),
         (
             "  late: { from: too_late, file: { path: late.ndjson }, format: json }",
             "",
-            "dropped too_late",
+            "dropped late",
             false,
         ),
     ] {
@@ -251,7 +251,7 @@ fn outputs_go_on_or_begin() {
         edited(FILE, &[("  late: { from: too_late, file: { path: late.ndjson }, format: json }", "")]);
     let upgrade = Upgrade::of(&fingerprint(&without), &fingerprint(FILE));
     assert_eq!(upgrade.refused(), None);
-    assert_eq!(upgrade.notes(), ["new: the sink of `too_late`: it begins with the rows from here on"]);
+    assert_eq!(upgrade.notes(), ["new: the sink of `late`: it begins with the rows from here on"]);
 }
 
 #[test]

@@ -180,7 +180,10 @@ fn judge(machines: &mut Machines<'_>, case: &Case, expected: &Outcome) -> Result
 fn has_ended(machines: &Machines<'_>, report: &LifeReport) -> Result<bool, String> {
     Ok(match report.end {
         End::Completed => true,
-        End::Done => machines.store().newest().map_err(|error| error.to_string())?.is_none(),
+        End::Done => match machines.store().newest().map_err(|error| error.to_string())? {
+            Some(newest) => newest.manifest.is_ok_and(|manifest| manifest.finished),
+            None => true,
+        },
         _ => false,
     })
 }
@@ -284,7 +287,8 @@ fn litter(machines: &Machines<'_>) -> Result<(), String> {
     let left = machines.disk.list(Path::new(&snapshots)).map_err(|error| error.to_string())?;
     let files = machines.disk.files().into_iter().map(|(path, _)| path);
     let hidden = files.filter(|path| path.split('/').any(|name| name.starts_with('.')));
-    match left.into_iter().chain(hidden).next() {
+    // The last snapshot says that the input is complete.
+    match left.into_iter().skip(1).chain(hidden).next() {
         Some(path) => Err(format!("{path} is left behind")),
         None => Ok(()),
     }
