@@ -47,10 +47,15 @@ fn main() {
         let path = folder.path().join(format!("part-{number}"));
         let before = shard.rows;
         let (mut batches, began) = (0, Instant::now());
-        let summary = shard.snapshot(mode, &path, || {
-            batches += 1;
-            ids()
-        }, &mut beside);
+        let summary = shard.snapshot(
+            mode,
+            &path,
+            || {
+                batches += 1;
+                ids()
+            },
+            &mut beside,
+        );
         assert_eq!(summary.rows, u64::try_from(keys).expect("positive"), "every key once");
         assert_eq!(summary.counted, before, "as it was when the snapshot began");
         written.push((began.elapsed(), batches, summary.bytes));
