@@ -4,10 +4,6 @@
 /// A step that is left out or done wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A stage ends an epoch when the first of its lanes comes to the barrier.
-    AlignmentOfStages,
-    /// The writer ends an epoch of the output when the first of its lanes comes to the barrier.
-    AlignmentOfWriter,
     /// Side streams and the quarantine go on taking from lanes that have come to the barrier.
     AlignmentOfSides,
     /// A source goes on one piece before the barrier.

@@ -2,7 +2,6 @@
 
 use super::{LaneReceiver, Order, Parcel, Watermarks};
 use crate::metric::WatermarkReport;
-use crate::mutant::{self, Mutant};
 use crate::record::{Barrier, Batch, Segment};
 
 /// The lanes into one shard from every producer, `[producer]`.
@@ -75,9 +74,7 @@ impl Inbox {
             self.lanes[lane].give_back(Parcel::Batch(batch));
         }
         loop {
-            if let Some(barrier) = self.ahead.take_if(|barrier| {
-                self.order.has_reached(barrier.number) || mutant::is(Mutant::AlignmentOfStages)
-            }) {
+            if let Some(barrier) = self.ahead.take_if(|barrier| self.order.has_reached(barrier.number)) {
                 self.epoch = barrier.epoch;
                 return Taken::Barrier(barrier);
             }

@@ -16,7 +16,6 @@ use super::side::SideEncoded;
 use crate::crash::point;
 use crate::exchange::{LaneReceiver, Order};
 use crate::io::{Bell, Step, Task};
-use crate::mutant::{self, Mutant};
 use crate::record::{BadRecord, Barrier};
 use crate::sink::{Output, SinkError, Staged};
 use crate::time::Now;
@@ -150,9 +149,7 @@ impl Encoded {
 
     /// Writes the next block; nothing if the lane whose turn it is has none.
     fn step(&mut self) -> Result<Progress, SinkError> {
-        if let Some(barrier) = self.ahead.take_if(|barrier| {
-            self.order.has_reached(barrier.number) || mutant::is(Mutant::AlignmentOfWriter)
-        }) {
+        if let Some(barrier) = self.ahead.take_if(|barrier| self.order.has_reached(barrier.number)) {
             self.epoch = barrier.epoch;
             return Ok(Progress::Barrier(barrier));
         }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | roll forward every kept epoch, not only the newest | the next epoch is asked for only once the outputs of this one are visible, and a run whose output cannot be made visible stops: an older epoch never has anything left to do |
 //! | ask for the next epoch only once this one is committed | the committer has a place for one epoch, so there is no step to leave out |
+//! | end an epoch only when all lanes have come to its barrier (stages, and the writer of the main output) | lanes are taken in the order of the numbers, and a lane ends all numbers before the barrier before it sends it: whoever finds it in the lane whose turn it is has everything before it from all lanes. Side streams and the quarantine, which are taken as they come, have a mutant |
 //! | tell of a part only once it is durable | to the committer it is the same as a part that is not synced, or synced with blocks in flight: both are here |
 //! | check the manifest's checksum | the modelled disk never changes what is durable; torn manifests are no JSON either. The tests of `snapshot/` flip bits |
 
@@ -38,8 +39,6 @@ const fn disk(name: &'static str, ignored: fn() -> Ignored, seeds_max: u64) -> M
 
 /// All of them.
 pub static MUTANTS: &[Mutation] = &[
-    code("alignment of stages", Mutant::AlignmentOfStages, 500),
-    code("alignment of the writer", Mutant::AlignmentOfWriter, 500),
     code("alignment of side streams and quarantine", Mutant::AlignmentOfSides, 500),
     code("position one piece early", Mutant::PositionEarly, 500),
     code("position one piece late", Mutant::PositionLate, 500),

@@ -168,7 +168,8 @@ fn judge(machines: &mut Machines<'_>, case: &Case, expected: &Outcome) -> Result
             _ => {}
         }
         in_between(machines, case, number, expected).map_err(told)?;
-        if report.end == End::Crashed && has_ended_unseen(machines, case, expected).map_err(told)? {
+        let said_nothing = report.end == End::Crashed || matches!(report.end, End::Failed(_));
+        if said_nothing && has_ended_unseen(machines, case, expected).map_err(told)? {
             machines.coverage.note("ends that nobody has seen");
             return Ok(Passed { lives: number + 1, hash });
         }
@@ -188,8 +189,8 @@ fn has_ended(machines: &Machines<'_>, report: &LifeReport) -> Result<bool, Strin
     })
 }
 
-/// Whether a process has done all there was to do and was killed before it could say so. The next one starts afresh, and
-/// what it writes comes beside what is there where nothing is replaced.
+/// Whether a process has done all there was to do and was killed, or the disk failed, before it could say so. The next one
+/// starts afresh, and what it writes comes beside what is there where nothing is replaced.
 fn has_ended_unseen(machines: &Machines<'_>, case: &Case, expected: &Outcome) -> Result<bool, String> {
     let adds = is_in_place(&case.pipeline) || text_of(&case.pipeline).contains("files:");
     let newest = machines.store().newest().map_err(|error| error.to_string())?;

@@ -3,8 +3,8 @@
 use super::*;
 use crate::mutant::{self, Mutant};
 
-/// How many seeds run in the tests of every commit: about a minute of one core without optimisation.
-const SEEDS: u64 = 1200;
+/// How many seeds run in the tests of every commit: about a minute of one core without optimisation; many more by `simulate`.
+const SEEDS: u64 = 800;
 
 fn world() -> World {
     World::new(tempfile::tempdir().unwrap().keep()).unwrap()

@@ -1,12 +1,10 @@
 //! How a folder of files is written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use hashbrown::HashMap;
 
 use super::super::folder::{self, NewNames};
 use super::super::progress::Progress;
@@ -37,7 +35,7 @@ pub(super) struct FilesOutput {
     prefix: String,
     author: Author,
     /// The files that are written on, by partition.
-    open: HashMap<String, Part>,
+    open: BTreeMap<String, Part>,
     /// The files that are complete, until it is known that they are visible.
     complete: Vec<Complete>,
     /// The number of the next file.
@@ -119,7 +117,7 @@ pub(super) fn open(
         storage: opening.storage.clone(),
         roll,
         prefix,
-        open: HashMap::new(),
+        open: BTreeMap::new(),
         complete: Vec::new(),
         next: position.next,
         writes: 0,
