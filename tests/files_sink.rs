@@ -38,7 +38,9 @@ fn partitions(scene: &Scene) -> BTreeMap<String, Vec<String>> {
         let folder = Path::new(&name).parent().expect("a folder").display().to_string();
         partitions.entry(folder).or_default().extend(lines);
     }
-    partitions.values_mut().for_each(|lines| lines.sort());
+    for lines in partitions.values_mut() {
+        lines.sort();
+    }
     partitions
 }
 

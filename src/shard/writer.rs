@@ -27,6 +27,7 @@ const BLOCKS_A_STEP: usize = 16;
 pub const MAIN: &str = "sink";
 
 /// Writes for all shards.
+#[expect(clippy::struct_excessive_bools, reason = "each says by itself how far the end of the run has come")]
 pub struct Writer {
     /// The sink's output and the lanes into it; none where rows are taken on the shards.
     pub encoded: Option<Encoded>,

@@ -355,10 +355,15 @@ impl History {
         piece.is_some_and(|piece| piece > 0 && piece < ROWS * PADDING as u64 / (1 << 20))
     }
 
-    /// The committed snapshots, oldest first.
+    /// The committed snapshots from which a run can go on, oldest first: not that which says that the input is complete.
     pub fn snapshots(&self) -> Vec<String> {
-        let mut names = names(&self.state.join("snapshots"));
+        let folder = self.state.join("snapshots");
+        let mut names = names(&folder);
         names.retain(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        names.retain(|name| {
+            let manifest = fs::read_to_string(folder.join(name).join("MANIFEST")).unwrap_or_default();
+            !manifest.contains("\"finished\": true")
+        });
         names
     }
 }

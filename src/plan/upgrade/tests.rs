@@ -234,12 +234,7 @@ fn outputs_go_on_or_begin() {
         ("files: { path: out, roll: { every: 1m } }", "stdout:", "replaced sink", false),
         ("path: late.ndjson", "path: late.txt", "replaced late", false),
         ("path: late.ndjson", "append: true, path: late.ndjson", "replaced late", false),
-        (
-            "  late: { from: too_late, file: { path: late.ndjson }, format: json }",
-            "",
-            "dropped late",
-            false,
-        ),
+        ("  late: { from: too_late, file: { path: late.ndjson }, format: json }", "", "dropped late", false),
     ] {
         check(&[(from, to)], &[expect]);
         let upgrade = Upgrade::of(&fingerprint(FILE), &fingerprint(&edited(FILE, &[(from, to)])));
