@@ -127,7 +127,7 @@ pub fn recover(
     point("rolled-forward");
     let at = &manifest.at;
     if manifest.finished {
-        store.remove(&epochs).map_err(failed)?;
+        // It stays: the next run knows by it, and by the orderly end of this one, that it starts afresh.
         let note = format!(
             "note: the run before had come to its end ({at}), and its output is visible now; run again to start afresh"
         );
