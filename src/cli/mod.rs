@@ -7,6 +7,7 @@ mod explain;
 mod generate;
 mod list;
 mod load;
+mod quarantine;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ enum Verb {
     Check(check::Arguments),
     /// Show what would run: defaults, columns, stages, guarantees.
     Explain(explain::Arguments),
+    /// List, show and replay the bad records that runs have kept.
+    Quarantine(quarantine::Arguments),
     /// Make test data.
     Gen(generate::Arguments),
     /// List sources, steps, aggregates, functions and sinks.
@@ -58,6 +61,7 @@ pub fn main() -> Exit {
         Verb::Run(arguments) => run::main(&arguments),
         Verb::Check(arguments) => check::main(&arguments),
         Verb::Explain(arguments) => explain::main(&arguments),
+        Verb::Quarantine(arguments) => quarantine::main(&arguments),
         Verb::Gen(arguments) => generate::main(arguments),
         Verb::List(arguments) => list::main(&arguments),
         Verb::Completions(arguments) => completions::main(&arguments),
