@@ -9,6 +9,7 @@ mod list;
 mod load;
 mod locate;
 mod plan;
+mod quarantine;
 mod rows;
 mod run;
 #[cfg(feature = "simulation")]
@@ -51,6 +52,8 @@ enum Verb {
     Explain(explain::Arguments),
     /// Tell what an edited file keeps of the last snapshot, and whether a run would go on from it.
     Plan(plan::Arguments),
+    /// List, show and replay the bad records that runs have kept.
+    Quarantine(quarantine::Arguments),
     /// Make test data.
     Gen(generate::Arguments),
     /// List sources, steps, aggregates, functions and sinks.
@@ -82,6 +85,7 @@ pub fn main() -> Exit {
         Verb::Check(arguments) => check::main(&arguments),
         Verb::Explain(arguments) => explain::main(&arguments),
         Verb::Plan(arguments) => plan::main(&arguments),
+        Verb::Quarantine(arguments) => quarantine::main(&arguments),
         Verb::Gen(arguments) => generate::main(arguments),
         Verb::List(arguments) => list::main(&arguments),
         Verb::Snapshot(arguments) => snapshot::main(&arguments),

@@ -480,4 +480,60 @@ mod tests {
         let piece = state.cut(false, 0).unwrap();
         assert_eq!(text(&piece), (RECORD_BYTES_MAX as u64 + 5, "ok\n".to_owned()));
     }
+
+    /// What has been dealt to a shard, in words.
+    fn dealt(reader: &mut StdinReader) -> Vec<String> {
+        let mut dealt = Vec::new();
+        loop {
+            dealt.push(match reader.poll(Now::default()).unwrap() {
+                Polled::Piece(piece) => format!("{} {}", piece.number, text(&piece).1.trim_end()),
+                Polled::Barrier(barrier) => format!("{} epoch {}", barrier.number, barrier.epoch),
+                Polled::Wait(_) => return dealt,
+                Polled::End => "end".to_owned(),
+            });
+            if dealt.last().is_some_and(|last| last == "end") {
+                return dealt;
+            }
+        }
+    }
+
+    #[test]
+    fn every_shard_is_told_where_epochs_end() {
+        let barrier = Barrier { epoch: 8, number: 100, piece: 5 };
+        let resume = crate::source::Resume { barrier, position: serde_json::Value::Null };
+        let opening = testing::opening(2, Some(resume));
+        let numbering = Numbering::of(&opening, BLOCKS_PER_CHUNK);
+        let (rings, mut readers): (Vec<_>, Vec<_>) = (0..2)
+            .map(|_| RingBuffer::new(WAITING_MAX))
+            .map(|(ring, receiver)| (ring, StdinReader { receiver }))
+            .unzip();
+        let mut dealer = Dealer {
+            rings,
+            bells: opening.bells.clone(),
+            clock: Clock::start(),
+            gate: opening.cuts.gate(0, numbering),
+            silence: Silence::new(None, false),
+            state: State::new(numbering, 2, 10),
+        };
+        let deal = |dealer: &mut Dealer, record: &str| {
+            dealer.state.carried.extend_from_slice(record.as_bytes());
+            let piece = dealer.state.cut(false, 0).unwrap();
+            dealer.deal(piece)
+        };
+        assert!(deal(&mut dealer, "a\n") && dealer.cut());
+        assert!(opening.cuts.request(9, false));
+        assert!(dealer.cut() && !opening.cuts.is_pending());
+        assert!(deal(&mut dealer, "b\n"));
+        // Asked for while a piece is about to be dealt: that is behind the cut.
+        assert!(opening.cuts.request(10, false));
+        assert!(deal(&mut dealer, "c\n"));
+        assert_eq!(dealt(&mut readers[0]), ["116 epoch 9", "116 b", "132 epoch 10"]);
+        assert_eq!(dealt(&mut readers[1]), ["100 a", "116 epoch 9", "132 epoch 10", "132 c"]);
+        assert!(opening.cuts.request(11, true));
+        dealer.finish();
+        for reader in &mut readers {
+            assert_eq!(dealt(reader), ["148 epoch 11", "end"]);
+        }
+        assert!(opening.cuts.has_ended());
+    }
 }
