@@ -131,7 +131,7 @@ fn a_pipeline_runs_as_a_service() {
     assert_eq!(systemd.property(service, "ExecMainStatus"), "0");
     let written = systemd.output(&["cat", &format!("{state}orders.ndjson")]);
     check_orders(&written, &systemd.journal());
-    assert_eq!(systemd.output(&["ls", state]), "LOCK\norders.ndjson");
+    assert_eq!(systemd.output(&["ls", state]), "LOCK\norders.ndjson\nsnapshots");
 
     // A wrong pipeline file is not tried again.
     let mistaken = "millstream@mistaken";
