@@ -113,15 +113,15 @@ pub fn recover(
     let manifests = committed.into_iter().map(|snapshot| snapshot.manifest);
     let manifests: Vec<Manifest> = manifests.collect::<Result<_, _>>()?;
     let manifest = manifests.last().expect("the chosen one is there").clone();
+    if manifest.finished && !wish.interrupted {
+        store.remove(&epochs).map_err(failed)?;
+        return Ok(afresh(1, Vec::new()));
+    }
     if manifest.pipeline != plan.name {
         return Err(RecoveryError::Changed(format!(
             "the state directory belongs to the pipeline `{}`, not to `{}`: give this one another (--state-dir)",
             manifest.pipeline, plan.name
         )));
-    }
-    if manifest.finished && !wish.interrupted {
-        store.remove(&epochs).map_err(failed)?;
-        return Ok(afresh(1, Vec::new()));
     }
     roll_forward(storage, &manifests)?;
     point("rolled-forward");
