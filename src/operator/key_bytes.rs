@@ -31,6 +31,11 @@ impl KeyBytes {
         hashes.iter().enumerate().map(|(row, hash)| (*hash, self.key(row)))
     }
 
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     /// The key of a row.
     pub fn key(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };

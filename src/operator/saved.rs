@@ -17,6 +17,7 @@ use super::by::Keys;
 use super::key_bytes::KeyBytes;
 use super::{Captured, StateTable};
 use crate::record::KeyCodec;
+use crate::record::slot_of_hash;
 
 /// The key of a step's state: what its columns are called, and how its bytes are written.
 #[derive(Clone, Debug)]
@@ -69,6 +70,15 @@ pub(super) struct SavedKeys {
 }
 
 impl SavedKeys {
+    /// The rows in the order of their slots.
+    pub fn by_slot(&self) -> Vec<u32> {
+        let rows = self.keys.len();
+        let slots: Vec<u32> = (0..rows).map(|row| slot_of_hash(self.key(row).0)).collect();
+        let mut order: Vec<u32> = (0..).take(rows).collect();
+        order.sort_by_key(|row| slots[*row as usize]);
+        order
+    }
+
     /// The hash and the bytes of a row's key.
     pub fn key(&self, row: usize) -> (u64, &[u8]) {
         let key = self.keys.key(row);

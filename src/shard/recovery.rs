@@ -128,6 +128,7 @@ pub fn recover(
     let at = &manifest.at;
     if manifest.finished {
         // It stays: the next run knows by it, and by the orderly end of this one, that it starts afresh.
+        store.prune(1).map_err(failed)?;
         let note = format!(
             "note: the run before had come to its end ({at}), and its output is visible now; run again to start afresh"
         );
