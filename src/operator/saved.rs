@@ -16,8 +16,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, 
 use super::by::Keys;
 use super::key_bytes::KeyBytes;
 use super::{Captured, StateTable};
-use crate::record::KeyCodec;
-use crate::record::slot_of_hash;
+use crate::record::{KeyCodec, slot_of_hash};
 
 /// The key of a step's state: what its columns are called, and how its bytes are written.
 #[derive(Clone, Debug)]

@@ -13,6 +13,17 @@ pub(super) struct Selected {
 }
 
 impl Selected {
+    /// What the states of the calls are called where they are saved: as the column that is the result, else by their number.
+    pub fn names_of_results(&self) -> Vec<String> {
+        let name = |index: usize| {
+            let result = format!("${index}");
+            let columns = &mut self.columns.iter();
+            let same = columns.find(|(_, expression)| expression.as_column() == Some(result.as_str()));
+            same.map_or(result.clone(), |(name, _)| name.clone())
+        };
+        (0..self.calls.len()).map(name).collect()
+    }
+
     /// Compiles the columns over the input, the columns of `group` and the calls' results; `found` is told of each call
     /// and of the place of the column that has it first. None is returned only after a problem.
     pub fn compile(

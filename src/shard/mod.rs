@@ -12,6 +12,7 @@ mod launch;
 mod outlet;
 mod quarantine;
 mod recovery;
+mod restore;
 mod side;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;

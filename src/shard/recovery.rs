@@ -93,11 +93,10 @@ pub fn recover(
     let epochs: Vec<u64> = committed.iter().map(|snapshot| snapshot.epoch).collect();
     let newest = epochs.last().copied().unwrap_or(0);
     let failed = |error| RecoveryError::Folder { path: store.folder().to_owned(), error };
-    let afresh =
-        |first_epoch, notes| Found { run: new_run(), first_epoch, recovery: None, completed: false, notes };
+    let afresh = |notes| Found { run: new_run(), first_epoch: 1, recovery: None, completed: false, notes };
     if wish.fresh {
         store.remove(&epochs).map_err(failed)?;
-        return Ok(afresh(1, Vec::new()));
+        return Ok(afresh(Vec::new()));
     }
     let chosen = match wish.from {
         Some(wanted) if !epochs.contains(&wanted) => {
@@ -106,7 +105,7 @@ pub fn recover(
             return Err(RecoveryError::Missing { wanted, there });
         }
         Some(wanted) => wanted,
-        None if epochs.is_empty() => return Ok(afresh(1, Vec::new())),
+        None if epochs.is_empty() => return Ok(afresh(Vec::new())),
         None => newest,
     };
     let later = committed.split_off(epochs.partition_point(|epoch| *epoch <= chosen));
@@ -115,7 +114,7 @@ pub fn recover(
     let manifest = manifests.last().expect("the chosen one is there").clone();
     if manifest.finished && !wish.interrupted {
         store.remove(&epochs).map_err(failed)?;
-        return Ok(afresh(1, Vec::new()));
+        return Ok(afresh(Vec::new()));
     }
     if manifest.pipeline != plan.name {
         return Err(RecoveryError::Changed(format!(
@@ -132,7 +131,7 @@ pub fn recover(
         let note = format!(
             "note: the run before had come to its end ({at}), and its output is visible now; run again to start afresh"
         );
-        return Ok(Found { completed: true, ..afresh(1, vec![note]) });
+        return Ok(Found { completed: true, ..afresh(vec![note]) });
     }
     let upgrade = Upgrade::of(&manifest.fingerprint, &plan.fingerprint);
     if let Some(refused) = upgrade.refused().filter(|_| !wish.accept_changes || upgrade.is_refused_for_good())

@@ -167,7 +167,7 @@ impl Declared {
             projection.expression(name.clone(), key.clone());
         }
         let results = result_schema(groups, &selected.calls);
-        let names = names_of_results(&selected);
+        let names = selected.names_of_results();
         let calls = selected.calls.into_iter().enumerate();
         let ordered = input.ordered && !self.merges_slices();
         let aggregates = calls.map(|(index, call)| projection.call(index, call, input, ordered)).collect();
@@ -372,17 +372,6 @@ impl Projection {
             .extend(columns.map(|(index, column)| (format!("late.{}", column.name), Output::Column(index))));
         (from..self.columns.len()).collect()
     }
-}
-
-/// What the results of the calls are called where they are saved: as the column that is one, else by their number.
-fn names_of_results(selected: &Selected) -> Vec<String> {
-    let name = |index: usize| {
-        let result = format!("${index}");
-        let columns = &mut selected.columns.iter();
-        let same = columns.find(|(_, expression)| expression.as_column() == Some(result.as_str()));
-        same.map_or(result.clone(), |(name, _)| name.clone())
-    };
-    (0..selected.calls.len()).map(name).collect()
 }
 
 /// The names of columns, for `explain`.

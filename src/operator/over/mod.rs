@@ -151,9 +151,9 @@ impl Declared {
     }
 
     fn assemble(&self, input: &Flow, key: &Keys, selected: Selected) -> Resolved {
+        let names = selected.names_of_results();
         let Selected { calls, columns: selected } = selected;
         let results = result_schema(&input.schema, &calls);
-        let names = (0..calls.len()).map(|index| name_of_result(index, &selected)).collect();
         let mut prepared = Prepared::new(&input.schema);
         let keys: Vec<usize> = key.expressions().map(|part| prepared.column(part)).collect();
         let mut read = Vec::new();
@@ -239,13 +239,6 @@ impl Declared {
         };
         format!("over {}{key}: {} ({kept}; {late})", self.extent_text, selected::describe(&self.select))
     }
-}
-
-/// What the state of a call is called where it is saved: as the column that is its result, else by its number.
-fn name_of_result(index: usize, selected: &[(String, Expr)]) -> String {
-    let result = format!("${index}");
-    let same = selected.iter().find(|(_, expression)| expression.as_column() == Some(result.as_str()));
-    same.map_or(result, |(name, _)| name.clone())
 }
 
 fn resolve_function(
