@@ -18,7 +18,7 @@ use millstream::exchange::{Partition, Watermarks};
 use millstream::io::{Disk, Mode, Storage, probe_io_uring};
 use millstream::operator::verify::{flow_of, resolve_step};
 use millstream::operator::{Build, Chain, Flow, Part, StateTable};
-use millstream::record::{Batch, Column, Schema, SqlType};
+use millstream::record::{Batch, BlockEnd, Column, Schema, SqlType};
 use millstream::snapshot::{PartInfo, PartWriter};
 
 const ROWS: usize = Batch::ROWS_MAX;
@@ -137,7 +137,10 @@ impl Shard {
             std::sync::Arc::new(Int64Array::from(ids.to_vec())),
             std::sync::Arc::new(Int64Array::from(vec![7; ids.len()])),
         ];
-        self.head.push(Batch::of_rows(self.schema.rows(columns, ids.len()), self.number));
+        let mut block = Batch::of_rows(self.schema.rows(columns, ids.len()), self.number);
+        block.segments[0].end =
+            Some(BlockEnd { through: self.number, max_time_ms: i64::MIN, finished: false, idle: false });
+        self.head.push(block);
         self.number += 1;
         let mut batch = self.head.pull().expect("one batch for one batch");
         batch = self.partition.split(batch, 1).remove(0);
