@@ -51,13 +51,17 @@ impl NewNames {
 /// Makes the names in folders durable. A folder that may not be read cannot be synced; what is in it was there before.
 pub(super) fn sync(storage: &dyn Storage, folders: &[PathBuf]) -> Result<(), SinkError> {
     for folder in folders {
-        match storage.sync_folder(folder) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            Err(source) => return Err(SinkError::Write { path: folder.display().to_string(), source }),
-            Ok(()) => {}
-        }
+        let failed = |source| SinkError::Write { path: folder.display().to_string(), source };
+        sync_one(storage, folder).map_err(failed)?;
     }
     Ok(())
+}
+
+fn sync_one(storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+    match storage.sync_folder(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Removes a file that may be gone already.
@@ -66,4 +70,10 @@ pub(super) fn remove(storage: &dyn Storage, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
+}
+
+/// Removes a file that may be gone already, so that it is gone after a power cut too.
+pub(super) fn remove_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    remove(storage, path)?;
+    sync_one(storage, &folder_of(path))
 }

@@ -120,3 +120,11 @@ fn nothing_is_written_behind_the_last_snapshot_of_a_drain() {
         r#"{"seed":489,"pipeline":"top","input":{"seed":5,"rows":18,"files":1,"chunk_bytes":240},"keep":3,"power_cut_at_end":false,"lives":[{"shards":2,"lanes":1,"weights":[1],"snapshot_every_us":null,"step_us":1,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":47,"abort":null,"faults":[],"full":null,"crash":{"Operation":273},"power_cut":false},{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":1,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
     );
 }
+
+/// A run that failed removed its output and then the note of how to take it back; a power cut brought the first of them back.
+#[test]
+fn an_output_is_durably_gone_before_the_note_that_takes_it_back() {
+    check(
+        r#"{"seed":24841,"pipeline":"append","input":{"seed":5,"rows":100,"files":1,"chunk_bytes":240},"keep":1,"power_cut_at_end":false,"lives":[{"shards":3,"lanes":2,"weights":[1],"snapshot_every_us":null,"step_us":1,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[{"operation":27,"kind":"Io","for_good":false}],"full":null,"crash":{"Step":633},"power_cut":true},{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":1,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
+    );
+}

@@ -318,7 +318,8 @@ impl FileOutput {
                         self.file.truncate(*before)?;
                         self.file.sync()?;
                     }
-                    None => folder::remove(storage, &self.path)?,
+                    // Else a power cut could take the note away and leave the file.
+                    None => folder::remove_durably(storage, &self.path)?,
                 }
                 folder::remove(storage, undo)
             }

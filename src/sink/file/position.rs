@@ -174,7 +174,6 @@ impl Undo {
 
 /// Removes what would take a run back, durably.
 pub(super) fn forget(storage: &dyn Storage, undo: &Path, path: &Path) -> Result<(), SinkError> {
-    folder::remove(storage, undo)
-        .and_then(|()| storage.sync_folder(&folder_of(undo)))
+    folder::remove_durably(storage, undo)
         .map_err(|source| SinkError::Write { path: path.display().to_string(), source })
 }
