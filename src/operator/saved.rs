@@ -16,7 +16,8 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, 
 use super::by::Keys;
 use super::key_bytes::KeyBytes;
 use super::{Captured, StateTable};
-use crate::record::{KeyCodec, slot_of_hash};
+use crate::record::{KeyCodec, SLOTS, slot_of_hash};
+use crate::state::Groups;
 
 /// The key of a step's state: what its columns are called, and how its bytes are written.
 #[derive(Clone, Debug)]
@@ -53,7 +54,9 @@ impl StateKey {
     /// The keys of saved rows.
     pub fn read(&self, rows: &RecordBatch) -> SavedKeys {
         let columns = &rows.columns()[..self.len()];
-        SavedKeys { keys: KeyBytes::of_columns(columns, rows.num_rows(), &self.codec) }
+        let keys = KeyBytes::of_columns(columns, rows.num_rows(), &self.codec);
+        let hashes = (0..keys.len()).map(|row| KeyCodec::hash(keys.key(row))).collect();
+        SavedKeys { keys, hashes }
     }
 }
 
@@ -66,22 +69,74 @@ impl From<&Keys> for StateKey {
 /// The keys of rows that are restored.
 pub(super) struct SavedKeys {
     keys: KeyBytes,
+    hashes: Vec<u64>,
 }
 
 impl SavedKeys {
-    /// The rows in the order of their slots.
-    pub fn by_slot(&self) -> Vec<u32> {
-        let rows = self.keys.len();
-        let slots: Vec<u32> = (0..rows).map(|row| slot_of_hash(self.key(row).0)).collect();
-        let mut order: Vec<u32> = (0..).take(rows).collect();
-        order.sort_by_key(|row| slots[*row as usize]);
-        order
+    /// The number of each row's key among these groups, which get those that are missing; `[row]`.
+    pub fn number(&self, groups: &mut Groups) -> Vec<u32> {
+        self.numbers(|hash, key| groups.number(hash, key))
+    }
+
+    /// The number of a new group for each row, whether or not there is one of its key; `[row]`.
+    pub fn insert(&self, groups: &mut Groups) -> Vec<u32> {
+        self.numbers(|hash, key| groups.insert(hash, key))
+    }
+
+    /// Numbers in the order of slots, so that neighbours go into one table: in any other order each of many keys would miss
+    /// the cache.
+    fn numbers(&self, mut number: impl FnMut(u64, &[u8]) -> u32) -> Vec<u32> {
+        let mut numbers = vec![0; self.hashes.len()];
+        let sorted = BySlot::of(self);
+        let mut start = 0;
+        for (row, hash, end) in sorted.keys {
+            numbers[row as usize] = number(hash, &sorted.bytes[start..end as usize]);
+            start = end as usize;
+        }
+        numbers
     }
 
     /// The hash and the bytes of a row's key.
     pub fn key(&self, row: usize) -> (u64, &[u8]) {
-        let key = self.keys.key(row);
-        (KeyCodec::hash(key), key)
+        (self.hashes[row], self.keys.key(row))
+    }
+}
+
+/// Keys in the order of their slots.
+struct BySlot {
+    /// Row, hash, and where the key ends in `bytes`.
+    keys: Vec<(u32, u64, u32)>,
+    bytes: Vec<u8>,
+}
+
+impl BySlot {
+    /// Sorts by counting (Knuth, "The Art of Computer Programming", volume 3, algorithm D of section 5.2).
+    fn of(saved: &SavedKeys) -> Self {
+        // For each slot how many keys of how many bytes come before it.
+        let mut places = vec![(0_u32, 0_u32); SLOTS as usize + 1];
+        for row in 0..saved.hashes.len() {
+            let (hash, key) = saved.key(row);
+            let place = &mut places[slot_of_hash(hash) as usize + 1];
+            place.0 += 1;
+            place.1 += u32::try_from(key.len()).expect("the keys of one portion are below 4 GiB");
+        }
+        for slot in 1..places.len() {
+            let before = places[slot - 1];
+            places[slot].0 += before.0;
+            places[slot].1 += before.1;
+        }
+        let (count, length) = places[SLOTS as usize];
+        let mut sorted = Self { keys: vec![(0, 0, 0); count as usize], bytes: vec![0; length as usize] };
+        for row in 0..count {
+            let (hash, key) = saved.key(row as usize);
+            let (place, start) = &mut places[slot_of_hash(hash) as usize];
+            let end = *start as usize + key.len();
+            sorted.bytes[*start as usize..end].copy_from_slice(key);
+            *start += u32::try_from(key.len()).expect("counted before");
+            sorted.keys[*place as usize] = (row, hash, *start);
+            *place += 1;
+        }
+        sorted
     }
 }
 

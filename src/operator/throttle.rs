@@ -232,12 +232,10 @@ impl Throttle {
     }
 
     fn load(&mut self, rows: &RecordBatch) {
-        let (keys, first) = (self.key.read(rows), self.key.len());
+        let (groups, first) = (self.key.read(rows).number(&mut self.groups), self.key.len());
+        self.periods.resize(self.groups.capacity());
         let (passed, until_ms) = (numbers(rows.column(first)), times_ms(rows.column(first + 1)));
-        for row in 0..rows.num_rows() {
-            let (hash, key) = keys.key(row);
-            let group = self.groups.number(hash, key);
-            self.periods.resize(self.groups.capacity());
+        for (row, group) in groups.into_iter().enumerate() {
             let passed = u32::try_from(passed[row]).unwrap_or(u32::MAX);
             self.periods[group as usize] = Period { end_ms: until_ms[row], passed };
         }

@@ -302,13 +302,11 @@ impl Operator for Upsert {
     }
 
     fn restore(&mut self, _: usize, rows: &RecordBatch) {
-        let (keys, first) = (self.key.read(rows), self.key.len());
+        let (keys, first) = (self.key.read(rows).number(&mut self.keys), self.key.len());
+        self.kept.resize(self.keys.capacity());
         let payloads = self.codec.load(rows.column(first));
         let (weights, since) = (numbers(rows.column(first + 1)), numbers(rows.column(first + 2)));
-        for row in 0..rows.num_rows() {
-            let (hash, key) = keys.key(row);
-            let number = self.keys.number(hash, key);
-            self.kept.resize(self.keys.capacity());
+        for (row, number) in keys.into_iter().enumerate() {
             let bytes: Box<[u8]> = payloads.row(row).as_ref().into();
             self.kept_bytes += bytes.len() + size_of::<Kept>();
             let since = (since[row].cast_unsigned(), 0);

@@ -52,11 +52,36 @@ struct Free {
     first: usize,
 }
 
+/// A group as its table holds it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// As many bits of its key's hash as its place takes: where tables grow, no key is looked at.
+    bits: u32,
+    number: u32,
+}
+
 #[derive(Default)]
 struct Table {
-    numbers: HashTable<u32>,
+    entries: HashTable<Entry>,
     /// How many bits of the slot all its entries have in common.
     depth: u32,
+}
+
+impl Entry {
+    /// The bits that the place of a key of this hash depends on: those of the slot, and more.
+    fn bits(hash: u64) -> u32 {
+        (hash >> 25) as u32
+    }
+
+    /// The slot of the key; [`slot_of_hash`] of the whole hash.
+    fn slot(self) -> u32 {
+        slot_of_hash(u64::from(self.bits) << 25)
+    }
+
+    /// What the table goes by: its lowest bits choose a place, its highest tell neighbours apart.
+    fn spread(bits: u32) -> u64 {
+        u64::from(bits).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 impl Default for Groups {
@@ -114,14 +139,17 @@ impl Groups {
     /// The number of the group of `key`, if there is one.
     #[must_use]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        let table = &self.tables[self.table_of(hash)].numbers;
-        table.find(hash, |number| self.keys.get(*number) == key).copied()
+        let table = &self.tables[self.table_of(hash)].entries;
+        let bits = Entry::bits(hash);
+        let is_it = |entry: &Entry| entry.bits == bits && self.keys.get(entry.number) == key;
+        table.find(Entry::spread(bits), is_it).map(|entry| entry.number)
     }
 
     /// The numbers of all groups of `key`: several where [`Groups::insert`] has made them.
     pub fn find_all<'a>(&'a self, hash: u64, key: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
-        let table = &self.tables[self.table_of(hash)].numbers;
-        table.iter_hash(hash).copied().filter(move |number| self.keys.get(*number) == key)
+        let table = &self.tables[self.table_of(hash)].entries;
+        let numbers = table.iter_hash(Entry::spread(Entry::bits(hash))).map(|entry| entry.number);
+        numbers.filter(move |number| self.keys.get(*number) == key)
     }
 
     /// A new group of `key`, whether or not there is one.
@@ -139,15 +167,15 @@ impl Groups {
             None => self.keys.push(key),
         };
         let mut index = self.table_of(hash);
-        while self.tables[index].numbers.len() >= ENTRIES_MAX && self.tables[index].depth < DEPTH_MAX {
+        while self.tables[index].entries.len() >= ENTRIES_MAX && self.tables[index].depth < DEPTH_MAX {
             self.split(index);
             index = self.table_of(hash);
         }
-        let Self { tables, keys, table_bytes, .. } = self;
-        let table = &mut tables[index].numbers;
+        let table = &mut self.tables[index].entries;
         let before = table.allocation_size();
-        table.insert_unique(hash, number, |number| KeyCodec::hash(keys.get(*number)));
-        *table_bytes = *table_bytes + table.allocation_size() - before;
+        let bits = Entry::bits(hash);
+        table.insert_unique(Entry::spread(bits), Entry { bits, number }, |entry| Entry::spread(entry.bits));
+        self.table_bytes = self.table_bytes + table.allocation_size() - before;
         number
     }
 
@@ -162,7 +190,8 @@ impl Groups {
         debug_assert!(!self.is_uncaptured(number), "a group of a view is captured before it goes");
         let hash = KeyCodec::hash(self.keys.get(number));
         let index = self.table_of(hash);
-        let entry = self.tables[index].numbers.find_entry(hash, |other| *other == number);
+        let spread = Entry::spread(Entry::bits(hash));
+        let entry = self.tables[index].entries.find_entry(spread, |other| other.number == number);
         entry.expect("a group is removed once").remove();
         self.free.give(number);
     }
@@ -278,21 +307,19 @@ impl Groups {
             self.directory.extend_from_within(..);
             self.depth += 1;
         }
-        let keys = &self.keys;
-        let hash_of = |number: &u32| KeyCodec::hash(keys.get(*number));
-        let old = std::mem::take(&mut self.tables[index]).numbers;
+        let old = std::mem::take(&mut self.tables[index]).entries;
         self.table_bytes -= old.allocation_size();
         let mut halves = [HashTable::with_capacity(old.len() / 2), HashTable::with_capacity(old.len() / 2)];
-        for number in old {
-            let hash = hash_of(&number);
-            let half = slot_of_hash(hash) >> bit & 1;
-            halves[half as usize].insert_unique(hash, number, hash_of);
+        for entry in old {
+            let half = entry.slot() >> bit & 1;
+            let spread = |entry: &Entry| Entry::spread(entry.bits);
+            halves[half as usize].insert_unique(spread(&entry), entry, spread);
         }
         let new = u16::try_from(self.tables.len()).expect("as many tables as slots at most");
         let [low, high] = halves;
         self.table_bytes += low.allocation_size() + high.allocation_size();
-        self.tables[index] = Table { numbers: low, depth: bit + 1 };
-        self.tables.push(Table { numbers: high, depth: bit + 1 });
+        self.tables[index] = Table { entries: low, depth: bit + 1 };
+        self.tables.push(Table { entries: high, depth: bit + 1 });
         let replaced = self
             .directory
             .iter_mut()
@@ -323,8 +350,8 @@ mod tests {
         }
         assert_eq!(groups.len(), 100_000);
         assert_eq!(groups.key(4711), 4711_u32.to_le_bytes());
-        assert!(groups.tables.len() > 30 && groups.tables.iter().all(|t| t.numbers.len() <= ENTRIES_MAX));
-        let walked: usize = groups.tables.iter().map(|table| table.numbers.allocation_size()).sum();
+        assert!(groups.tables.len() > 30 && groups.tables.iter().all(|t| t.entries.len() <= ENTRIES_MAX));
+        let walked: usize = groups.tables.iter().map(|table| table.entries.allocation_size()).sum();
         assert_eq!(groups.table_bytes, walked);
         // 4 bytes of key; what the table costs a key is the rest.
         assert!(groups.bytes() < 100_000 * 17, "{}", groups.bytes());

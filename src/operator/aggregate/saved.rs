@@ -65,13 +65,7 @@ impl GroupTable {
 
     /// Makes a group of every row, whether or not there is one of its key; their numbers.
     pub fn load(&self, tally: &mut Tally, rows: &RecordBatch) -> Vec<u32> {
-        let keys = self.key.read(rows);
-        let mut numbers = vec![0; rows.num_rows()];
-        // By slot, so that neighbours go into one table: in any other order of many keys each misses the cache.
-        for row in keys.by_slot() {
-            let (hash, key) = keys.key(row as usize);
-            numbers[row as usize] = tally.groups.insert(hash, key);
-        }
+        let numbers = self.key.read(rows).insert(&mut tally.groups);
         tally.resize();
         tally.load(&numbers, &rows.columns()[self.before_states..]);
         numbers

@@ -154,13 +154,11 @@ impl First {
     }
 
     fn load(&mut self, rows: &RecordBatch) {
-        let keys = self.spec.key.read(rows);
-        for row in 0..rows.num_rows() {
-            let (hash, key) = keys.key(row);
-            let group = self.groups.number(hash, key);
-            if self.spec.within_ms.is_some() {
-                self.times_ms.resize(self.groups.capacity());
-                self.times_ms[group as usize] = times_ms(rows.column(self.spec.key.len()))[row];
+        let groups = self.spec.key.read(rows).number(&mut self.groups);
+        if self.spec.within_ms.is_some() {
+            self.times_ms.resize(self.groups.capacity());
+            for (group, at_ms) in groups.iter().zip(times_ms(rows.column(self.spec.key.len()))) {
+                self.times_ms[*group as usize] = *at_ms;
             }
         }
     }

@@ -179,13 +179,11 @@ impl Last {
     }
 
     fn load(&mut self, rows: &RecordBatch) {
-        let (keys, column) = (self.spec.key.read(rows), self.spec.key.len());
+        let (groups, column) = (self.spec.key.read(rows).number(&mut self.groups), self.spec.key.len());
+        self.rows.resize(self.groups.capacity());
         let payloads = self.payload.load(rows, column);
         let at_ms = self.spec.timed.then(|| times_ms(rows.columns().last().expect("the times are last")));
-        for row in 0..rows.num_rows() {
-            let (hash, key) = keys.key(row);
-            let group = self.groups.number(hash, key);
-            self.rows.resize(self.groups.capacity());
+        for (row, group) in groups.into_iter().enumerate() {
             let bytes: Box<[u8]> = payloads.row(row).into();
             self.row_bytes += bytes.len();
             let at_ms = at_ms.map_or(0, |at_ms| at_ms[row]);

@@ -229,13 +229,11 @@ impl LastWithin {
     }
 
     fn load(&mut self, rows: &RecordBatch) {
-        let (keys, first) = (self.spec.key.read(rows), self.spec.key.len());
+        let (groups, first) = (self.spec.key.read(rows).number(&mut self.groups), self.spec.key.len());
+        self.periods.resize(self.groups.capacity());
         let [starts, ends, times] = [0, 1, 2].map(|column| times_ms(rows.column(first + column)));
         let payloads = self.payload.load(rows, first + 3);
-        for row in 0..rows.num_rows() {
-            let (hash, key) = keys.key(row);
-            let group = self.groups.number(hash, key);
-            self.periods.resize(self.groups.capacity());
+        for (row, group) in groups.into_iter().enumerate() {
             let bytes = payloads.row(row);
             self.row_bytes += bytes.len();
             self.closing.insert((ends[row], group));

@@ -73,6 +73,12 @@ impl KeyCodec {
     pub fn encode(&self, columns: &[ArrayRef], rows: usize, bytes: &mut Vec<u8>, ends: &mut Vec<u32>) {
         assert_eq!(columns.len(), self.types.len(), "a key has as many columns as types");
         let values: Vec<Values> = columns.iter().zip(&self.types).map(|(c, t)| Values::of(c, t)).collect();
+        ends.reserve(rows);
+        if let [only] = values.as_slice()
+            && only.write_integers(rows, bytes, ends)
+        {
+            return;
+        }
         for row in 0..rows {
             for column in &values {
                 column.write(row, bytes);
