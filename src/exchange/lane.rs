@@ -61,6 +61,23 @@ impl<T> LaneSender<T> {
         self.offer();
     }
 
+    /// Sends an item as [`LaneSender::send`] does, but leaves a receiver that sleeps asleep: [`LaneSender::ring`] wakes it.
+    pub fn send_quietly(&mut self, item: T) {
+        if self.waiting.is_empty() {
+            match self.ring.push(item) {
+                Ok(()) => {}
+                Err(rtrb::PushError::Full(item)) => self.waiting.push_back(item),
+            }
+        } else {
+            self.send(item);
+        }
+    }
+
+    /// Wakes the receiver, if it sleeps.
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Hands over as much as there is room for. Returns whether anything went.
     pub fn offer(&mut self) -> bool {
         let before = self.waiting.len();

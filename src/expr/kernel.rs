@@ -241,6 +241,11 @@ impl KernelExpr {
         let literals = arguments.iter().map(literal).collect();
         Self { name, arguments, literals, data_type, kernel }
     }
+
+    /// Whether it takes a field out of a ROW.
+    pub(super) fn is_field(&self) -> bool {
+        self.name.starts_with('.')
+    }
 }
 
 impl PhysicalExpr for KernelExpr {

@@ -35,6 +35,8 @@ pub struct Plan {
     pub decodes: bool,
     /// The columns that are read: only those that are used.
     pub columns: Schema,
+    /// Those of them that the steps are handed: not what only the event time is made from.
+    pub kept: Schema,
     /// Where event time comes from.
     pub time: Option<TimeOf>,
     /// The stages in the order of the data; every one but the last ends in an exchange.
@@ -129,12 +131,13 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let mut used = resolved.required(Paths::all(&resolved.output.schema), |stream| {
         pipeline.sinks.iter().any(|side| side.from.value == stream)
     });
+    let kept = used.prune(&columns);
     if let Some(time) = time.ok()? {
         used.extend(time.expression.paths());
     }
     let columns = used.prune(&columns);
     let time = event_time::resolve(&pipeline.source, Some(source.as_ref()), &columns, problems).ok()?;
-    let flow = Flow { schema: columns.clone(), pruned: true, ..flow };
+    let flow = Flow { schema: kept.clone(), pruned: true, ..flow };
     let settled = resolved.last_changing().filter(|_| delivery::wants_only_final_rows(sink.as_ref()));
     let resolved = steps::resolve_all(declared, flow, settled, problems)?;
     let rows = &resolved.output;
@@ -153,6 +156,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         decodes: source.schema().is_none(),
         source,
         columns,
+        kept,
         time,
         output: delivery.schema,
         held_in,

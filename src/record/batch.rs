@@ -7,7 +7,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, RecordBatch, RecordBatchOptions,
     UInt32Array, UInt64Array,
 };
-use arrow::compute::{cast, filter, take};
+use arrow::compute::{FilterBuilder, cast, take};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 
 use crate::time::SegmentClock;
@@ -169,8 +169,9 @@ impl Batch {
             Segment { rows: u32::try_from(rows).expect("not more than before"), ..*segment }
         });
         let segments = segments.collect();
+        let chosen = FilterBuilder::new(keep).optimize().build();
         self.map_columns(kept, segments, |array| {
-            filter(array, keep).expect("the mask is as long as the column")
+            chosen.filter(array).expect("the mask is as long as the column")
         })
     }
 

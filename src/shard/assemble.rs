@@ -26,7 +26,7 @@ use crate::metric::ShardMetrics;
 use crate::mutant::{self, Mutant};
 use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
-use crate::record::{Barrier, Schema};
+use crate::record::{Barrier, Projection, Schema};
 use crate::sink::{self, Author, Form, PartitionBy, RowSink, SinkError};
 use crate::snapshot::{Counts, Manifest, Store};
 use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
@@ -312,6 +312,7 @@ fn first_number(from: Option<&Manifest>) -> u64 {
 pub struct Recipe {
     stages: Vec<Stage>,
     columns: Schema,
+    kept: Schema,
     output: Schema,
     partition: Option<PartitionBy>,
     decodes: bool,
@@ -330,6 +331,7 @@ impl Recipe {
         Self {
             stages: plan.stages.clone(),
             columns: plan.columns.clone(),
+            kept: plan.kept.clone(),
             output: plan.output.clone(),
             partition: plan.sink.partition(&plan.output),
             decodes: plan.decodes,
@@ -413,9 +415,10 @@ impl Recipe {
 
     fn source_stage(&self, reader: Box<dyn Reader>, outlet: Outlet) -> SourceStage {
         let decoder = self.decodes.then(|| json::decoder(&self.columns) as Box<dyn Decode>);
-        let ingest = Ingest::new(decoder, self.time.clone());
+        let kept = Projection::new(&self.columns, &self.kept);
+        let ingest = Ingest::new(decoder, self.time.clone(), kept);
         let chain = Chain::new(&self.stages[0].operators);
-        let empty = RecordBatch::new_empty(self.columns.arrow().clone());
+        let empty = RecordBatch::new_empty(self.kept.arrow().clone());
         SourceStage::new(reader, ingest, chain, outlet, empty, self.time.is_some())
     }
 

@@ -31,6 +31,12 @@ impl Records {
         Ok(())
     }
 
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Forgets them, and keeps their memory.
     #[must_use]
     pub fn cleared(mut self) -> Self {

@@ -37,17 +37,22 @@ pub struct Encoder {
     /// The last number that has ended and of which the writer has not been told, and for how many batches.
     held: Option<u64>,
     batches_held: usize,
+    /// How many blocks of how many bytes have been sent without waking the writer.
+    unrung: (usize, usize),
 }
 
 /// For how many batches without a row the writer is not told that their numbers have ended: to be woken costs it more
 /// than they do.
 const BATCHES_HELD_MAX: usize = 16;
 
+/// For how many blocks, and for how many bytes of them, a busy shard leaves a writer asleep that has nothing else to do.
+const UNRUNG_MAX: (usize, usize) = (8, 64 << 10);
+
 impl Encoder {
     /// An encoder that sends to the writer over `lane`.
     #[must_use]
     pub fn new(encode: RecordEncoder, lane: LaneSender<Block>) -> Self {
-        Self { encode, lane, held: None, batches_held: 0 }
+        Self { encode, lane, held: None, batches_held: 0, unrung: (0, 0) }
     }
 
     fn send(&mut self, batch: &Batch, now: Now) {
@@ -65,11 +70,25 @@ impl Encoder {
         if !batch.is_empty() {
             self.encode.encode(&batch.rows, now.wall_ms(), &mut records);
         }
-        self.lane.send(Block { records, number: first.number, through, barrier: None });
+        self.unrung.0 += 1;
+        self.unrung.1 += records.len();
+        self.lane.send_quietly(Block { records, number: first.number, through, barrier: None });
+        let is_due = self.unrung.0 >= UNRUNG_MAX.0 || self.unrung.1 >= UNRUNG_MAX.1;
+        if is_due || last.number == Segment::LAST || !self.lane.is_clear() {
+            self.ring();
+        }
     }
 
-    /// Tells the writer what was held. Returns whether there was anything.
+    fn ring(&mut self) {
+        self.unrung = (0, 0);
+        self.lane.ring();
+    }
+
+    /// Tells the writer what was held, and wakes it. Returns whether anything was held.
     fn settle(&mut self) -> bool {
+        if self.unrung.0 > 0 {
+            self.ring();
+        }
         let Some(through) = self.held.take() else { return false };
         self.batches_held = 0;
         let records = self.buffer();

@@ -1,5 +1,6 @@
 //! Pieces of input to batches: framed, decoded, stamped with event time, cut into blocks.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt64Array};
@@ -9,7 +10,7 @@ use super::{Content, Piece};
 use crate::codec::framing::frame_lines;
 use crate::codec::{Decode, Rejected};
 use crate::expr::Expr;
-use crate::record::{BadRecord, Batch, BlockEnd, EventTimes, Origin, Segment};
+use crate::record::{BadRecord, Batch, BlockEnd, EventTimes, Origin, Projection, Segment};
 
 /// Where the event time of a source's records comes from.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ pub struct TimeOf {
 pub struct Ingest {
     decoder: Option<Box<dyn Decode>>,
     time: Option<TimeOf>,
+    kept: Option<Projection>,
     current: Option<Current>,
     /// The records of the current piece.
     spans: Vec<u64>,
@@ -47,10 +49,11 @@ struct Current {
 }
 
 impl Ingest {
-    /// An ingest that decodes with `decoder` (none where pieces bring rows).
+    /// An ingest that decodes with `decoder` (none where pieces bring rows), and leaves out what only the event time is
+    /// made from.
     #[must_use]
-    pub fn new(decoder: Option<Box<dyn Decode>>, time: Option<TimeOf>) -> Self {
-        Self { decoder, time, current: None, spans: Vec::new(), failed: Vec::new() }
+    pub fn new(decoder: Option<Box<dyn Decode>>, time: Option<TimeOf>, kept: Option<Projection>) -> Self {
+        Self { decoder, time, kept, current: None, spans: Vec::new(), failed: Vec::new() }
     }
 
     /// Takes a piece, after [`Ingest::next`] has returned none. Returns how many records it has.
@@ -82,6 +85,9 @@ impl Ingest {
         if let Some(time) = &self.time {
             batch = stamp(batch, time, &current.piece, rejected);
             late_after_ms = time.out_of_order_ms;
+        }
+        if let Some(kept) = &self.kept {
+            batch.rows = kept.apply(&batch.rows);
         }
         current.cut(&mut batch, late_after_ms);
         if current.done < current.records {
@@ -148,16 +154,21 @@ fn stamp(batch: Batch, time: &TimeOf, piece: &Piece, rejected: &mut Vec<BadRecor
     // Event time never comes from the clock: such an expression is refused where it is declared.
     let evaluated = time.expression.evaluate_at(&batch.rows, 0);
     let times = EventTimes::milliseconds(&evaluated.values);
+    let latest_ms =
+        piece.arrived_ms.zip(time.max_future_ms).map(|(arrived, ahead)| arrived.saturating_add(ahead));
+    let is_ahead = |at_ms: &i64| latest_ms.is_some_and(|latest| *at_ms > latest);
+    let some_ahead = latest_ms.is_some() && times.values().iter().any(is_ahead);
+    if evaluated.failed.is_empty() && times.null_count() == 0 && !some_ahead {
+        return Batch { times: Some(EventTimes { at_ms: times, seen_ms: None }), ..batch };
+    }
     let mut reasons: Vec<Option<(&'static str, String)>> = vec![None; batch.len()];
     for (row, message) in evaluated.failed {
         reasons[row as usize] = Some(("event_time", message));
     }
-    let latest_ms =
-        piece.arrived_ms.zip(time.max_future_ms).map(|(arrived, ahead)| arrived.saturating_add(ahead));
     for (row, reason) in reasons.iter_mut().enumerate().filter(|(_, reason)| reason.is_none()) {
         if times.is_null(row) {
             *reason = Some(("event_time", "the event time is NULL".to_owned()));
-        } else if latest_ms.is_some_and(|latest| times.value(row) > latest) {
+        } else if is_ahead(&times.value(row)) {
             let message = "the event time is further ahead of the record's arrival than max_future allows";
             *reason = Some(("future", message.to_owned()));
         }
@@ -179,57 +190,75 @@ impl Current {
     /// Cuts the batch's rows into the piece's blocks. Where rows are so far behind the rows before them in their block
     /// that this alone may make them late, attaches what those had reached.
     fn cut(&mut self, batch: &mut Batch, late_after_ms: i64) {
+        let reached_ms = self.block_max_ms;
         let at_ms = batch.times.as_ref().map(|times| times.at_ms.clone());
-        let mut segments = Vec::new();
-        let mut rows = 0;
-        let mut seen_ms = Vec::with_capacity(if at_ms.is_some() { batch.len() } else { 0 });
-        let mut behind = false;
-        for row in 0..batch.len() {
-            let block = self.block_of(batch, row);
+        let (mut row, mut first, mut behind) = (0, 0, false);
+        batch.segments.clear();
+        while row < batch.len() {
+            let (block, end) = self.run_of(batch, row);
             if block != self.block {
-                segments.push(self.segment(rows, Some(block - 1), false));
-                rows = 0;
+                batch.segments.push(self.segment(first..row, Some(block - 1), false));
+                first = row;
                 self.block = block;
                 self.block_max_ms = i64::MIN;
             }
-            rows += 1;
-            if let Some(at_ms) = &at_ms {
-                let at = at_ms.value(row);
-                seen_ms.push(self.block_max_ms);
+            for at_ms in at_ms.iter().flat_map(|at_ms| &at_ms.values()[row..end]) {
                 // One more: a session that ends where this row begins may be over although the row is not late.
                 behind |= self.block_max_ms != i64::MIN
-                    && self.block_max_ms.saturating_sub(at) >= late_after_ms.saturating_sub(1);
-                self.block_max_ms = self.block_max_ms.max(at);
+                    && self.block_max_ms.saturating_sub(*at_ms) >= late_after_ms.saturating_sub(1);
+                self.block_max_ms = self.block_max_ms.max(*at_ms);
             }
+            row = end;
         }
-        segments.push(self.segment(rows, None, false));
-        batch.segments = segments;
-        if let Some(times) = &mut batch.times {
-            times.seen_ms = behind.then(|| Int64Array::from(seen_ms));
+        batch.segments.push(self.segment(first..row, None, false));
+        if let Some(times) = batch.times.as_mut().filter(|_| behind) {
+            times.seen_ms = Some(seen_before(&times.at_ms, &batch.segments, reached_ms));
         }
     }
 
-    fn block_of(&self, batch: &Batch, row: usize) -> u64 {
-        match (&self.piece.content, &batch.origin) {
-            (Content::Bytes { position, start, block_bytes, .. }, Some(origin)) => {
-                let distance = position - start + (origin.spans.value(row) >> 32);
-                block_of(self.piece.number, distance, *block_bytes)
-            }
-            _ => self.block,
-        }
+    /// The block of a row, and the first row behind it that may be of another.
+    fn run_of(&self, batch: &Batch, row: usize) -> (u64, usize) {
+        let (Content::Bytes { position, start, block_bytes, .. }, Some(origin)) =
+            (&self.piece.content, &batch.origin)
+        else {
+            return (self.block, batch.len());
+        };
+        let distance = |span: &u64| position - start + (span >> 32);
+        let spans = &origin.spans.values()[row..];
+        let block = block_of(self.piece.number, distance(&spans[0]), *block_bytes);
+        let same = |span: &u64| block_of(self.piece.number, distance(span), *block_bytes) == block;
+        (block, row + spans.partition_point(same))
     }
 
     /// Ends the piece behind the batch's last row.
     fn end(&self, batch: &mut Batch) {
         let last = batch.segments.pop().expect("a batch of the ingest has a segment");
-        batch.segments.push(self.segment(last.rows, Some(self.piece.next - 1), self.piece.finished));
+        let end = self.segment(0..0, Some(self.piece.next - 1), self.piece.finished).end;
+        batch.segments.push(Segment { end, ..last });
     }
 
-    fn segment(&self, rows: u32, through: Option<u64>, finished: bool) -> Segment {
+    fn segment(&self, rows: Range<usize>, through: Option<u64>, finished: bool) -> Segment {
+        let rows = u32::try_from(rows.len()).expect("a batch is far below 4 G rows");
         let idle = self.piece.idle;
         let end = through.map(|through| BlockEnd { through, max_time_ms: self.block_max_ms, finished, idle });
         Segment { rows, number: self.block, split: self.piece.split, end }
     }
+}
+
+/// For each row the highest event time of the rows before it in its block, milliseconds; `reached_ms` is that of the rows
+/// of the first block that are in batches before.
+fn seen_before(at_ms: &Int64Array, segments: &[Segment], reached_ms: i64) -> Int64Array {
+    let mut seen_ms = Vec::with_capacity(at_ms.len());
+    let mut reached_ms = reached_ms;
+    for segment in segments {
+        for _ in 0..segment.rows {
+            let at_ms = at_ms.value(seen_ms.len());
+            seen_ms.push(reached_ms);
+            reached_ms = reached_ms.max(at_ms);
+        }
+        reached_ms = i64::MIN;
+    }
+    Int64Array::from(seen_ms)
 }
 
 /// A batch of no rows that ends the shard's lanes.

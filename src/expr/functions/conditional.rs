@@ -1,19 +1,25 @@
 //! Functions that choose: COALESCE, NULLIF, IF, GREATEST and their kin. All but GREATEST and LEAST evaluate only what
-//! they choose.
+//! they choose, unless it is there anyway.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use arrow::array::{Array, make_comparator};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, downcast_primitive, make_comparator,
+};
+use arrow::buffer::NullBuffer;
 use arrow::compute::{SortOptions, interleave};
 use datafusion_expr::Operator;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{Column, Literal};
 
 use super::{Build, Call, Function, FunctionDoc};
 use crate::expr::ExprError;
 use crate::expr::coerce::{coerce, unify};
 use crate::expr::compare::compare;
-use crate::expr::kernel::{Argument, Outcome};
+use crate::expr::kernel::{Argument, KernelExpr, Outcome};
 use crate::expr::logic::{case, is_null};
-use crate::expr::typed::Typed;
+use crate::expr::typed::{Typed, done};
 use crate::record::SqlType;
 
 pub(super) static FUNCTIONS: &[Function] = &[
@@ -80,6 +86,11 @@ fn coalesce(mut call: Call) -> Result<Typed, ExprError> {
     if data_type == SqlType::Null {
         return Ok(Typed::null(SqlType::Null, call.span));
     }
+    if data_type.arrow().is_primitive() && values.iter().all(is_at_hand) {
+        let nullable = values.iter().all(|value| value.nullable);
+        let kernel = |arguments: &[Argument], rows: usize| first_present(arguments, rows);
+        return Typed::call("COALESCE", values, data_type, nullable, call.span, kernel);
+    }
     let last = values.pop().expect("counted above");
     let surely = !last.nullable || values.iter().any(|value| !value.nullable);
     let branches = values
@@ -91,6 +102,49 @@ fn coalesce(mut call: Call) -> Result<Typed, ExprError> {
     }
     let made = case(branches, Some(last), call.span)?;
     Ok(Typed { nullable: !surely, ..made })
+}
+
+/// Whether a value is a column, a field of one or a constant: it costs nothing and cannot fail.
+fn is_at_hand(value: &Typed) -> bool {
+    fn is(node: &Arc<dyn PhysicalExpr>) -> bool {
+        let is_field = |kernel: &KernelExpr| kernel.is_field() && kernel.children().into_iter().all(is);
+        node.downcast_ref::<Column>().is_some()
+            || node.downcast_ref::<Literal>().is_some()
+            || node.downcast_ref::<KernelExpr>().is_some_and(is_field)
+    }
+    is(&value.physical)
+}
+
+/// For each row the value of the first argument that has one.
+fn first_present(arguments: &[Argument], rows: usize) -> Outcome {
+    macro_rules! of_type {
+        ($t:ty, $columns:ident) => {{
+            let typed: Vec<&PrimitiveArray<$t>> =
+                $columns.iter().map(|column: &ArrayRef| column.as_primitive()).collect();
+            done(first_of(&typed))
+        }};
+    }
+    let columns: Vec<ArrayRef> =
+        arguments.iter().map(|argument| argument.expanded(rows)).collect::<Result<_, _>>()?;
+    downcast_primitive! {
+        columns[0].data_type() => (of_type, columns),
+        other => unreachable!("{other} is not primitive")
+    }
+}
+
+fn first_of<T: ArrowPrimitiveType>(columns: &[&PrimitiveArray<T>]) -> PrimitiveArray<T> {
+    let complete = columns.iter().position(|column| column.null_count() == 0);
+    let columns = &columns[..complete.map_or(columns.len(), |index| index + 1)];
+    let (last, before) = columns.split_last().expect("COALESCE has an argument");
+    let (mut values, mut present) = (last.values().to_vec(), last.nulls().cloned());
+    for column in before.iter().rev() {
+        let nulls = column.nulls().expect("one without NULL is the last");
+        for (start, end) in nulls.valid_slices() {
+            values[start..end].copy_from_slice(&column.values()[start..end]);
+        }
+        present = present.map(|present| NullBuffer::new(present.inner() | nulls.inner()));
+    }
+    PrimitiveArray::new(values.into(), present).with_data_type(last.data_type().clone())
 }
 
 fn null_if(mut call: Call) -> Result<Typed, ExprError> {
