@@ -45,8 +45,16 @@ fn known_rows(folder: &Path) {
         assert_eq!(rows(folder, query, bids).expect("in order"), expect, "{query} {bids:?}");
     };
     let one = [bid(1230, 7, 5, "23:59:59.120")];
-    check("q0", &one, &[r#"{"auction":1230,"bidder":7,"price":5,"dateTime":"2015-12-31T23:59:59.12","extra":"xyz"}"#]);
-    check("q1", &one, &[r#"{"auction":1230,"bidder":7,"price":4.540,"dateTime":"2015-12-31T23:59:59.12","extra":"xyz"}"#]);
+    check(
+        "q0",
+        &one,
+        &[r#"{"auction":1230,"bidder":7,"price":5,"dateTime":"2015-12-31T23:59:59.12","extra":"xyz"}"#],
+    );
+    check(
+        "q1",
+        &one,
+        &[r#"{"auction":1230,"bidder":7,"price":4.540,"dateTime":"2015-12-31T23:59:59.12","extra":"xyz"}"#],
+    );
     check("q2", &one, &[r#"{"auction":1230,"price":5}"#]);
     check("q2", &[bid(1231, 7, 5, "00:00:00.000")], &[]);
     check(

@@ -26,10 +26,7 @@ pub fn each(path: &Path, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::R
 /// # Errors
 ///
 /// The file cannot be read, or `each` says so.
-pub fn each_padded(
-    path: &Path,
-    mut each: impl FnMut(&mut [u8], usize) -> io::Result<()>,
-) -> io::Result<()> {
+pub fn each_padded(path: &Path, mut each: impl FnMut(&mut [u8], usize) -> io::Result<()>) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; BLOCK_BYTES + PADDING_BYTES];
     // What lies at the buffer's start of a line that goes on in the next block.

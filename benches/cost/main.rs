@@ -1,6 +1,6 @@
 //! The honest rivals: Nexmark's queries as hand-written programs on one thread, one for each of q0, q1, q2, q5, q7, q11
-//! and qt, in the sense of F. McSherry, M. Isard, D. Murray, "Scalability! But at what COST?" (`HotOS` 2015): what a general
-//! engine costs over a good program for the one query and the one layout of its file.
+//! and qt. What a general engine costs is told by a good program for the one query and the one layout of its file; the
+//! idea is that of "Scalability! But at what COST?" (15th Workshop on Hot Topics in Operating Systems, 2015).
 //!
 //! ```sh
 //! cargo bench --bench cost -- q2 events.ndjson rows.ndjson    # the rows that pipelines/nexmark/q2.yaml writes
@@ -33,8 +33,10 @@ const USAGE: &str =
 
 fn main() -> ExitCode {
     // Cargo adds `--bench` by itself.
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !["--bench", "--test"].contains(&argument.as_str())).collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !["--bench", "--test"].contains(&argument.as_str()))
+        .collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [] => {

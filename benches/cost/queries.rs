@@ -266,7 +266,8 @@ fn q11(input: &Path, out: &mut Output) -> io::Result<()> {
             return Err(out_of_order());
         }
         last_ms = at_ms;
-        let session = sessions.entry(bid.bidder).or_insert(Session { start_ms: at_ms, end_ms: at_ms, bids: 0 });
+        let session =
+            sessions.entry(bid.bidder).or_insert(Session { start_ms: at_ms, end_ms: at_ms, bids: 0 });
         // A bid exactly a gap after the last still belongs to the session.
         if session.bids > 0 && at_ms > session.end_ms {
             q11_row(bid.bidder, session, out)?;

@@ -29,11 +29,7 @@ impl Minute {
         }
         let rest: &[u8; TIME_BYTES - MINUTE_BYTES] = rest.first_chunk().expect("a whole time");
         let digit = |at: usize| i64::from(rest[at] - b'0');
-        self.start_ms
-            + (digit(1) * 10 + digit(2)) * 1000
-            + digit(4) * 100
-            + digit(5) * 10
-            + digit(6)
+        self.start_ms + (digit(1) * 10 + digit(2)) * 1000 + digit(4) * 100 + digit(5) * 10 + digit(6)
     }
 
     /// Appends a time without the zeros at the end of its fraction.
@@ -47,7 +43,8 @@ impl Minute {
         let digit = |value: i64| b'0' + u8::try_from(value % 10).expect("a digit");
         let rest = at_ms - self.start_ms;
         let (second, ms) = (rest / 1000, rest % 1000);
-        let fraction = [b':', digit(second / 10), digit(second), b'.', digit(ms / 100), digit(ms / 10), digit(ms)];
+        let fraction =
+            [b':', digit(second / 10), digit(second), b'.', digit(ms / 100), digit(ms / 10), digit(ms)];
         let length = match fraction {
             [.., b'0', b'0', b'0'] => 3,
             [.., b'0', b'0'] => 5,
