@@ -45,9 +45,11 @@ class Engine:
         self.ask(do="rows", query=query, path=str(path))
 
     def stop(self):
-        self.process.stdin.close()
         try:
+            self.process.stdin.close()
             self.process.wait(timeout=30)
+        except BrokenPipeError:
+            self.process.wait()
         except subprocess.TimeoutExpired:
             self.process.kill()
 

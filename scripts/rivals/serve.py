@@ -34,8 +34,14 @@ def serve(out, time_query, write_rows):
         print(json.dumps(answer), file=out, flush=True)
 
 
+def forget_peak(pid):
+    """Lets the peak of resident memory begin at what is resident now."""
+    with open(f"/proc/{pid}/clear_refs", "w", encoding="utf-8") as clear:
+        clear.write("5")
+
+
 def peak_bytes(pid):
-    """The highest resident memory of a process so far."""
+    """The highest resident memory of a process since its peak was forgotten."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
@@ -49,6 +55,7 @@ def cpu_seconds(pid):
 
 def measured(pid, work):
     """The figures of what a process does during `work()`, which may return the wall seconds by its own account."""
+    forget_peak(pid)
     cpu, began = cpu_seconds(pid), time.perf_counter()
     wall = work()
     elapsed = time.perf_counter() - began

@@ -124,13 +124,18 @@ class Versus:
 
     def time(self, contenders):
         runs = {key: [] for key in contenders}
-        # The first of each warms up: caches, a JVM.
-        for number in range(self.runs + 1):
-            for key, run in contenders.items():
-                figures = run()
-                if number > 0:
-                    runs[key].append(figures)
-        for key, all_figures in runs.items():
+        for _ in range(self.runs + 1):
+            for key in list(runs):
+                _, query, name, cores = key
+                try:
+                    runs[key].append(contenders[key]())
+                except Failed as error:
+                    if name == "millstream":
+                        raise
+                    self.skip(f"{query or 'all'} by {name} on {cores}: {error}")
+                    del runs[key]
+        for key, (_, *all_figures) in runs.items():
+            # The first has warmed up: caches, a JVM.
             walls, cpus, peaks = zip(*all_figures)
             median = Figures(statistics.median(walls), statistics.median(cpus), max(peaks))
             self.results.append(Result(*key, median, [figures._asdict() for figures in all_figures]))
