@@ -98,7 +98,8 @@ class Report:
                 parts.append(f"### {title}\n")
                 parts.append(HEAD + "\n".join(map(self.row, results)) + "\n")
         parts += [f"WRONG: {what}\n" for what in self.versus.wrong]
-        parts += [f"SKIPPED: {what}\n" for what in self.versus.skipped]
+        # What an engine said at length has gone to standard error.
+        parts += [f"SKIPPED: {what.splitlines()[0]}\n" for what in self.versus.skipped]
         return "\n".join(parts)
 
     def json(self):
