@@ -20,6 +20,7 @@ const TOP_LEVEL: &[&str] = &[
     ".gitattributes",
     ".github",
     ".gitignore",
+    "BENCHMARKS.md",
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
