@@ -172,6 +172,7 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         },
         first_epoch: found.first_epoch,
         recovery: found.recovery,
+        load: None,
     };
     // A write beyond a limit on the size of files is then an error of that write.
     survive_file_size_limit().map_err(|error| (Exit::Bug, error.to_string()))?;

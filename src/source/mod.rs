@@ -14,6 +14,7 @@ mod nexmark_source;
 mod numbering;
 mod paced;
 mod stdin;
+mod supply;
 #[cfg(test)]
 mod testing;
 
@@ -27,6 +28,7 @@ pub use chunk::CHUNK_BYTES;
 pub use cuts::Cuts;
 pub use error::SourceError;
 pub use ingest::{Ingest, TimeOf, last_batch};
+pub use supply::{Mark, Supply};
 
 use crate::error::Problems;
 use crate::io::Bell;
@@ -96,6 +98,9 @@ pub struct Opening {
     pub chunk_bytes: usize,
     /// Where to go on; none at the beginning.
     pub resume: Option<Resume>,
+    /// How a benchmark has the records come: then those that are made by number do not end. None where they come as
+    /// declared. A source that cannot be read again ([`Source::replays`]) is never asked.
+    pub supply: Option<Supply>,
 }
 
 /// Where a source goes on after a restart, on any number of shards.
