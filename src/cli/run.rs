@@ -58,7 +58,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Io {
+pub(super) enum Io {
     Auto,
     Uring,
     Threads,
@@ -200,7 +200,8 @@ fn exit_of(error: &RecoveryError) -> Exit {
     }
 }
 
-fn mode(io: Io) -> Result<Mode, (Exit, String)> {
+/// What hosts the shards; the exit code and the error where that is not to be had.
+pub(super) fn mode(io: Io) -> Result<Mode, (Exit, String)> {
     if io == Io::Threads {
         return Ok(Mode::Threads);
     }

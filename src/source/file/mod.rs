@@ -78,7 +78,10 @@ impl Source for Declared {
                 numbering,
                 gate: opening.cuts.gate(shard, numbering),
                 next: None,
-                pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard, opening.start.monotonic_us)),
+                pace: opening
+                    .supply
+                    .as_ref()
+                    .and_then(|supply| supply.pace(shard, opening.start.monotonic_us)),
                 due_us: None,
             };
             Box::new(reader) as Box<dyn Reader + Send>
