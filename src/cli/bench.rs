@@ -55,7 +55,8 @@ const AFTER_HELP: &str = "\
 The pipeline runs at least four times, each time afresh: as fast as it goes (its capacity); then at a fixed rate, whatever becomes
 of it, from 90 % of the capacity downwards until one holds without the lag growing (sustained); then at 50 % and at 80 % of that
 rate, where latencies are recorded from each record's intended time. Generators make their records without end, a file is read
-once in each run and has to be long enough. Event times are those of the input, whatever the rate.";
+once in each run and has to be long enough; either hands over what came in the last millisecond. Event times are those of the
+input, whatever the rate.";
 
 fn duration(text: &str) -> Result<u64, String> {
     let us = parse_duration_ms(text).and_then(|ms| u64::try_from(ms).ok()?.checked_mul(1000));

@@ -17,6 +17,8 @@ use crate::time::Now;
 pub struct Load {
     /// How much a second, in the unit of the input's extent, rows where it has none; none for as fast as it is taken.
     pub rate: Option<f64>,
+    /// When the first record is due where there is a rate, of [`Now::monotonic_us`].
+    pub begin_us: u64,
     /// The bytes of a chunk of input, where the source reads bytes.
     pub chunk_bytes: usize,
     /// In which stretch of the run steps are measured, of [`Now::monotonic_us`].
@@ -68,7 +70,7 @@ impl Load {
             fresh: Vec::new(),
             passed: self.passed.clone(),
         };
-        (Supply { rate: self.rate, marks: senders }, meter)
+        (Supply { rate: self.rate, begin_us: self.begin_us, marks: senders }, meter)
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
     #[test]
     fn a_piece_has_passed_once_every_lane_is_behind_it() {
         let ((passed, heard), (steps, _)) = (channel(), channel());
-        let load = Load { rate: Some(1.0), chunk_bytes: 1, period_us: 0..1, passed, steps };
+        let load = Load { rate: Some(1.0), begin_us: 0, chunk_bytes: 1, period_us: 0..1, passed, steps };
         let (supply, mut meter) = load.begin(2);
         for (shard, last) in [(0, 15), (1, 31), (0, 47)] {
             supply.marks[shard].send(Mark { last, records: last, first_us: 1, last_us: 2 }).unwrap();

@@ -103,7 +103,10 @@ pub(super) fn open(
     make: &Make,
     opening: &Opening,
 ) -> Result<Opened, SourceError> {
-    let rows = opening.supply.as_ref().map_or(rows, |supply| Rows { total: None, rate: supply.rate });
+    let (rows, begin_us) = match &opening.supply {
+        Some(supply) => (Rows { total: None, rate: supply.rate }, supply.begin_us),
+        None => (rows, opening.start.monotonic_us),
+    };
     // Where a silence is to be filled, a piece has numbers before its own for empty ones.
     let blocks = if opening.heartbeat && rows.rate.is_some() { BLOCKS_PER_PIECE } else { 1 };
     let numbering = Numbering::of(opening, blocks);
@@ -120,9 +123,9 @@ pub(super) fn open(
             shards: shards as u64,
             numbering,
             next: numbering.first_piece(shard, shards),
-            start_us: opening.start.monotonic_us,
+            start_us: begin_us,
             gate: opening.cuts.gate(shard, numbering),
-            pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard, opening.start.monotonic_us)),
+            pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard)),
             beats: 0,
             beat_us: opening.start.monotonic_us,
             empty: RecordBatch::new_empty(opening.columns.arrow().clone()),

@@ -1,6 +1,6 @@
 //! How a benchmark has a source supply its records: as many as it can take, or at a rate whatever becomes of them.
 //!
-//! The rate is that of an open loop: what is at place k of the input is due at the start plus k by the rate, also where the
+//! The rate is that of an open loop: what is at place k of the input is due at the beginning plus k by the rate, also where the
 //! pipeline is behind. Every piece is marked with the times at which its records were due, so that whoever sees what they
 //! came to can tell how long they took.
 
@@ -15,6 +15,8 @@ use super::paced::due_after_us;
 pub struct Supply {
     /// How much a second, in the unit of the input's extent, rows where it has none; none for as fast as it is taken.
     pub rate: Option<f64>,
+    /// When the first record is due where there is a rate, of [`crate::time::Now::monotonic_us`].
+    pub begin_us: u64,
     /// Where the marks of each shard's pieces go where there is a rate, `[shard]`.
     pub marks: Vec<Sender<Mark>>,
 }
@@ -36,21 +38,21 @@ pub struct Mark {
 #[derive(Debug)]
 pub(super) struct Pace {
     rate: f64,
-    start_us: u64,
+    begin_us: u64,
     marks: Sender<Mark>,
 }
 
 impl Supply {
     /// The pace of one shard's pieces; none where they are taken as fast as they can be.
-    pub(super) fn pace(&self, shard: usize, start_us: u64) -> Option<Pace> {
-        Some(Pace { rate: self.rate?, start_us, marks: self.marks[shard].clone() })
+    pub(super) fn pace(&self, shard: usize) -> Option<Pace> {
+        Some(Pace { rate: self.rate?, begin_us: self.begin_us, marks: self.marks[shard].clone() })
     }
 }
 
 impl Pace {
     /// When what comes behind `amount` of the input is due.
     pub fn due_us(&self, amount: u64) -> u64 {
-        self.start_us.saturating_add(due_after_us(amount, self.rate))
+        self.begin_us.saturating_add(due_after_us(amount, self.rate))
     }
 
     /// Marks a piece; called before the shard gets it.

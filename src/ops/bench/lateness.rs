@@ -12,7 +12,7 @@ const TIMES_PER_PIECE: u64 = 64;
 /// The lag may grow by this share of the time that passes, and by this much in all, microseconds: less is what a scheduler
 /// does to any program.
 const GROWTH_MAX: f64 = 0.01;
-const GROWTH_MIN_US: u64 = 2000;
+const GROWTH_MIN_US: u64 = 5000;
 
 /// How long each record of the pieces that were due in the period took from its intended time until all output that its piece
 /// has caused was written, microseconds.

@@ -15,8 +15,6 @@ mod scratch;
 mod session;
 mod text;
 
-use std::ops::Range;
-
 pub use error::BenchError;
 pub use plot::plot;
 pub use report::Report;
@@ -43,6 +41,11 @@ const ATTEMPTS_MAX: usize = 12;
 const LEVELS: [f64; 2] = [0.5, 0.8];
 /// A run is warm after a quarter of the time that is measured, and after this at the latest, microseconds.
 const WARM_US_MAX: u64 = 1_000_000;
+/// How long a run has to come up before its first record is due, microseconds, and at most.
+const BEGIN_US_MIN: u64 = 50_000;
+const BEGIN_US_MAX: u64 = 2_000_000;
+/// An input that was read faster than this says nothing of how large one that lasts would be, microseconds.
+const EXTRAPOLATED_US_MIN: u64 = 50_000;
 /// How many chunks of a file are due a second, so that no record waits long for the others of its chunk.
 const CHUNKS_PER_SECOND: f64 = 1000.0;
 /// The bytes of a chunk at least: a block, of which it has 16, should hold more than a record.
@@ -52,8 +55,9 @@ const CHUNK_BYTES_MIN: usize = 16 << 10;
 pub struct Bench<'a> {
     session: Session<'a>,
     scratch: Scratch,
-    /// What is measured of a run, microseconds behind its start.
-    period_us: Range<u64>,
+    /// How long a run goes before it is measured, and how long it is measured, microseconds.
+    warm_us: u64,
+    measured_us: u64,
     /// Hears how far it is.
     say: &'a dyn Fn(String),
     notes: Vec<String>,
@@ -64,7 +68,7 @@ impl<'a> Bench<'a> {
     #[must_use]
     pub fn new(session: Session<'a>, scratch: Scratch, measured_us: u64, say: &'a dyn Fn(String)) -> Self {
         let warm_us = (measured_us / 4).min(WARM_US_MAX);
-        Self { session, scratch, period_us: warm_us..warm_us + measured_us, say, notes: Vec::new() }
+        Self { session, scratch, warm_us, measured_us, say, notes: Vec::new() }
     }
 
     /// Measures everything; takes some four times as long as is measured of each run, and longer where the first rate does not
@@ -75,7 +79,14 @@ impl<'a> Bench<'a> {
     /// If the pipeline cannot be run or fails, or there is not enough input to measure anything by.
     pub fn measure(mut self, sinks_discarded: bool) -> Result<Report, BenchError> {
         self.set_snapshots();
-        let run = self.run("capacity", None, self.period_us.clone())?;
+        let demand = Demand {
+            rate: None,
+            begin_us: 0,
+            chunk_bytes: CHUNK_BYTES,
+            warm_us: self.warm_us,
+            measured_us: self.measured_us,
+        };
+        let run = self.run("capacity", &demand)?;
         let input = self.input(&run)?;
         let capacity = capacity(&run);
         (self.say)(format!("capacity: {} rows/s", rounded(capacity.rows_per_second)));
@@ -97,8 +108,8 @@ impl<'a> Bench<'a> {
             },
             sinks_discarded,
             snapshot_every_seconds: ms(self.session.snapshot_every_us) / 1000.0,
-            warm_up_seconds: ms(self.period_us.start) / 1000.0,
-            measured_seconds: ms(self.measured_us()) / 1000.0,
+            warm_up_seconds: ms(self.warm_us) / 1000.0,
+            measured_seconds: ms(self.measured_us) / 1000.0,
             capacity,
             sustained,
             latency,
@@ -108,14 +119,10 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn measured_us(&self) -> u64 {
-        self.period_us.end - self.period_us.start
-    }
-
     /// Sees to it that at least one snapshot falls into what is measured.
     fn set_snapshots(&mut self) {
         let every_us = &mut self.session.snapshot_every_us;
-        let measured_us = self.period_us.end - self.period_us.start;
+        let measured_us = self.measured_us;
         if *every_us > measured_us {
             let declared_us = std::mem::replace(every_us, measured_us / 2);
             self.notes.push(format!(
@@ -126,20 +133,10 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Runs the pipeline, at `rate` in the unit of the input's extent.
-    fn run(
-        &mut self,
-        what: &str,
-        rate: Option<(f64, &Input)>,
-        period_us: Range<u64>,
-    ) -> Result<Run, BenchError> {
-        (self.say)(format!("{what}: running for {} s …", seconds(period_us.end)));
-        let chunk_bytes = match rate {
-            Some((rate, Input { bytes_per_row: Some(_), .. })) => chunk_bytes(rate),
-            _ => CHUNK_BYTES,
-        };
-        let demand = Demand { rate: rate.map(|(rate, _)| rate), chunk_bytes, period_us };
-        let run = self.session.run(self.scratch.next(), &demand)?;
+    /// Runs the pipeline.
+    fn run(&mut self, what: &str, demand: &Demand) -> Result<Run, BenchError> {
+        (self.say)(format!("{what}: running for {} s …", seconds(demand.warm_us + demand.measured_us)));
+        let run = self.session.run(self.scratch.next(), demand)?;
         if let Some(why) = &run.snapshot_failed {
             self.notes.push(format!("a snapshot was not taken ({what}): {why}"));
         }
@@ -148,18 +145,20 @@ impl<'a> Bench<'a> {
 
     /// What the input is like; where it has an end, no more of each run is measured than it is long enough for.
     fn input(&mut self, run: &Run) -> Result<Input, BenchError> {
-        if let Some(ended_us) = run.ended_us.filter(|ended_us| *ended_us < self.period_us.end) {
-            let left_us = ended_us.saturating_sub(self.period_us.start);
-            if left_us < self.measured_us() / 2 {
-                return Err(self.too_small(run, ended_us));
+        let left_us = run.period_us.end - run.period_us.start;
+        if run.ended_us.is_some() && left_us < self.measured_us {
+            let read_us =
+                run.ended_us.zip(run.first_us).map_or(0, |(ended_us, first_us)| ended_us - first_us);
+            if left_us < self.measured_us / 2 {
+                return Err(self.too_small(run, read_us));
             }
             self.notes.push(format!(
                 "the input was read in {} s, so {} s of each run are measured rather than {} s",
-                seconds(ended_us),
+                seconds(read_us),
                 seconds(left_us),
-                seconds(self.measured_us())
+                seconds(self.measured_us)
             ));
-            self.period_us.end = ended_us;
+            self.measured_us = left_us;
         }
         if run.counts.rows_in == 0 {
             return Err(BenchError::Small(
@@ -176,25 +175,25 @@ impl<'a> Bench<'a> {
         }
         #[expect(clippy::cast_precision_loss, reason = "a mean has no more digits than a double")]
         let mean = run.total.bytes_in as f64 / run.total.rows_in.max(1) as f64;
-        Ok(Input { bytes_per_row: bytes.then_some(mean) })
+        let begin_us = (2 * run.first_us.unwrap_or(0)).clamp(BEGIN_US_MIN, BEGIN_US_MAX);
+        Ok(Input { bytes_per_row: bytes.then_some(mean), begin_us })
     }
 
-    fn too_small(&self, run: &Run, ended_us: u64) -> BenchError {
-        let needed_us = self.period_us.end;
-        let mut what = format!(
-            "the input is too small to measure: it was read in {} s, and a run of {} s is needed",
-            seconds(ended_us),
-            seconds(needed_us)
-        );
-        let more = u128::from(run.total.bytes_in) * u128::from(needed_us) / u128::from(ended_us.max(1));
-        let more = u64::try_from(more).unwrap_or(u64::MAX);
-        what.push_str(&match run.extent {
-            Some(Extent::Bytes(_)) => {
-                format!("\n  help: take a larger one, of about {}, or a shorter --for", size_text(more))
+    fn too_small(&self, run: &Run, read_us: u64) -> BenchError {
+        let needed_us = self.warm_us + self.measured_us;
+        let size = match run.extent {
+            // What takes no time to be read says nothing of what a second of it would be.
+            Some(Extent::Bytes(_)) if read_us >= EXTRAPOLATED_US_MIN => {
+                let bytes = u128::from(run.total.bytes_in) * u128::from(needed_us) / u128::from(read_us);
+                format!(", of about {}", size_text(u64::try_from(bytes).unwrap_or(u64::MAX)))
             }
-            _ => "\n  help: take a larger one, or a shorter --for".to_owned(),
-        });
-        BenchError::Small(what)
+            _ => String::new(),
+        };
+        BenchError::Small(format!(
+            "the input is too small to measure: it was read in {} s, and {} s of it are needed\n  help: take a larger one{size}, or a shorter --for",
+            seconds(read_us),
+            seconds(needed_us)
+        ))
     }
 
     /// Notes what was not processed as it should be.
@@ -213,13 +212,14 @@ impl<'a> Bench<'a> {
 
     /// Looks for a rate that holds.
     fn sustained(&mut self, capacity: &Capacity, input: &Input) -> Result<Sustained, BenchError> {
-        let half_us = self.measured_us() / 2;
-        let period_us = self.period_us.start..self.period_us.start + half_us;
+        let half_us = self.measured_us / 2;
         let mut rate = capacity.rows_per_second * SHARE_TRIED_FIRST;
         let mut attempts: Vec<Attempt> = Vec::new();
         while attempts.len() < ATTEMPTS_MAX && rate > 0.0 {
             let what = format!("sustained, {} rows/s", rounded(rate));
-            let run = self.run(&what, Some((input.amount(rate), input)), period_us.clone())?;
+            let demand = input.demand(rate, self.warm_us, half_us);
+            let period_us = demand.period_us(demand.begin_us);
+            let run = self.run(&what, &demand)?;
             let lag = Lag::of(&run.passed, &period_us);
             let held = run.complete && lag.is_some_and(|lag| lag.holds(half_us));
             let written = written_per_second(&run.passed, &period_us);
@@ -242,8 +242,9 @@ impl<'a> Bench<'a> {
     fn level(&mut self, share: f64, sustained: &Sustained, input: &Input) -> Result<Level, BenchError> {
         let rate = sustained.rows_per_second * share;
         let what = format!("latency at {:.0}%, {} rows/s", share * 100.0, rounded(rate));
-        let period_us = self.period_us.clone();
-        let run = self.run(&what, Some((input.amount(rate), input)), period_us.clone())?;
+        let demand = input.demand(rate, self.warm_us, self.measured_us);
+        let period_us = demand.period_us(demand.begin_us);
+        let run = self.run(&what, &demand)?;
         let none = || {
             BenchError::Small(format!(
                 "no record was written in the time that is measured ({what})\n  help: let it measure for longer, with --for"
@@ -259,6 +260,7 @@ impl<'a> Bench<'a> {
         Ok(Level {
             share_of_sustained: share,
             rows_per_second: rate,
+            cpu_seconds_per_million_rows: cpu_us_per_row(&run),
             latency_ms,
             hiccup_ms,
             complete: run.complete,
@@ -275,12 +277,16 @@ impl<'a> Bench<'a> {
 struct Input {
     /// The mean, where the source reads bytes.
     bytes_per_row: Option<f64>,
+    /// How long a run takes until it reads, with as much again, microseconds.
+    begin_us: u64,
 }
 
 impl Input {
-    /// So many rows in the unit of the input's extent.
-    fn amount(&self, rows: f64) -> f64 {
-        rows * self.bytes_per_row.unwrap_or(1.0)
+    /// A run at so many rows a second.
+    fn demand(&self, rows_per_second: f64, warm_us: u64, measured_us: u64) -> Demand {
+        let rate = rows_per_second * self.bytes_per_row.unwrap_or(1.0);
+        let chunk_bytes = self.bytes_per_row.map_or(CHUNK_BYTES, |_| chunk_bytes(rate));
+        Demand { rate: Some(rate), begin_us: self.begin_us, chunk_bytes, warm_us, measured_us }
     }
 }
 
@@ -293,17 +299,23 @@ fn chunk_bytes(bytes_per_second: f64) -> usize {
 
 fn capacity(run: &Run) -> Capacity {
     let rows = run.counts.rows_in;
-    #[expect(clippy::cast_precision_loss, reason = "a mean has no more digits than a double")]
-    let cpu_seconds_per_million_rows = run.cpu_us as f64 / rows.max(1) as f64;
+    let measured_us = run.period_us.end - run.period_us.start;
     let bytes = run.counts.bytes_in;
     Capacity {
-        rows_per_second: per_second(rows, run.measured_us),
-        bytes_per_second: (bytes > 0).then(|| per_second(bytes, run.measured_us)),
+        rows_per_second: per_second(rows, measured_us),
+        bytes_per_second: (bytes > 0).then(|| per_second(bytes, measured_us)),
         rows,
         rows_out: run.counts.rows_out,
-        seconds: ms(run.measured_us) / 1000.0,
-        cpu_seconds_per_million_rows,
+        seconds: ms(measured_us) / 1000.0,
+        cpu_seconds_per_million_rows: cpu_us_per_row(run),
     }
+}
+
+/// The time that the process spent on CPUs for each row, microseconds: seconds for a million.
+fn cpu_us_per_row(run: &Run) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a mean has no more digits than a double")]
+    let cpu_us_per_row = run.cpu_us as f64 / run.counts.rows_in.max(1) as f64;
+    cpu_us_per_row
 }
 
 /// A rate without its fraction.

@@ -17,15 +17,15 @@ const BOTTOM: f64 = 380.0;
 const PERCENTILES: [(&str, f64); 6] =
     [("50", 0.5), ("90", 0.9), ("99", 0.99), ("99.9", 0.999), ("99.99", 0.9999), ("99.999", 0.99999)];
 
-/// Readable on light and on dark ground: the picture has its own, and takes the viewer's wish.
-const STYLE: &str = "\
-    svg { background: #ffffff; font: 12px system-ui, sans-serif }
-    text { fill: #333333 } .title { font-size: 15px; font-weight: 600 } .grid { stroke: #dddddd } .axis { stroke: #888888 }
-    path { fill: none; stroke-width: 2 } .c0 { stroke: #1f6fb4 } .c1 { stroke: #c4531b } .hiccup { stroke: #777777; stroke-dasharray: 5 4 }
-    @media (prefers-color-scheme: dark) {
-      svg { background: #16181d } text { fill: #d5d8de } .grid { stroke: #343840 } .axis { stroke: #80858f }
-      .c0 { stroke: #6cb2f0 } .c1 { stroke: #f0935c } .hiccup { stroke: #a0a4ad }
-    }
+/// Readable on light and on dark ground: the picture brings its own, and goes by the viewer's wish.
+const STYLE: &str = "
+text { fill: #333333; font: 12px system-ui, sans-serif } .title { font-size: 15px; font-weight: 600 }
+.ground { fill: #ffffff } .grid { stroke: #dddddd } .axis { stroke: #888888 } path { fill: none; stroke-width: 2 }
+.c0 { stroke: #1f6fb4 } .c1 { stroke: #c4531b } .hiccup { stroke: #777777; stroke-dasharray: 5 4 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #d5d8de } .ground { fill: #16181d } .grid { stroke: #343840 } .axis { stroke: #80858f }
+  .c0 { stroke: #6cb2f0 } .c1 { stroke: #f0935c } .hiccup { stroke: #a0a4ad }
+}
 ";
 
 /// The report's latencies, and the machine's hiccups at the highest load beside them, as an SVG document.
@@ -44,7 +44,8 @@ pub fn plot(report: &Report) -> String {
     let scale = Scale::over(&curves);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n<text class=\"title\" x=\"{LEFT}\" y=\"26\">{title}</text>\n",
+         <title>{title}</title>\n<style>{STYLE}</style>\n<rect class=\"ground\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
+         <text class=\"title\" x=\"{LEFT}\" y=\"26\">{title}</text>\n",
         title = escaped(&format!("{}: latency by percentile", report.pipeline)),
     );
     let mut add = |part: String| writeln!(svg, "{part}").expect("a string takes everything");

@@ -104,6 +104,8 @@ pub struct Level {
     pub share_of_sustained: f64,
     /// Records a second.
     pub rows_per_second: f64,
+    /// The time that the process spent on CPUs for a million records.
+    pub cpu_seconds_per_million_rows: f64,
     /// From the intended time of each record until all output that its piece has caused is written.
     pub latency_ms: Percentiles,
     /// How late a thread woke up meanwhile that only sleeps: what the machine alone does.

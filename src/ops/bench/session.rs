@@ -54,14 +54,28 @@ pub struct Demand {
     pub rate: Option<f64>,
     /// The bytes of a chunk of input, where the source reads bytes.
     pub chunk_bytes: usize,
-    /// What is measured: the stretch from the one to the other, microseconds behind the start.
-    pub period_us: Range<u64>,
+    /// When the first record is due where there is a rate, microseconds behind the start: a run may be up by then.
+    pub begin_us: u64,
+    /// How long it goes from there before it is measured, from the first record that is read where there is no rate.
+    pub warm_us: u64,
+    /// How long it is measured.
+    pub measured_us: u64,
+}
+
+impl Demand {
+    /// What is measured of a run that goes from `begin_us` on.
+    pub fn period_us(&self, begin_us: u64) -> Range<u64> {
+        let from_us = begin_us + self.warm_us;
+        from_us..from_us + self.measured_us
+    }
 }
 
 /// What came of a run.
 pub struct Run {
-    /// How long it was measured, microseconds.
-    pub measured_us: u64,
+    /// When a record was seen to have been read, microseconds behind the start; none where none was.
+    pub first_us: Option<u64>,
+    /// What of it was measured, microseconds behind the start.
+    pub period_us: Range<u64>,
     /// What happened in that time.
     pub counts: Counts,
     /// The time that the process spent on CPUs meanwhile, microseconds.
@@ -132,8 +146,9 @@ impl Session<'_> {
             recovery: None,
             load: Some(Load {
                 rate: demand.rate,
+                begin_us: demand.begin_us,
                 chunk_bytes: demand.chunk_bytes,
-                period_us: demand.period_us.clone(),
+                period_us: demand.period_us(demand.begin_us),
                 passed,
                 steps,
             }),
@@ -179,6 +194,7 @@ struct Watch<'a> {
     names: Vec<Arc<str>>,
     pieces: Receiver<Passed>,
     passed: Vec<Passed>,
+    first_us: Option<u64>,
     begin: Option<Reading>,
     end: Option<Reading>,
     hiccups: Option<Hiccups>,
@@ -207,6 +223,7 @@ impl<'a> Watch<'a> {
             names: session.plan.states().cloned().collect(),
             pieces,
             passed: Vec::new(),
+            first_us: None,
             begin: None,
             end: None,
             hiccups: None,
@@ -280,7 +297,13 @@ impl<'a> Watch<'a> {
         if let Some(Event::Signal(signal)) = self.session.signals.try_iter().find(is_stop) {
             return self.fail(BenchError::Signal(signal), running);
         }
-        let Range { start, end } = self.demand.period_us;
+        if self.first_us.is_none() && totals(&running.metrics).rows_in > 0 {
+            self.first_us = Some(now_us);
+        }
+        let begin_us = if self.demand.rate.is_some() { Some(self.demand.begin_us) } else { self.first_us };
+        let Some(Range { start, end }) = begin_us.map(|begin_us| self.demand.period_us(begin_us)) else {
+            return;
+        };
         if self.begin.is_none() && now_us >= start {
             match Hiccups::start() {
                 Ok(hiccups) => self.hiccups = Some(hiccups),
@@ -348,7 +371,8 @@ impl<'a> Watch<'a> {
         let none = || Reading { at_us: 0, counts: Counts::default(), cpu_us: 0 };
         let (begin, end) = (self.begin.unwrap_or_else(none), self.end.unwrap_or_else(none));
         Ok(Run {
-            measured_us: end.at_us.saturating_sub(begin.at_us),
+            first_us: self.first_us,
+            period_us: begin.at_us..end.at_us.max(begin.at_us),
             counts: difference(&end.counts, &begin.counts),
             cpu_us: end.cpu_us.saturating_sub(begin.cpu_us),
             total,

@@ -78,10 +78,7 @@ impl Source for Declared {
                 numbering,
                 gate: opening.cuts.gate(shard, numbering),
                 next: None,
-                pace: opening
-                    .supply
-                    .as_ref()
-                    .and_then(|supply| supply.pace(shard, opening.start.monotonic_us)),
+                pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard)),
                 due_us: None,
             };
             Box::new(reader) as Box<dyn Reader + Send>
