@@ -115,13 +115,7 @@ pub fn assemble(
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
     let writing = |name: &str| opening_of(name, settings);
-    let quarantine = Quarantine::open_at(
-        settings.storage.clone(),
-        settings.quarantine.clone(),
-        plan.bad_record.limit_bytes,
-        from.and_then(|from| from.quarantine.as_ref()),
-    )
-    .map_err(|error| LaunchError::Snapshot(error.to_string()))?;
+    let quarantine = quarantine(plan, settings, from)?;
     let (sides, written) = side::open(&plan.sides, writing, from.is_some(), capacity, &bells, &writer_bell)?;
     let lanes = SinkLanes { capacity: capacity.blocks, bells: &bells, writer: &writer_bell, meter };
     let sinks = match Sinks::open(plan, &writing(MAIN), lanes, &opened.first, from) {
@@ -203,6 +197,17 @@ fn begin(from: &Manifest) -> Barrier {
     let early = u64::from(mutant::is(Mutant::PositionEarly));
     let late = u64::from(mutant::is(Mutant::PositionLate));
     Barrier { piece: barrier.piece.saturating_sub(early) + late, ..barrier }
+}
+
+/// Where bad records go.
+fn quarantine(plan: &Plan, settings: &Settings, from: Option<&Manifest>) -> Result<Quarantine, LaunchError> {
+    Quarantine::open_at(
+        settings.storage.clone(),
+        settings.quarantine.clone(),
+        plan.bad_record.limit_bytes,
+        from.and_then(|from| from.quarantine.as_ref()),
+    )
+    .map_err(|error| LaunchError::Snapshot(error.to_string()))
 }
 
 /// What the sink of this name is opened with.

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use crate::shard::Passed;
 
 /// The records of a piece, whose times are spread evenly, are counted at so many of those times at most.
-const TIMES_PER_PIECE: u64 = 64;
+const TIMES_PER_PIECE: u64 = 256;
 
 /// The lag may grow by this share of the time that passes, and by this much in all, microseconds: less is what a scheduler
 /// does to any program.
@@ -113,7 +113,7 @@ mod tests {
         // Waiting in line counts: it was due long before it was taken.
         check(&[piece(2, 1000, 1001, 1501)], (2, 500, 500, 501));
         // Of many records some stand for others.
-        check(&[piece(1000, 1000, 1999, 1999)], (1000, 0, 502, 999));
+        check(&[piece(1000, 1000, 1999, 1999)], (1000, 0, 498, 999));
         // Only what was due in the period counts, whenever it was written.
         check(&[piece(1, 999, 1000, 1500), piece(1, 1999, 2000, 2001)], (0, 0, 0, 0));
         check(&[piece(1, 1990, 1999, 2999)], (1, 1009, 1009, 1009));

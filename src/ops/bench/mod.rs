@@ -136,7 +136,7 @@ impl<'a> Bench<'a> {
     /// Runs the pipeline.
     fn run(&mut self, what: &str, demand: &Demand) -> Result<Run, BenchError> {
         (self.say)(format!("{what}: running for {} s …", seconds(demand.warm_us + demand.measured_us)));
-        let run = self.session.run(self.scratch.next(), demand)?;
+        let run = self.session.run(self.scratch.next_run(), demand)?;
         if let Some(why) = &run.snapshot_failed {
             self.notes.push(format!("a snapshot was not taken ({what}): {why}"));
         }

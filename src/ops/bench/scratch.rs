@@ -39,7 +39,7 @@ impl Scratch {
     }
 
     /// A folder for the next run.
-    pub fn next(&mut self) -> PathBuf {
+    pub fn next_run(&mut self) -> PathBuf {
         self.runs += 1;
         self.path.join(format!("run-{}", self.runs))
     }
@@ -66,8 +66,8 @@ mod tests {
         for (given, expect) in [(None, "a/b/state.bench-7"), (Some("given"), "given/bench-7")] {
             let given = given.map(|given| folder.path().join(given).display().to_string());
             let mut scratch = Scratch::make(given.as_deref(), &state_dir, 7).unwrap();
-            assert_eq!(scratch.next(), folder.path().join(expect).join("run-1"));
-            fs::create_dir(scratch.next()).unwrap();
+            assert_eq!(scratch.next_run(), folder.path().join(expect).join("run-1"));
+            fs::create_dir(scratch.next_run()).unwrap();
             drop(scratch);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }

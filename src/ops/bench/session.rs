@@ -185,6 +185,12 @@ struct Reading {
     cpu_us: u64,
 }
 
+impl Reading {
+    fn take(at_us: u64, running: &Running) -> Self {
+        Self { at_us, counts: totals(&running.metrics), cpu_us: process::cpu_us() }
+    }
+}
+
 /// Looks after a run.
 struct Watch<'a> {
     session: &'a Session<'a>,
@@ -309,7 +315,7 @@ impl<'a> Watch<'a> {
                 Ok(hiccups) => self.hiccups = Some(hiccups),
                 Err(error) => return self.fail(BenchError::Thread(error), running),
             }
-            self.begin = Some(self.read(now_us, running));
+            self.begin = Some(Reading::take(now_us, running));
         }
         if self.begin.is_some() && self.end.is_none() {
             if let Some(what) = self.outgrown(running) {
@@ -335,13 +341,9 @@ impl<'a> Watch<'a> {
         outgrown(&state_totals(&self.names, &running.metrics), limit_bytes)
     }
 
-    fn read(&self, at_us: u64, running: &Running) -> Reading {
-        Reading { at_us, counts: totals(&running.metrics), cpu_us: process::cpu_us() }
-    }
-
     /// Ends the measuring.
     fn finish(&mut self, now_us: u64, running: &Running) {
-        self.end = Some(self.read(now_us, running));
+        self.end = Some(Reading::take(now_us, running));
         self.hiccups_us = self.hiccups.take().map(Hiccups::stop);
         self.states = state_totals(&self.names, &running.metrics);
     }
