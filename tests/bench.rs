@@ -198,7 +198,7 @@ fn what_cannot_be_measured_is_told() {
     };
     check(&file, &["--for", "200ms"], 1, "the input is too small to measure");
     check(&file, &["--for", "200ms"], 1, "help: take a larger one");
-    check(&of("stdin:", ""), &[], 78, "save the input to a file");
+    check(&of("stdin:", ""), &[], 78, "save some input to a file");
     check(&file, &["--keep-sinks"], 78, "run without --keep-sinks");
     check(&file, &["--set", "source.file.path=none.ndjson"], 69, "failed to open none.ndjson");
     check(

@@ -104,8 +104,8 @@ fn fail(exit: Exit, error: &str) -> Exit {
 
 fn measure(arguments: &Arguments, mut plan: Plan) -> Result<Report, (Exit, String)> {
     let told = |error: BenchError| (exit_of(&error), error.to_string());
-    if !plan.source.replays() {
-        return Err(told(BenchError::Once(plan.source.describe())));
+    if !plan.source.can_supply() {
+        return Err(told(BenchError::Input(plan.source.describe())));
     }
     if arguments.keep_sinks {
         let mut targets = plan.sides.iter().map(|side| &side.sink).chain([&plan.sink]);
@@ -141,7 +141,7 @@ fn measure(arguments: &Arguments, mut plan: Plan) -> Result<Report, (Exit, Strin
 /// How a benchmark ends that comes to nothing.
 fn exit_of(error: &BenchError) -> Exit {
     match error {
-        BenchError::Once(_) | BenchError::Stdout => Exit::Config,
+        BenchError::Input(_) | BenchError::Stdout => Exit::Config,
         BenchError::Small(_) | BenchError::Unsustained(_) => Exit::Failed,
         BenchError::Source(_) | BenchError::Launch(LaunchError::Source(_) | LaunchError::Thread(_)) => {
             Exit::Unavailable

@@ -63,6 +63,11 @@ pub trait Source: fmt::Debug {
         true
     }
 
+    /// Whether it supplies its records as a benchmark asks for them ([`Opening::supply`]).
+    fn can_supply(&self) -> bool {
+        false
+    }
+
     /// Whether it reads what a sink writes to ([`crate::sink::Sink::target`]).
     fn reads(&self, _target: &str) -> bool {
         false
@@ -99,7 +104,7 @@ pub struct Opening {
     /// Where to go on; none at the beginning.
     pub resume: Option<Resume>,
     /// How a benchmark has the records come: then those that are made by number do not end. None where they come as
-    /// declared. A source that cannot be read again ([`Source::replays`]) is never asked.
+    /// declared; a source is asked only where it can do so ([`Source::can_supply`]).
     pub supply: Option<Supply>,
 }
 

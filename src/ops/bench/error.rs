@@ -8,11 +8,11 @@ use crate::source::SourceError;
 /// Why a benchmark comes to nothing. The texts say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// The input cannot be had more than once.
+    /// The input cannot be had several times, at rates of the benchmark's own.
     #[error(
-        "the input cannot be read again ({0}), and a benchmark reads it several times\n  help: save the input to a file and read that, for instance with --set source.file.path=in.ndjson in a pipeline with a `file` source"
+        "this source cannot be measured: {0}; a benchmark reads its input several times, at rates of its own\n  help: save some input to a file, and measure the pipeline with a `file` source"
     )]
-    Once(String),
+    Input(String),
     /// The sink and the report want the same place.
     #[error("the sink writes to stdout, where the report goes\n  help: run without --keep-sinks")]
     Stdout,

@@ -32,9 +32,11 @@ use crate::source::{CHUNK_BYTES, Extent};
 
 /// The share of the capacity that is tried first: nothing is left for hiccups at all of it.
 const SHARE_TRIED_FIRST: f64 = 0.9;
-/// What the next rate that is tried is of the last one, and of what that one came to, at most.
+/// What the next rate that is tried is of the last one, and of what that one came to, at most; and of the last one at least:
+/// that nothing was written for a while says little of the pipeline.
 const NEXT_OF_TRIED: f64 = 0.95;
 const NEXT_OF_WRITTEN: f64 = 0.98;
+const NEXT_OF_TRIED_MIN: f64 = 0.5;
 /// How many rates are tried.
 const ATTEMPTS_MAX: usize = 12;
 /// The shares of the sustained rate at which latencies are recorded.
@@ -48,8 +50,8 @@ const BEGIN_US_MAX: u64 = 2_000_000;
 const EXTRAPOLATED_US_MIN: u64 = 50_000;
 /// How many chunks of a file are due a second, so that no record waits long for the others of its chunk.
 const CHUNKS_PER_SECOND: f64 = 1000.0;
-/// The bytes of a chunk at least: a block, of which it has 16, should hold more than a record.
-const CHUNK_BYTES_MIN: usize = 16 << 10;
+/// The bytes of a chunk at least: one of its blocks, of which it has 16, should hold a record.
+const CHUNK_BYTES_MIN: usize = 4 << 10;
 
 /// A benchmark of a pipeline.
 pub struct Bench<'a> {
@@ -215,7 +217,7 @@ impl<'a> Bench<'a> {
         let half_us = self.measured_us / 2;
         let mut rate = capacity.rows_per_second * SHARE_TRIED_FIRST;
         let mut attempts: Vec<Attempt> = Vec::new();
-        while attempts.len() < ATTEMPTS_MAX && rate > 0.0 {
+        while attempts.len() < ATTEMPTS_MAX {
             let what = format!("sustained, {} rows/s", rounded(rate));
             let demand = input.demand(rate, self.warm_us, half_us);
             let period_us = demand.period_us(demand.begin_us);
@@ -229,7 +231,7 @@ impl<'a> Bench<'a> {
                 return Ok(Sustained { rows_per_second: rate, share_of_capacity, attempts });
             }
             (self.say)(format!("{what}: the lag grew, {} rows/s were written", rounded(written)));
-            rate = (rate * NEXT_OF_TRIED).min(written * NEXT_OF_WRITTEN);
+            rate = next_rate(rate, written);
         }
         Err(BenchError::Unsustained(format!(
             "no rate was found at which the lag does not grow; the last that was tried is {} rows/s, and the capacity {} rows/s\n  help: see that nothing else runs on this machine, or let it measure for longer, with --for",
@@ -271,6 +273,11 @@ impl<'a> Bench<'a> {
             },
         })
     }
+}
+
+/// The rate that is tried after one at which so many rows a second were written.
+fn next_rate(tried: f64, written: f64) -> f64 {
+    (written * NEXT_OF_WRITTEN).clamp(tried * NEXT_OF_TRIED_MIN, tried * NEXT_OF_TRIED)
 }
 
 /// What is known of the input.
@@ -339,6 +346,13 @@ mod tests {
     fn seconds_have_the_digits_that_matter() {
         for (us, expect) in [(10_000_000, "10"), (1_250_000, "1.25"), (499_600, "0.5"), (0, "0")] {
             assert_eq!(seconds(us), expect);
+        }
+    }
+
+    #[test]
+    fn the_next_rate_is_lower_and_not_by_too_much() {
+        for (written, expect) in [(2000.0, 950.0), (990.0, 950.0), (900.0, 882.0), (0.0, 500.0)] {
+            assert!((next_rate(1000.0, written) - expect).abs() < 1e-9, "{written}");
         }
     }
 

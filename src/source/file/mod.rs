@@ -59,6 +59,10 @@ impl Source for Declared {
         (matches || path == target) && !target.starts_with("/dev/")
     }
 
+    fn can_supply(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         format!("file {} (bounded; read again from the last snapshot after a crash)", self.path)
     }
