@@ -147,8 +147,8 @@ fn a_generator_is_measured() {
 fn a_file_is_measured() {
     let scene = Scene::new();
     let mut input = String::new();
-    for n in 0..1_500_000 {
-        writeln!(input, "{{\"n\":{n}}}").expect("a string takes everything");
+    for n in 0..200_000 {
+        writeln!(input, "{{\"n\":{n},\"text\":\"{:250}\"}}", "").expect("a string takes everything");
     }
     scene.write("in.ndjson", input);
     let text = "millstream: 1\nname: filed\nsource:\n  file: { path: in.ndjson }\n  format: json\n  schema: { n: BIGINT }\n\
@@ -158,7 +158,9 @@ fn a_file_is_measured() {
         "bench",
         &file,
         "--for",
-        "400ms",
+        "300ms",
+        "--cores",
+        "1",
         "--keep-sinks",
         "--json",
         "-",

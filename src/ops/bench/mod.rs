@@ -164,7 +164,7 @@ impl<'a> Bench<'a> {
         }
         if run.counts.rows_in == 0 {
             return Err(BenchError::Small(
-                "no record was read in the time that is measured\n  help: let it measure for longer, with --for"
+                "too few records were read in the time that is measured: a shard takes up to 1 MiB of a file at once\n  help: let it measure for longer, with --for"
                     .to_owned(),
             ));
         }

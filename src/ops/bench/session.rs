@@ -201,7 +201,11 @@ struct Watch<'a> {
     pieces: Receiver<Passed>,
     passed: Vec<Passed>,
     first_us: Option<u64>,
+    /// How many records have been seen to have been read.
+    rows_seen: u64,
     begin: Option<Reading>,
+    /// When more records had been read in the period last.
+    latest: Option<Reading>,
     end: Option<Reading>,
     hiccups: Option<Hiccups>,
     hiccups_us: Option<Histogram<u64>>,
@@ -230,7 +234,9 @@ impl<'a> Watch<'a> {
             pieces,
             passed: Vec::new(),
             first_us: None,
+            rows_seen: 0,
             begin: None,
+            latest: None,
             end: None,
             hiccups: None,
             hiccups_us: None,
@@ -303,14 +309,18 @@ impl<'a> Watch<'a> {
         if let Some(Event::Signal(signal)) = self.session.signals.try_iter().find(is_stop) {
             return self.fail(BenchError::Signal(signal), running);
         }
-        if self.first_us.is_none() && totals(&running.metrics).rows_in > 0 {
-            self.first_us = Some(now_us);
+        let paced = self.demand.rate.is_some();
+        let rows = totals(&running.metrics).rows_in;
+        let more = std::mem::replace(&mut self.rows_seen, rows) != rows;
+        if more {
+            self.first_us.get_or_insert(now_us);
         }
-        let begin_us = if self.demand.rate.is_some() { Some(self.demand.begin_us) } else { self.first_us };
+        let begin_us = if paced { Some(self.demand.begin_us) } else { self.first_us };
         let Some(Range { start, end }) = begin_us.map(|begin_us| self.demand.period_us(begin_us)) else {
             return;
         };
-        if self.begin.is_none() && now_us >= start {
+        // Records are counted by the piece: without a rate it is measured from the beginning of one to that of another.
+        if self.begin.is_none() && now_us >= start && (paced || more) {
             match Hiccups::start() {
                 Ok(hiccups) => self.hiccups = Some(hiccups),
                 Err(error) => return self.fail(BenchError::Thread(error), running),
@@ -323,6 +333,8 @@ impl<'a> Watch<'a> {
             }
             if now_us >= end {
                 self.finish(now_us, running);
+            } else if more {
+                self.latest = Some(Reading::take(now_us, running));
             }
         }
         if self.end.is_none() || self.drains || self.ended_us.is_some() {
@@ -343,7 +355,8 @@ impl<'a> Watch<'a> {
 
     /// Ends the measuring.
     fn finish(&mut self, now_us: u64, running: &Running) {
-        self.end = Some(Reading::take(now_us, running));
+        let latest = self.latest.take().filter(|_| self.demand.rate.is_none());
+        self.end = Some(latest.unwrap_or_else(|| Reading::take(now_us, running)));
         self.hiccups_us = self.hiccups.take().map(Hiccups::stop);
         self.states = state_totals(&self.names, &running.metrics);
     }
