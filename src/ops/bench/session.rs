@@ -28,6 +28,10 @@ use crate::source::Extent;
 const TICK: Duration = Duration::from_millis(10);
 /// How long the pieces of the period may take to be written behind its end, besides half the period, microseconds.
 const GRACE_US: u64 = 1_000_000;
+/// In how many steps the count of records has to rise at least where there is no rate, or the measuring goes on for up to so
+/// many times as long.
+const STEPS_MIN: u64 = 4;
+const PATIENCE: u64 = 10;
 /// How long a run that is given up gets to end, microseconds.
 const ABORT_US: u64 = 10_000_000;
 
@@ -206,6 +210,8 @@ struct Watch<'a> {
     begin: Option<Reading>,
     /// When more records had been read in the period last.
     latest: Option<Reading>,
+    /// How many times that was seen.
+    steps: u64,
     end: Option<Reading>,
     hiccups: Option<Hiccups>,
     hiccups_us: Option<Histogram<u64>>,
@@ -237,6 +243,7 @@ impl<'a> Watch<'a> {
             rows_seen: 0,
             begin: None,
             latest: None,
+            steps: 0,
             end: None,
             hiccups: None,
             hiccups_us: None,
@@ -331,10 +338,13 @@ impl<'a> Watch<'a> {
             if let Some(what) = self.outgrown(running) {
                 return self.fail(BenchError::Memory(what), running);
             }
-            if now_us >= end {
-                self.finish(now_us, running);
-            } else if more {
+            if more {
                 self.latest = Some(Reading::take(now_us, running));
+                self.steps += 1;
+            }
+            let enough = paced || self.steps > STEPS_MIN || now_us >= end + (end - start) * PATIENCE;
+            if now_us >= end && enough {
+                self.finish(now_us, running);
             }
         }
         if self.end.is_none() || self.drains || self.ended_us.is_some() {
