@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod bench;
 mod check;
 mod completions;
 mod exit;
@@ -52,6 +53,8 @@ enum Verb {
     Explain(explain::Arguments),
     /// Tell what an edited file keeps of the last snapshot, and whether a run would go on from it.
     Plan(plan::Arguments),
+    /// Measure a pipeline on this machine: the sustained rate, latencies, state per key, the pauses of snapshots.
+    Bench(bench::Arguments),
     /// List, show and replay the bad records that runs have kept.
     Quarantine(quarantine::Arguments),
     /// Make test data.
@@ -85,6 +88,7 @@ pub fn main() -> Exit {
         Verb::Check(arguments) => check::main(&arguments),
         Verb::Explain(arguments) => explain::main(&arguments),
         Verb::Plan(arguments) => plan::main(&arguments),
+        Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Quarantine(arguments) => quarantine::main(&arguments),
         Verb::Gen(arguments) => generate::main(arguments),
         Verb::List(arguments) => list::main(&arguments),

@@ -58,7 +58,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Io {
+pub(super) enum Io {
     Auto,
     Uring,
     Threads,
@@ -172,6 +172,7 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         },
         first_epoch: found.first_epoch,
         recovery: found.recovery,
+        load: None,
     };
     // A write beyond a limit on the size of files is then an error of that write.
     survive_file_size_limit().map_err(|error| (Exit::Bug, error.to_string()))?;
@@ -199,7 +200,8 @@ fn exit_of(error: &RecoveryError) -> Exit {
     }
 }
 
-fn mode(io: Io) -> Result<Mode, (Exit, String)> {
+/// What hosts the shards; the exit code and the error where that is not to be had.
+pub(super) fn mode(io: Io) -> Result<Mode, (Exit, String)> {
     if io == Io::Threads {
         return Ok(Mode::Threads);
     }

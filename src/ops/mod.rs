@@ -1,5 +1,6 @@
 //! What surrounds a run: signals, progress, logs, the state directory, systemd.
 
+pub mod bench;
 pub mod breaker;
 pub mod closing;
 pub mod logs;

@@ -10,6 +10,7 @@ use super::cut::Layout;
 use super::encode::RecordEncoder;
 use super::gather::Gathered;
 use super::launch::{Event, LaunchError, Recovery, Settings};
+use super::measure::Meter;
 use super::outlet::{Block, Encoder, Outlet};
 use super::quarantine::Quarantine;
 use super::restore::restore;
@@ -27,7 +28,7 @@ use crate::mutant::{self, Mutant};
 use crate::operator::Chain;
 use crate::plan::{Plan, Stage};
 use crate::record::{Barrier, Projection, Schema};
-use crate::sink::{self, Author, Form, PartitionBy, RowSink, SinkError};
+use crate::sink::{self, Author, Form, Nothing, Output, PartitionBy, RowSink, SinkError};
 use crate::snapshot::{Counts, Manifest, Store};
 use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
 use crate::time::Now;
@@ -97,6 +98,7 @@ pub fn assemble(
     let (writer_bell, committer_bell) = (Arc::<Bell>::default(), Arc::<Bell>::default());
     let (cuts, verdict) = (Cuts::new(settings.shards), Arc::<Verdict>::default());
     let from = settings.recovery.as_ref().map(|recovery| &recovery.manifest);
+    let (supply, meter) = settings.load.as_ref().map(|load| load.begin(settings.shards)).unzip();
     let opening = Opening {
         columns: plan.columns.clone(),
         bells: bells.clone(),
@@ -106,21 +108,17 @@ pub fn assemble(
         heartbeat: plan.needs_heartbeat(),
         chunk_bytes: capacity.chunk_bytes,
         resume: from.map(|from| Resume { barrier: begin(from), position: from.source.clone() }),
+        supply,
     };
     let opened = plan.source.open(&opening)?;
     let watermarks = watermarks(plan, opened.splits.len(), from)?;
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
     let writing = |name: &str| opening_of(name, settings);
-    let quarantine = Quarantine::open_at(
-        settings.storage.clone(),
-        settings.quarantine.clone(),
-        plan.bad_record.limit_bytes,
-        from.and_then(|from| from.quarantine.as_ref()),
-    )
-    .map_err(|error| LaunchError::Snapshot(error.to_string()))?;
+    let quarantine = quarantine(plan, settings, from)?;
     let (sides, written) = side::open(&plan.sides, writing, from.is_some(), capacity, &bells, &writer_bell)?;
-    let sinks = match Sinks::open(plan, &writing(MAIN), capacity, &bells, &writer_bell, &opened.first, from) {
+    let lanes = SinkLanes { capacity: capacity.blocks, bells: &bells, writer: &writer_bell, meter };
+    let sinks = match Sinks::open(plan, &writing(MAIN), lanes, &opened.first, from) {
         Ok(sinks) => sinks,
         Err(error) => {
             for side in written {
@@ -201,6 +199,17 @@ fn begin(from: &Manifest) -> Barrier {
     Barrier { piece: barrier.piece.saturating_sub(early) + late, ..barrier }
 }
 
+/// Where bad records go.
+fn quarantine(plan: &Plan, settings: &Settings, from: Option<&Manifest>) -> Result<Quarantine, LaunchError> {
+    Quarantine::open_at(
+        settings.storage.clone(),
+        settings.quarantine.clone(),
+        plan.bad_record.limit_bytes,
+        from.and_then(|from| from.quarantine.as_ref()),
+    )
+    .map_err(|error| LaunchError::Snapshot(error.to_string()))
+}
+
 /// What the sink of this name is opened with.
 fn opening_of(name: &str, settings: &Settings) -> sink::Opening {
     let recovery = settings.recovery.as_ref().filter(|recovery| recovery.outputs_kept.contains(name));
@@ -259,33 +268,46 @@ struct Sinks {
 
 enum SinkEnd {
     Lane(LaneSender<Block>),
+    /// The writer gets to know which numbers have ended, and no rows.
+    Numbers(LaneSender<Block>),
     Rows(Box<dyn RowSink + Send>),
+}
+
+/// What the lanes into the writer are made of.
+struct SinkLanes<'a> {
+    /// How many blocks a lane holds.
+    capacity: usize,
+    bells: &'a [Arc<Bell>],
+    writer: &'a Arc<Bell>,
+    /// Where the run is measured.
+    meter: Option<Meter>,
 }
 
 impl Sinks {
     fn open(
         plan: &Plan,
         opening: &sink::Opening,
-        capacity: &Capacity,
-        bells: &[Arc<Bell>],
-        writer: &Arc<Bell>,
+        lanes: SinkLanes<'_>,
         first: &[u64],
         from: Option<&Manifest>,
     ) -> Result<Self, SinkError> {
-        let open = match plan.sink.form(&plan.output) {
-            Form::Rows(build) => {
+        let SinkLanes { capacity, bells, writer, meter } = lanes;
+        let (output, end): (_, fn(LaneSender<Block>) -> SinkEnd) = match plan.sink.form(&plan.output) {
+            Form::Rows(build) if meter.is_none() => {
                 let ends = bells.iter().map(|_| SinkEnd::Rows(build())).collect();
                 return Ok(Self { ends, encoded: None });
             }
-            Form::Bytes(open) => open,
+            // The only sink that takes rows on the shards drops them.
+            Form::Rows(_) => (Box::new(Nothing) as Box<dyn Output + Send>, SinkEnd::Numbers),
+            Form::Bytes(open) => (open(opening)?, SinkEnd::Lane),
         };
         let (senders, receivers): (Vec<_>, Vec<_>) =
-            bells.iter().map(|bell| lane(capacity.blocks, bell, writer)).unzip();
+            bells.iter().map(|bell| lane(capacity, bell, writer)).unzip();
         // Behind an exchange every shard has something to say of every number.
         let first =
             if plan.stages.len() == 1 { first.to_vec() } else { vec![first_number(from); bells.len()] };
-        let encoded = Encoded::new(receivers, first, open(opening)?);
-        Ok(Self { ends: senders.into_iter().map(SinkEnd::Lane).collect(), encoded: Some(encoded) })
+        let encoded = Encoded::new(receivers, first, output, meter);
+        Ok(Self { ends: senders.into_iter().map(end).collect(), encoded: Some(encoded) })
     }
 }
 
@@ -354,8 +376,9 @@ impl Recipe {
         let sink = match parts.sink {
             SinkEnd::Lane(lane) => {
                 let encode = RecordEncoder::new(json::encoder(&self.output), self.partition.clone());
-                Outlet::Bytes(Encoder::new(encode, lane))
+                Outlet::Bytes(Encoder::new(Some(encode), lane))
             }
+            SinkEnd::Numbers(lane) => Outlet::Bytes(Encoder::new(None, lane)),
             SinkEnd::Rows(sink) => Outlet::Rows(sink),
         };
         let exchanges = self.stages.iter().filter_map(|stage| stage.exchange.clone());

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 
 use super::assemble::{Capacity, assemble};
 use super::committer::{Identity, Requests, Rhythm, SnapshotReport};
+use super::measure::{Load, Stopwatch};
 use super::writer::{Verdict, WriterError};
 use crate::io::{Bell, Clock, Mode, Placement, Storage, host};
 use crate::metric::ShardMetrics;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub first_epoch: u64,
     /// What the run goes on from; none where it starts afresh.
     pub recovery: Option<Recovery>,
+    /// How a benchmark loads and measures the run; none for a run.
+    pub load: Option<Load>,
 }
 
 /// What a run goes on from.
@@ -121,6 +124,8 @@ pub enum LaunchError {
 
 /// Shards at work.
 pub struct Running {
+    /// The clock they work by, which was started with them.
+    pub clock: Clock,
     /// What they tell.
     pub events: Receiver<Event>,
     /// A way to tell the control plane something.
@@ -167,6 +172,12 @@ impl Running {
         self.writer_bell.ring();
     }
 
+    /// Waits until all threads have ended, which they do behind [`Event::Ended`]. Returns whether none has panicked.
+    #[must_use]
+    pub fn join(self) -> bool {
+        self.threads.into_iter().all(|thread| thread.join().is_ok())
+    }
+
     /// Whether a thread has ended by a panic.
     #[must_use]
     pub fn has_panicked(&mut self) -> bool {
@@ -184,7 +195,11 @@ impl Running {
 pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> {
     let clock = Clock::start();
     let (tell, events) = channel();
-    let machine = assemble(plan, settings, &Capacity::default(), clock.now(), &tell)?;
+    let mut capacity = Capacity::default();
+    if let Some(load) = &settings.load {
+        capacity.chunk_bytes = load.chunk_bytes;
+    }
+    let machine = assemble(plan, settings, &capacity, clock.now(), &tell)?;
     let mut threads = Vec::new();
     let placement = Placement { name: "writer".to_owned(), cpu: None, bell: machine.writer_bell.clone() };
     let writer = machine.writer;
@@ -199,9 +214,16 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
         let cpu = settings.cpus.get(number % settings.cpus.len().max(1)).copied();
         let placement =
             Placement { name: format!("shard-{number}"), cpu, bell: machine.bells[number].clone() };
-        threads.push(host(settings.mode, placement, clock, move || recipe.build(parts))?);
+        threads.push(match settings.load.clone() {
+            None => host(settings.mode, placement, clock, move || recipe.build(parts))?,
+            Some(load) => {
+                let build = move || Stopwatch::new(recipe.build(parts), clock, &load);
+                host(settings.mode, placement, clock, build)?
+            }
+        });
     }
     Ok(Running {
+        clock,
         events,
         tell,
         metrics: machine.metrics,

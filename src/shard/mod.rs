@@ -9,6 +9,7 @@ mod cut;
 mod encode;
 mod gather;
 mod launch;
+mod measure;
 mod outlet;
 mod quarantine;
 mod recovery;
@@ -23,6 +24,7 @@ mod writer;
 pub use committer::{Identity, Rhythm, SnapshotReport};
 pub use launch::{Event, LaunchError, Recovery, Running, Settings, launch};
 
+pub use measure::{Load, Passed, StepTimes};
 pub use quarantine::QuarantineError;
 pub use recovery::{RecoveryError, Wish, recover};
 pub use writer::WriterError;

@@ -10,6 +10,7 @@ use std::sync::mpsc::Sender;
 use super::committer::{Ending, Told};
 use super::gather::{Gathered, Taken};
 use super::launch::Event;
+use super::measure::Meter;
 use super::outlet::Block;
 use super::quarantine::{Quarantine, QuarantineError};
 use super::side::SideEncoded;
@@ -117,6 +118,8 @@ pub struct Encoded {
     /// Set behind the last epoch of a run that is drained: what its end makes there is made again by the run that goes on.
     closed: bool,
     output: Box<dyn Output + Send>,
+    /// Tells a benchmark what has been written.
+    meter: Option<Meter>,
 }
 
 /// What a step of [`Encoded`] came to.
@@ -141,11 +144,16 @@ pub enum WriterError {
 }
 
 impl Encoded {
-    /// Lanes whose first numbers are `first`, `[shard]`.
+    /// Lanes whose first numbers are `first`, `[shard]`; `meter` tells a benchmark what has been written.
     #[must_use]
-    pub fn new(lanes: Vec<LaneReceiver<Block>>, first: Vec<u64>, output: Box<dyn Output + Send>) -> Self {
+    pub fn new(
+        lanes: Vec<LaneReceiver<Block>>,
+        first: Vec<u64>,
+        output: Box<dyn Output + Send>,
+        meter: Option<Meter>,
+    ) -> Self {
         let heads = lanes.iter().map(|_| None).collect();
-        Self { lanes, heads, order: Order::new(first), ahead: None, epoch: 0, closed: false, output }
+        Self { lanes, heads, order: Order::new(first), ahead: None, epoch: 0, closed: false, output, meter }
     }
 
     /// Writes the next block; nothing if the lane whose turn it is has none.
@@ -256,6 +264,9 @@ impl Writer {
     /// Writes some of what has arrived for the sink. Returns whether there was anything.
     fn take_encoded(&mut self, now: Now) -> Result<bool, WriterError> {
         let Some(encoded) = &mut self.encoded else { return Ok(false) };
+        if let Some(meter) = &mut encoded.meter {
+            meter.tell(now);
+        }
         let mut moved = false;
         for _ in 0..BLOCKS_A_STEP {
             match encoded.step()? {
@@ -269,6 +280,9 @@ impl Writer {
                     return Ok(true);
                 }
             }
+        }
+        if let Some(meter) = encoded.meter.as_mut().filter(|_| moved) {
+            meter.look(&encoded.order);
         }
         Ok(moved)
     }

@@ -11,6 +11,7 @@
 
 mod blackhole;
 mod changes;
+mod discard;
 mod file;
 mod files;
 mod folder;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 pub use changes::{ChangeForm, Changes};
+pub use discard::{Nothing, discarding};
 pub use files::{PartitionBy, Partitioned};
 use hdrhistogram::Histogram;
 

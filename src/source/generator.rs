@@ -124,6 +124,10 @@ impl Source for Declared {
         self.rows.total.is_some()
     }
 
+    fn can_supply(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         let total = self.rows.total.map_or("without end".to_owned(), |total| format!("{total} rows"));
         let rate =

@@ -14,6 +14,7 @@ mod nexmark_source;
 mod numbering;
 mod paced;
 mod stdin;
+mod supply;
 #[cfg(test)]
 mod testing;
 
@@ -27,6 +28,7 @@ pub use chunk::CHUNK_BYTES;
 pub use cuts::Cuts;
 pub use error::SourceError;
 pub use ingest::{Ingest, TimeOf, last_batch};
+pub use supply::{Mark, Supply};
 
 use crate::error::Problems;
 use crate::io::Bell;
@@ -59,6 +61,11 @@ pub trait Source: fmt::Debug {
     /// Whether its records can be had again after a crash.
     fn replays(&self) -> bool {
         true
+    }
+
+    /// Whether it supplies its records as a benchmark asks for them ([`Opening::supply`]).
+    fn can_supply(&self) -> bool {
+        false
     }
 
     /// Whether it reads what a sink writes to ([`crate::sink::Sink::target`]).
@@ -96,6 +103,9 @@ pub struct Opening {
     pub chunk_bytes: usize,
     /// Where to go on; none at the beginning.
     pub resume: Option<Resume>,
+    /// How a benchmark has the records come: then those that are made by number do not end. None where they come as
+    /// declared; a source is asked only where it can do so ([`Source::can_supply`]).
+    pub supply: Option<Supply>,
 }
 
 /// Where a source goes on after a restart, on any number of shards.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cuts::{Gate, Pass};
 use super::numbering::Numbering;
+use super::supply::{Mark, Pace};
 use super::{Content, Extent, HEARTBEAT_MS, Opened, Opening, Piece, Polled, Reader, Resume, SourceError};
 use crate::record::{BadRecord, Barrier, Batch};
 use crate::time::Now;
@@ -102,6 +103,10 @@ pub(super) fn open(
     make: &Make,
     opening: &Opening,
 ) -> Result<Opened, SourceError> {
+    let (rows, begin_us) = match &opening.supply {
+        Some(supply) => (Rows { total: None, rate: supply.rate }, supply.begin_us),
+        None => (rows, opening.start.monotonic_us),
+    };
     // Where a silence is to be filled, a piece has numbers before its own for empty ones.
     let blocks = if opening.heartbeat && rows.rate.is_some() { BLOCKS_PER_PIECE } else { 1 };
     let numbering = Numbering::of(opening, blocks);
@@ -118,8 +123,9 @@ pub(super) fn open(
             shards: shards as u64,
             numbering,
             next: numbering.first_piece(shard, shards),
-            start_us: opening.start.monotonic_us,
+            start_us: begin_us,
             gate: opening.cuts.gate(shard, numbering),
+            pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard)),
             beats: 0,
             beat_us: opening.start.monotonic_us,
             empty: RecordBatch::new_empty(opening.columns.arrow().clone()),
@@ -152,6 +158,8 @@ struct RowReader {
     next: u64,
     start_us: u64,
     gate: Gate,
+    /// Marks the pieces of a benchmark.
+    pace: Option<Pace>,
     /// How many of the next piece's numbers have been sent before it, and when something was sent last.
     beats: u64,
     beat_us: u64,
@@ -180,6 +188,14 @@ impl Reader for RowReader {
             return Ok(self.told(pass));
         }
         let (rows, rejected) = (self.make)(from, usize::try_from(count).expect("a piece is one batch"), now);
+        if let Some(pace) = self.pace.as_ref().filter(|_| count > 0) {
+            pace.mark(Mark {
+                last: self.numbering.number(self.next + 1) - 1,
+                records: count,
+                first_us: pace.due_us(from),
+                last_us: pace.due_us(from + count - 1),
+            });
+        }
         self.next += self.shards;
         (self.beats, self.beat_us) = (0, now.monotonic_us);
         Ok(Polled::Piece(Piece {

@@ -17,5 +17,6 @@ pub fn opening(shards: usize, resume: Option<Resume>) -> Opening {
         heartbeat: false,
         chunk_bytes: CHUNK_BYTES,
         resume,
+        supply: None,
     }
 }

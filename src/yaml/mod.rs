@@ -22,7 +22,7 @@ pub use interpolate::{Environment, NoEnvironment, ProcessEnvironment, Variable, 
 pub use overrides::set;
 pub use parse::parse;
 pub use render::{render, render_github, render_json};
-pub use units::{Rate, duration_ms, offset_ms, rate, size_bytes};
+pub use units::{Rate, duration_ms, offset_ms, parse_duration_ms, rate, size_bytes};
 
 use crate::error::{Place, Problem, Problems};
 use offsets::Offsets;

@@ -63,7 +63,9 @@ pub fn rate(node: &Node, problems: &mut Problems) -> Option<Rate> {
     })
 }
 
-fn parse_duration_ms(text: &str) -> Option<i64> {
+/// The duration in milliseconds, as [`duration_ms`] reads it; none where it is not written so.
+#[must_use]
+pub fn parse_duration_ms(text: &str) -> Option<i64> {
     let mut rest = text.trim();
     let mut total: i64 = 0;
     if rest.is_empty() {

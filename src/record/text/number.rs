@@ -3,8 +3,43 @@
 use super::shortened;
 
 /// Appends an integer.
-pub fn write_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+pub fn write_integer(value: impl Into<i64>, out: &mut Vec<u8>) {
+    let value: i64 = value.into();
+    let magnitude = value.unsigned_abs();
+    if magnitude >= SHORT {
+        return out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+    if value < 0 {
+        out.push(b'-');
+    }
+    let (text, length) = short_digits(magnitude);
+    // All 16 bytes are copied, because so many are one store, and those too many cut off.
+    out.extend_from_slice(&text);
+    out.truncate(out.len() - 16 + length);
+}
+
+/// Numbers below this have at most 16 digits.
+const SHORT: u64 = 10_000_000_000_000_000;
+
+/// The digits of a number below [`SHORT`] at the front of a text, and how many there are.
+fn short_digits(value: u64) -> ([u8; 16], usize) {
+    let digits =
+        u128::from(eight_digits(value / 100_000_000)) << 64 | u128::from(eight_digits(value % 100_000_000));
+    // The last digit is there even where it is 0.
+    let zeros = ((digits | 1).leading_zeros() / 8) as usize;
+    let text = (digits | 0x3030_3030_3030_3030_3030_3030_3030_3030) << (zeros * 8);
+    (text.to_be_bytes(), 16 - zeros)
+}
+
+/// The eight digits of a number below 100,000,000, one a byte, the first of them in the highest: halves are divided side
+/// by side in one word, as in Paul Khuong's "How to print integers really fast".
+fn eight_digits(value: u64) -> u64 {
+    let fours = (value / 10_000) << 32 | value % 10_000;
+    // Of both halves at once: x / 100 is x · 10486 / 2^20 below 10,000, and x / 10 is x · 103 / 2^10 below 100.
+    let hundreds = (fours * 10_486) >> 20 & 0x7f_0000_007f;
+    let twos = hundreds << 16 | (fours - 100 * hundreds);
+    let tens = (twos * 103) >> 10 & 0xf_000f_000f_000f;
+    tens << 8 | (twos - 10 * tens)
 }
 
 /// Appends a double as Java's `Double.toString` does: the shortest digits that read back as the same double, plain from
@@ -249,6 +284,23 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn integers_are_written_as_the_standard_library_writes_them() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let edges = (0..19).flat_map(|power| {
+            let ten = 10_i64.pow(power);
+            [ten - 1, ten, ten + 1, -ten, 1 - ten]
+        });
+        let drawn = (0..200_000).map(|_| random.i64(..) >> random.u32(0..64));
+        let mut text = Vec::new();
+        for value in edges.chain([i64::MIN, i64::MAX]).chain(drawn).chain(0..20_000) {
+            text.clear();
+            text.push(b'x');
+            write_integer(value, &mut text);
+            assert_eq!(String::from_utf8_lossy(&text), format!("x{value}"));
+        }
     }
 
     #[test]

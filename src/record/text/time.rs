@@ -96,7 +96,7 @@ fn write_days(days: i64, out: &mut Vec<u8>) {
             let magnitude = year.unsigned_abs();
             let digits = magnitude.checked_ilog10().unwrap_or(0) as usize + 1;
             out.extend(std::iter::repeat_n(b'0', 4_usize.saturating_sub(digits)));
-            write_integer(magnitude, out);
+            write_integer(year.abs(), out);
         }
         _ => {
             out.push(b'+');
@@ -111,11 +111,21 @@ fn write_days(days: i64, out: &mut Vec<u8>) {
 
 /// Appends `09:30:15` and the fraction as the style has it.
 fn write_clock(second_of_day: u32, nanos: u32, style: TimestampStyle, out: &mut Vec<u8>) {
+    write_seconds(second_of_day, out);
+    write_fraction(nanos, style, out);
+}
+
+/// Appends `09:30:15`.
+fn write_seconds(second_of_day: u32, out: &mut Vec<u8>) {
     let mut text = *b"00:00:00";
     text[..2].copy_from_slice(&two_digits(second_of_day / 3600));
     text[3..5].copy_from_slice(&two_digits(second_of_day / 60 % 60));
     text[6..].copy_from_slice(&two_digits(second_of_day % 60));
     out.extend_from_slice(&text);
+}
+
+/// Appends the point and the digits behind it, as the style has them.
+fn write_fraction(nanos: u32, style: TimestampStyle, out: &mut Vec<u8>) {
     let digits = match style {
         TimestampStyle::Iso if nanos == 0 => 0,
         TimestampStyle::Iso => 9,
@@ -124,17 +134,18 @@ fn write_clock(second_of_day: u32, nanos: u32, style: TimestampStyle, out: &mut 
     if digits == 0 {
         return;
     }
-    let mut fraction = [b'0'; 9];
-    fraction[0] = two_digits(nanos / 100_000_000)[1];
+    let mut fraction = [b'.'; 10];
+    fraction[1] = two_digits(nanos / 100_000_000)[1];
     for (index, below) in [1_000_000, 10_000, 100, 1].into_iter().enumerate() {
-        fraction[index * 2 + 1..index * 2 + 3].copy_from_slice(&two_digits(nanos / below % 100));
+        fraction[index * 2 + 2..index * 2 + 4].copy_from_slice(&two_digits(nanos / below % 100));
     }
     let length = match style {
         TimestampStyle::Iso => fraction.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1),
-        TimestampStyle::Sql { .. } => digits,
+        TimestampStyle::Sql { .. } => digits + 1,
     };
-    out.push(b'.');
-    out.extend_from_slice(&fraction[..length]);
+    // A copy of a length that is known needs no call; what is too much is cut off.
+    out.extend_from_slice(&fraction);
+    out.truncate(out.len() - fraction.len() + length);
 }
 
 /// Appends a time of day given in milliseconds since midnight: `09:30:15.5`.
@@ -171,15 +182,14 @@ fn write_day_of(day: i64, style: TimestampStyle, out: &mut Vec<u8>) {
     out.push(if style == TimestampStyle::Iso { b'T' } else { b' ' });
 }
 
-/// [`write_timestamp`] for the values of a column, which are mostly of one day: the day's text is kept, since the
-/// calendar takes more than half of the time.
+/// [`write_timestamp`] for the values of a column, neighbours of which are often of one second: its text is kept, since the
+/// calendar and the clock take most of the time.
 #[derive(Clone, Debug)]
 pub struct TimestampWriter {
     unit: TimeUnit,
     style: TimestampStyle,
-    /// The day that `text` is of; none before the first.
-    day: Option<i64>,
-    /// The day's date and what separates it from the time.
+    /// The day and its second that `text` is of; none before the first.
+    second: Option<(i64, u32)>,
     text: Vec<u8>,
 }
 
@@ -187,19 +197,20 @@ impl TimestampWriter {
     /// A writer of values counted in `unit`.
     #[must_use]
     pub fn new(unit: TimeUnit, style: TimestampStyle) -> Self {
-        Self { unit, style, day: None, text: Vec::new() }
+        Self { unit, style, second: None, text: Vec::new() }
     }
 
     /// Appends the date and time of a value.
     pub fn write(&mut self, value: i64, out: &mut Vec<u8>) {
         let (day, second_of_day, nanos) = split(value, self.unit);
-        if self.day != Some(day) {
-            self.day = Some(day);
+        if self.second != Some((day, second_of_day)) {
+            self.second = Some((day, second_of_day));
             self.text.clear();
             write_day_of(day, self.style, &mut self.text);
+            write_seconds(second_of_day, &mut self.text);
         }
         out.extend_from_slice(&self.text);
-        write_clock(second_of_day, nanos, self.style, out);
+        write_fraction(nanos, self.style, out);
     }
 }
 

@@ -187,6 +187,7 @@ impl Machines<'_> {
             rhythm: Rhythm { every_us: life.snapshot_every_us, keep: case.keep, failures_max: FAILURES_MAX },
             first_epoch: found.first_epoch,
             recovery: found.recovery,
+            load: None,
         };
         let capacity = Capacity {
             batches: life.lanes,

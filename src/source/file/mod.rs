@@ -20,6 +20,7 @@ use self::schedule::{Inputs, Schedule, Turn};
 use super::chunk::{BLOCKS_PER_CHUNK, block_bytes};
 use super::cuts::{Gate, Pass};
 use super::numbering::Numbering;
+use super::supply::{Mark, Pace, lines};
 use super::{Content, Extent, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError};
 use crate::error::Problems;
 use crate::time::Now;
@@ -58,6 +59,10 @@ impl Source for Declared {
         (matches || path == target) && !target.starts_with("/dev/")
     }
 
+    fn can_supply(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         format!("file {} (bounded; read again from the last snapshot after a crash)", self.path)
     }
@@ -77,6 +82,8 @@ impl Source for Declared {
                 numbering,
                 gate: opening.cuts.gate(shard, numbering),
                 next: None,
+                pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard)),
+                due_us: None,
             };
             Box::new(reader) as Box<dyn Reader + Send>
         });
@@ -138,13 +145,21 @@ struct FileReader {
     gate: Gate,
     /// The shard's next chunk, where it has been looked up and not been read yet.
     next: Option<Turn>,
+    /// When the chunks of a benchmark are due, and when the next one is, where that has been worked out.
+    pace: Option<Pace>,
+    due_us: Option<u64>,
 }
 
 impl Reader for FileReader {
-    fn poll(&mut self, _: Now) -> Result<Polled, SourceError> {
+    fn poll(&mut self, now: Now) -> Result<Polled, SourceError> {
         let (shard, shards) = (self.shard, self.shards);
         self.next = self.next.or_else(|| self.schedule.find(|(chunk, _, _)| chunk % shards == shard));
+        let due_us = self.due_us().filter(|due_us| now.monotonic_us < *due_us);
         let pass = match self.next {
+            Some((chunk, _, _)) if due_us.is_some() => match self.gate.look(self.numbering.number(chunk)) {
+                Some(pass) => pass,
+                None => return Ok(Polled::Wait(due_us)),
+            },
             Some((chunk, _, _)) => {
                 self.gate.pass(self.numbering.number(chunk)..self.numbering.number(chunk + 1))
             }
@@ -153,7 +168,9 @@ impl Reader for FileReader {
         match (pass, self.next) {
             (Pass::Read, Some(turn)) => {
                 self.next = None;
-                self.read(turn).map(Polled::Piece)
+                let piece = self.read(turn)?;
+                self.mark(turn, &piece);
+                Ok(Polled::Piece(piece))
             }
             (Pass::Wait, _) => Ok(Polled::Wait(None)),
             (Pass::Barrier(barrier), _) => Ok(Polled::Barrier(barrier)),
@@ -170,6 +187,28 @@ impl Reader for FileReader {
 }
 
 impl FileReader {
+    /// When the last byte of the next chunk is due, where that is set.
+    fn due_us(&mut self) -> Option<u64> {
+        let (Some(pace), Some((chunk, _, _))) = (&self.pace, self.next) else { return None };
+        let due_us = || pace.due_us(self.inputs.read_before(chunk + 1).iter().sum());
+        Some(*self.due_us.get_or_insert_with(due_us))
+    }
+
+    /// Marks the chunk that has just been read, where chunks have a time.
+    fn mark(&mut self, (chunk, _, _): Turn, piece: &Piece) {
+        let (Some(pace), Some(last_us)) = (&self.pace, self.due_us.take()) else { return };
+        let records = match &piece.content {
+            Content::Bytes { buffer, range, .. } => lines(&buffer[range.clone()]),
+            Content::Rows(rows) => rows.num_rows() as u64,
+        };
+        pace.mark(Mark {
+            last: self.numbering.number(chunk + 1) - 1,
+            records,
+            first_us: pace.due_us(self.inputs.read_before(chunk).iter().sum()),
+            last_us,
+        });
+    }
+
     fn read(&mut self, (chunk, file, part): Turn) -> Result<Piece, SourceError> {
         let inputs = self.inputs.clone();
         let (input, chunk_bytes) = (&inputs.files[file], inputs.chunk_bytes);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::*;
 use crate::record::{BadRecord, Barrier};
 use crate::source::chunk::{RECORD_BYTES_MAX, TOO_LONG_KEPT};
-use crate::source::{CHUNK_BYTES, Resume, testing};
+use crate::source::{CHUNK_BYTES, Resume, Supply, testing};
 
 /// Reads `content` with `shards` readers; the records in the order of their chunks.
 fn read(content: &[u8], shards: usize) -> (Vec<Vec<u8>>, Vec<BadRecord>) {
@@ -273,4 +273,42 @@ fn a_file_that_is_replaced_while_it_is_read_has_no_position() {
     assert!(matches!(at(2), Err(SourceError::Replaced { .. })));
     // Once it has been read to its end, nothing of it is needed any more.
     assert_eq!(at(5).unwrap()["files"][0]["samples"], Value::Null);
+}
+
+/// Files of a benchmark are read by the clock: as many bytes a second, whichever file they are in.
+#[test]
+fn chunks_come_when_their_last_byte_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    // 40 and 1 bytes, 40 bytes: the chunks take turns.
+    for (name, lines) in [("a", 5), ("b", 4)] {
+        fs::write(folder.path().join(name), "1234567890\n".repeat(lines)).unwrap();
+    }
+    let declared = Declared { path: folder.path().join("?").display().to_string() };
+    let (sender, marks) = std::sync::mpsc::channel();
+    let supply = Supply { rate: Some(1000.0), begin_us: 7000, marks: vec![sender] };
+    let opening = Opening { chunk_bytes: 40, supply: Some(supply), ..testing::opening(1, None) };
+    let mut opened = declared.open(&opening).unwrap();
+    let mut read = Vec::new();
+    for ms in 0.. {
+        match opened.readers[0].poll(Now { monotonic_us: ms * 1000, wall_us: 0 }).unwrap() {
+            Polled::Piece(piece) => read.push((ms, piece.number, piece.split, piece.bytes)),
+            Polled::Wait(Some(_)) => {}
+            Polled::End => break,
+            _ => panic!("a piece, a time to wait until, or the end"),
+        }
+    }
+    let blocks = BLOCKS_PER_CHUNK;
+    assert_eq!(
+        read,
+        [(47, 0, 0, 40), (87, blocks, 1, 40), (102, 2 * blocks, 0, 15), (106, 3 * blocks, 1, 4)]
+    );
+    let told: Vec<(u64, u64, u64, u64)> =
+        marks.try_iter().map(|mark| (mark.last, mark.records, mark.first_us, mark.last_us)).collect();
+    let expect = [
+        (blocks - 1, 4, 7_000, 47_000),
+        (2 * blocks - 1, 4, 47_000, 87_000),
+        (3 * blocks - 1, 1, 87_000, 102_000),
+        (4 * blocks - 1, 0, 102_000, 106_000),
+    ];
+    assert_eq!(told, expect);
 }

@@ -1,6 +1,7 @@
 //! Rows come when they are due, silences are filled, and a run goes on where another ended.
 
 use super::*;
+use crate::source::supply::Supply;
 use crate::source::testing;
 
 /// The numbers that the readers of two shards end, stepped through time, as (time in ms, shard, from, through, rows).
@@ -38,6 +39,31 @@ fn a_silence_is_filled_where_it_is_asked_for() {
     assert_eq!(paced(true, 4.0, 600), expect);
     // Rows that are not silent for that long are as they were.
     assert!(paced(true, 100.0, 600).iter().all(|(_, _, _, _, rows)| *rows == 1));
+}
+
+/// The rows of a benchmark come when they are due, though the source has only three of its own, and no rate.
+#[test]
+fn a_supply_has_its_own_pace_and_no_end() {
+    let (senders, marks): (Vec<_>, Vec<_>) = (0..2).map(|_| std::sync::mpsc::channel()).unzip();
+    let supply = Supply { rate: Some(2500.0), begin_us: 10_000, marks: senders };
+    let opening = Opening { supply: Some(supply), ..testing::opening(2, None) };
+    let rows = Rows { total: Some(3), rate: None };
+    let mut opened = open("test", rows, None, &numbers(), &opening).unwrap();
+    let mut read = Vec::new();
+    for us in (0..12_000).step_by(100) {
+        for reader in &mut opened.readers {
+            match reader.poll(Now { monotonic_us: us, wall_us: 0 }).unwrap() {
+                Polled::Piece(piece) => read.push((us, piece.number, piece.finished)),
+                Polled::Wait(Some(due_us)) => assert!(due_us > us && due_us <= 12_000 + 800),
+                _ => panic!("a piece or a time to wait until"),
+            }
+        }
+    }
+    // Pieces of two rows, each when its second row is due.
+    assert_eq!(read, [(10_400, 0, false), (11_200, 1, false)]);
+    let told: Vec<Vec<Mark>> = marks.iter().map(|marks| marks.try_iter().collect()).collect();
+    let mark = |last, first_us, last_us| vec![Mark { last, records: 2, first_us, last_us }];
+    assert_eq!(told, [mark(0, 10_000, 10_400), mark(1, 10_800, 11_200)]);
 }
 
 fn numbers() -> Make {
