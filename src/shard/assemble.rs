@@ -117,8 +117,7 @@ pub fn assemble(
         settings.quarantine.clone(),
         plan.bad_record.limit_bytes,
         from.and_then(|from| from.quarantine.as_ref()),
-    )
-    .map_err(|error| LaunchError::Snapshot(error.to_string()))?;
+    )?;
     let (sides, written) = side::open(&plan.sides, writing, from.is_some(), capacity, &bells, &writer_bell)?;
     let sinks = match Sinks::open(plan, &writing(MAIN), capacity, &bells, &writer_bell, &opened.first, from) {
         Ok(sinks) => sinks,

@@ -57,6 +57,7 @@ pub struct Subject {
     pub expect: Written,
     /// How long it takes when nothing disturbs it.
     pub undisturbed: Duration,
+    rows: u64,
     input: String,
     _scene: Scene,
 }
@@ -91,7 +92,8 @@ impl Subject {
         assert!(!pipeline.has_late || expect.late.len() > 100, "{}: there are late rows", pipeline.name);
         let broken = input_text.lines().filter(|line| !line.ends_with('}')).count();
         assert_eq!(expect.quarantine.len(), broken, "{}: bad records", pipeline.name);
-        Self { pipeline, expect, undisturbed, input, _scene: scene }
+        let rows = u64::try_from(input_text.lines().count()).expect("few");
+        Self { pipeline, expect, undisturbed, rows, input, _scene: scene }
     }
 
     /// A history that was killed once it had a snapshot in the middle of its input.
@@ -108,6 +110,11 @@ impl Subject {
             assert!(attempt < 50, "no run can be killed in the middle of its input; {}", history.told());
         }
         unreachable!("the loop returns or fails")
+    }
+
+    /// How many rows the input has.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// The path of the input.
@@ -147,6 +154,12 @@ impl Ended {
     /// Whether it went on from a snapshot.
     pub fn has_resumed(&self) -> bool {
         self.stderr.lines().any(|line| line.contains("going on from snapshot"))
+    }
+
+    /// How many rows it has read itself, as the summary has it; none where it has told nothing.
+    pub fn rows_in(&self) -> Option<u64> {
+        let line = self.stderr.lines().find_map(|line| line.split_once(" rows in, "));
+        line?.0.rsplit(' ').next()?.replace(',', "").parse().ok()
     }
 
     /// How many rows came too late in all, as the summary has it.

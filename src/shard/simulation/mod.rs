@@ -16,9 +16,12 @@ mod run;
 mod shrink;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
 pub use case::{Case, Life};
 pub use coverage::Coverage;
+pub use life::Process;
 pub use mutants::{MUTANTS, Mutation};
 pub use run::{Passed, World};
 pub use shrink::shrink;
