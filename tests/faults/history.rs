@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::pipelines::{self, Pipeline};
 use super::scene::{LIMIT, Scene};
@@ -248,6 +248,14 @@ impl History {
         text
     }
 
+    /// What the newest snapshot from which a run can go on is, as its manifest has it; none where there is none.
+    pub fn newest(&self) -> Option<serde_json::Value> {
+        let path = self.state.join("snapshots").join(self.snapshots().pop()?).join("MANIFEST");
+        let text = fs::read_to_string(path).ok()?;
+        let json = text.split_once('\n')?.1.rsplit_once("checksum ")?.0;
+        Some(serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}; {}", self.told())))
+    }
+
     /// Whether a run has come to the end of its input: then it leaves nothing to go on from.
     pub fn is_complete(&self, ended: &Ended) -> bool {
         let is_complete = ended.code == Some(0) && self.snapshots().is_empty();
@@ -470,6 +478,19 @@ impl Run {
 
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// How many bytes it has read so far, as the kernel counts them: of all files, also from memory.
+    pub fn read_bytes(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();
+        let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap_or_default();
+        line.parse().unwrap_or(0)
+    }
+
+    /// Waits for its end and leaves the kernel's account of it in place.
+    pub fn wait_and_keep(&mut self) {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid()), ended).expect("a child");
     }
 
     /// What is on standard error so far.

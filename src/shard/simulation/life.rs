@@ -71,6 +71,8 @@ pub struct Process {
     pub commits: u64,
     /// How many operations the disk has done for it.
     pub operations: u64,
+    /// What it has counted, with what was before.
+    pub counts: Counts,
 }
 
 /// What lasts from one process to the next.
@@ -123,6 +125,7 @@ impl Machines<'_> {
         }
         let mut report = outcome?;
         report.process.operations = self.disk.operations() - before;
+        report.process.counts = report.counts;
         // The process is gone, whatever its memory held: nothing more comes from it.
         self.disk.stop();
         if life.power_cut {

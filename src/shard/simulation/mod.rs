@@ -15,6 +15,8 @@ mod pipelines;
 mod run;
 mod shrink;
 #[cfg(test)]
+mod rescale;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod walk;

@@ -8,6 +8,7 @@
 
 use super::case::{Crash, DiskFault, FaultKind};
 use super::input::Input;
+use super::pipelines::text_of;
 use super::tests::world;
 use super::*;
 
@@ -59,6 +60,9 @@ fn walk(world: &mut World, pipeline: &str, before: &[Life], walked: &Life) -> u6
     let process = undisturbed[before.len()];
     assert!(process.commits > 0 && undisturbed.len() == before.len() + 1, "{pipeline}: {undisturbed:?}");
     assert_eq!(process.resumed_from_shards.is_some(), !before.is_empty(), "{pipeline}: {undisturbed:?}");
+    let counts = process.counts;
+    let has_late = counts.late > 0 || !text_of(pipeline).contains("too_late");
+    assert!(counts.rejected > 0 && has_late, "{pipeline}: {undisturbed:?}");
     let mut runs = 0;
     for operation in 1..=process.operations {
         for (kind, for_good) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
@@ -108,4 +112,39 @@ walks! {
     any_operation_may_fail_under_a_changelog_in_files: "debezium";
     any_operation_may_fail_under_partitions: "files";
     any_operation_may_fail_under_two_outputs_of_files: "files of windows";
+}
+
+#[test]
+fn find() {
+    let mut world = world();
+    for pipeline in ["tumbling", "files of windows"] {
+        for seed in 1..40 {
+            let input = Input { seed, rows: 48, files: 1, chunk_bytes: 160 };
+            for lives in [
+                vec![life(2, None)],
+                vec![Life { crash: Some(Crash::Commit(1)), ..life(2, None) }, life(3, Some(3))],
+            ] {
+                let case = Case {
+                    seed: 1,
+                    pipeline: pipeline.to_owned(),
+                    input,
+                    keep: 2,
+                    power_cut_at_end: true,
+                    lives,
+                };
+                if let Ok(passed) = world.run(&case, &[]) {
+                    let p = passed.processes.last().unwrap();
+                    println!(
+                        "{pipeline} seed {seed} n {} ops {} commits {} late {} rejected {} resumed {:?}",
+                        passed.processes.len(),
+                        p.operations,
+                        p.commits,
+                        p.counts.late,
+                        p.counts.rejected,
+                        p.resumed_from_shards
+                    );
+                }
+            }
+        }
+    }
 }

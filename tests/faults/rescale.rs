@@ -1,0 +1,108 @@
+//! A pipeline goes from one number of shards to the next, more of them than this machine has cores: each process ends
+//! behind a snapshot of its own, killed or drained, and the next goes on from that.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use rustix::process::Signal;
+
+use super::history::{History, Subject, names, seed, times};
+use super::pipelines::{self, Pipeline};
+use super::scene::LIMIT;
+
+/// How many shards the processes have that are ended before their time; the last has one.
+const SHARDS: [usize; 5] = [1, 2, 3, 7, 4];
+
+/// How many shards the newest snapshot is of.
+fn shards_of_newest(history: &History) -> usize {
+    let newest = history.snapshots().pop().expect("there is one");
+    let files = names(&history.state.join("snapshots").join(newest));
+    files.iter().filter(|name| name.starts_with("shard-")).count()
+}
+
+/// Runs one series; whether no process but the last has come to its end.
+fn series(subject: &Subject, seed: u64) -> bool {
+    let mut random = Rng::with_seed(seed);
+    // Where there is memory to write to: a disk that is slow to sync leaves time for few snapshots.
+    let place =
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a scratch directory");
+    let mut history = subject.history(Some(place.path()), seed);
+    for (number, shards) in SHARDS.into_iter().enumerate() {
+        let io = if random.bool() { "auto" } else { "threads" };
+        let mut run = history.start(shards, io, &[]);
+        let before = history.snapshots().pop();
+        let early = run.until(LIMIT, |_| {
+            let newest = history.snapshots().pop();
+            newest.is_some() && newest != before
+        });
+        let moment = Duration::from_millis(random.u64(..8));
+        run.until(moment, |_| early.is_some());
+        let is_drained = random.bool();
+        let ended = if is_drained {
+            run.signal(Signal::TERM);
+            run.wait()
+        } else {
+            run.kill()
+        };
+        history.note(if is_drained { "drained" } else { "killed" });
+        assert!(ended.code.is_none_or(|code| code == 0), "{:?}; {}", ended.code, history.told());
+        if history.snapshots().is_empty() {
+            // As quick as that only where the machine has taken no snapshots for a while.
+            let ended = if ended.code.is_some() { ended } else { history.start(1, io, &[]).wait() };
+            history.check_written(subject, &ended);
+            return false;
+        }
+        assert_eq!(shards_of_newest(&history), shards, "{}", history.told());
+        assert!(ended.has_resumed() == (number > 0), "{}", history.told());
+    }
+    let ended = history.start(1, "auto", &[]).wait();
+    assert!(ended.has_resumed(), "{}", history.told());
+    history.check(subject, &ended);
+    true
+}
+
+fn check(pipeline: Pipeline, count: u64) {
+    let subject = Subject::long(pipeline);
+    let (mut complete, mut tried) = (0, 0);
+    for seed in seed().. {
+        if complete == count {
+            break;
+        }
+        complete += u64::from(series(&subject, seed));
+        tried += 1;
+        assert!(
+            tried <= 10 * count,
+            "{complete} of {tried} series were not through before they came to 1 again"
+        );
+    }
+}
+
+/// The share of one pipeline in 10 series.
+fn share() -> u64 {
+    times(10).div_ceil(5)
+}
+
+#[test]
+fn windows_go_from_1_to_2_to_3_to_7_to_4_to_1_shards() {
+    check(pipelines::WINDOWS, share());
+}
+
+#[test]
+fn sessions_go_from_1_to_2_to_3_to_7_to_4_to_1_shards() {
+    check(pipelines::SESSIONS, share());
+}
+
+#[test]
+fn a_changelog_goes_from_1_to_2_to_3_to_7_to_4_to_1_shards() {
+    check(pipelines::CHANGES, share());
+}
+
+#[test]
+fn two_keyed_steps_go_from_1_to_2_to_3_to_7_to_4_to_1_shards() {
+    check(pipelines::LEADERS, share());
+}
+
+#[test]
+fn dedupe_goes_from_1_to_2_to_3_to_7_to_4_to_1_shards() {
+    check(pipelines::ONCE, share());
+}
