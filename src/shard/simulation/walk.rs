@@ -14,7 +14,7 @@ use super::*;
 
 /// So small that a run asks its disk for few operations, and so cut up that there are snapshots in its middle. It has late
 /// rows and a bad one.
-const INPUT: Input = Input { seed: 6, rows: 48, files: 1, chunk_bytes: 160 };
+const INPUT: Input = Input { seed: 26, rows: 48, files: 1, chunk_bytes: 160 };
 
 const KINDS: [FaultKind; 4] = [FaultKind::Io, FaultKind::Full, FaultKind::Interrupted, FaultKind::Short];
 
@@ -54,8 +54,8 @@ fn run(world: &mut World, pipeline: &str, lives: &[&[Life]]) -> Vec<Process> {
 
 /// Walks through all operations of a process behind others.
 fn walk(world: &mut World, pipeline: &str, before: &[Life], walked: &Life) -> u64 {
-    let last = life(1, None);
-    let all = |world: &mut World, walked| run(world, pipeline, &[before, &[walked], &[last.clone()]]);
+    let last = [life(1, None)];
+    let all = |world: &mut World, walked| run(world, pipeline, &[before, &[walked], &last]);
     let undisturbed = all(world, walked.clone());
     let process = undisturbed[before.len()];
     assert!(process.commits > 0 && undisturbed.len() == before.len() + 1, "{pipeline}: {undisturbed:?}");
@@ -112,39 +112,4 @@ walks! {
     any_operation_may_fail_under_a_changelog_in_files: "debezium";
     any_operation_may_fail_under_partitions: "files";
     any_operation_may_fail_under_two_outputs_of_files: "files of windows";
-}
-
-#[test]
-fn find() {
-    let mut world = world();
-    for pipeline in ["tumbling", "files of windows"] {
-        for seed in 1..40 {
-            let input = Input { seed, rows: 48, files: 1, chunk_bytes: 160 };
-            for lives in [
-                vec![life(2, None)],
-                vec![Life { crash: Some(Crash::Commit(1)), ..life(2, None) }, life(3, Some(3))],
-            ] {
-                let case = Case {
-                    seed: 1,
-                    pipeline: pipeline.to_owned(),
-                    input,
-                    keep: 2,
-                    power_cut_at_end: true,
-                    lives,
-                };
-                if let Ok(passed) = world.run(&case, &[]) {
-                    let p = passed.processes.last().unwrap();
-                    println!(
-                        "{pipeline} seed {seed} n {} ops {} commits {} late {} rejected {} resumed {:?}",
-                        passed.processes.len(),
-                        p.operations,
-                        p.commits,
-                        p.counts.late,
-                        p.counts.rejected,
-                        p.resumed_from_shards
-                    );
-                }
-            }
-        }
-    }
 }

@@ -17,6 +17,12 @@ use super::*;
 use crate::io::{ModelDisk, Open, Storage};
 use crate::snapshot::read::Slots;
 
+/// How many cases there are of each kind: together they take about a minute without optimisation, all tests of this file together.
+const PARTS: u64 = 250_000;
+const LARGE_PARTS: u64 = 300;
+const UNSEALED: u64 = 250_000;
+const MANIFESTS: u64 = 100_000;
+
 /// Where a process that tries cases writes the number of the one it is at.
 const PROGRESS: &str = "MILLSTREAM_FUZZ_PROGRESS";
 
@@ -135,12 +141,6 @@ fn damaged_parts_with_right_checksums_are_read_or_refused() {
     });
     tally.check();
 }
-
-/// The numbers of cases take about a minute without optimisation, all tests of this file together.
-const PARTS: u64 = 250_000;
-const LARGE_PARTS: u64 = 300;
-const UNSEALED: u64 = 250_000;
-const MANIFESTS: u64 = 100_000;
 
 #[test]
 fn large_damaged_parts_take_no_more_memory_than_they_are_worth() {
