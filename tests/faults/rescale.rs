@@ -1,23 +1,41 @@
 //! A pipeline goes from one number of shards to the next, more of them than this machine has cores: each process ends
 //! behind a snapshot of its own, killed or drained, and the next goes on from that.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 use rustix::process::Signal;
 
-use super::history::{History, Subject, names, seed, times};
+use super::history::{Ended, History, Subject, names, seed, times};
 use super::pipelines::{self, Pipeline};
 use super::scene::LIMIT;
 
 /// How many shards the processes have that are ended before their time; the last has one.
 const SHARDS: [usize; 5] = [1, 2, 3, 7, 4];
 
+/// The points behind a commit at which a run is killed: by itself, as nothing from outside is quick enough to be sure
+/// that it is in the middle of its input.
+const POINTS: [&str; 4] = ["epoch-committed", "output-committed", "snapshot-hidden", "snapshots-pruned"];
+
+/// The variable that names the point.
+const CRASH_AT: &str = "MILLSTREAM_CRASH_AT";
+
 /// How many shards the newest snapshot is of.
 fn shards_of_newest(history: &History) -> usize {
     let newest = history.snapshots().pop().expect("there is one");
     let files = names(&history.state.join("snapshots").join(newest));
     files.iter().filter(|name| name.starts_with("shard-")).count()
+}
+
+/// Has a run drain as soon as it has a snapshot of its own.
+fn drain(history: &mut History, shards: usize, io: &str) -> Ended {
+    let mut run = history.start(shards, io, &[]);
+    let before = history.snapshots().pop();
+    run.until(LIMIT, |_| {
+        let newest = history.snapshots().pop();
+        newest.is_some() && newest != before
+    });
+    run.signal(Signal::TERM);
+    history.note("drained");
+    run.wait()
 }
 
 /// Runs one series; whether no process but the last has come to its end.
@@ -29,22 +47,14 @@ fn series(subject: &Subject, seed: u64) -> bool {
     let mut history = subject.history(Some(place.path()), seed);
     for (number, shards) in SHARDS.into_iter().enumerate() {
         let io = if random.bool() { "auto" } else { "threads" };
-        let mut run = history.start(shards, io, &[]);
-        let before = history.snapshots().pop();
-        let early = run.until(LIMIT, |_| {
-            let newest = history.snapshots().pop();
-            newest.is_some() && newest != before
-        });
-        let moment = Duration::from_millis(random.u64(..8));
-        run.until(moment, |_| early.is_some());
-        let is_drained = random.bool();
-        let ended = if is_drained {
-            run.signal(Signal::TERM);
-            run.wait()
+        let ended = if random.u8(..4) == 0 {
+            drain(&mut history, shards, io)
         } else {
-            run.kill()
+            let point = POINTS[random.usize(..POINTS.len())];
+            let mut command = history.command("run", &["--cores", &shards.to_string(), "--io", io]);
+            command.env(CRASH_AT, format!("{point}:{}", random.u8(1..=2)));
+            history.start_as(command, &format!("--cores {shards} --io {io}, until {point}"), &[]).wait()
         };
-        history.note(if is_drained { "drained" } else { "killed" });
         assert!(ended.code.is_none_or(|code| code == 0), "{:?}; {}", ended.code, history.told());
         if history.snapshots().is_empty() {
             // As quick as that only where the machine has taken no snapshots for a while.

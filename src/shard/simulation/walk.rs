@@ -58,8 +58,10 @@ fn walk(world: &mut World, pipeline: &str, before: &[Life], walked: &Life) -> u6
     let all = |world: &mut World, walked| run(world, pipeline, &[before, &[walked], &last]);
     let undisturbed = all(world, walked.clone());
     let process = undisturbed[before.len()];
-    assert!(process.commits > 0 && undisturbed.len() == before.len() + 1, "{pipeline}: {undisturbed:?}");
-    assert_eq!(process.resumed_from_shards.is_some(), !before.is_empty(), "{pipeline}: {undisturbed:?}");
+    assert_eq!(undisturbed.len(), before.len() + 1, "{pipeline}: {undisturbed:?}");
+    // What is left of the input behind a snapshot may be too little for another.
+    let is_resumed = process.resumed_from_shards.is_some();
+    assert!(is_resumed != before.is_empty() && (is_resumed || process.commits > 0), "{undisturbed:?}");
     let counts = process.counts;
     let has_late = counts.late > 0 || !text_of(pipeline).contains("too_late");
     assert!(counts.rejected > 0 && has_late, "{pipeline}: {undisturbed:?}");
