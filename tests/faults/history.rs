@@ -383,7 +383,8 @@ impl History {
         names.retain(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
         names.retain(|name| {
             let manifest = fs::read_to_string(folder.join(name).join("MANIFEST")).unwrap_or_default();
-            !manifest.contains("\"finished\": true")
+            // Of the whole; an output of a run that was drained is finished as well.
+            !manifest.contains("\n  \"finished\": true")
         });
         names
     }
