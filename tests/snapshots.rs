@@ -1,9 +1,10 @@
 //! Snapshots as their users see them: the commands that show them, and snapshots of released formats, which every later
 //! version reads.
 //!
-//! `snapshots/format-1` is a state directory that was written by the first version with this format. It is never made
-//! anew, so that what is on users' disks stays readable; only where it is missing `UPDATE=1 cargo test --test snapshots`
-//! makes it.
+//! `snapshots/format-1` and `snapshots/format-1-run` are state directories that were written by the first version with
+//! this format, the second by a run of the pipeline beside it that was killed in the middle of its input. They are never
+//! made anew, so that what is on users' disks stays readable; only where one is missing `UPDATE=1 cargo test --test
+//! snapshots` makes it.
 
 #[allow(dead_code, reason = "every file of tests uses a part of the scene")]
 mod scene;
@@ -449,4 +450,99 @@ fn snapshots_of_format_1_are_read_for_ever() {
         assert_eq!(restored(&store, shards, 0), expect, "on {shards} shards");
     }
     assert_eq!(restored(&store, 1, 1), ["2024-01-31T00:00:09", "2024-01-31T00:00:09.001"]);
+}
+
+/// What the pipeline of `format-1-run` reads: rows of 40 users, 10 ms after one another, shuffled a little; some are far
+/// behind, some are no records. It is longer than a mebibyte, so that barriers lie within.
+fn input_of_the_run() -> String {
+    let padding = "x".repeat(1500);
+    let row = |n: u32| {
+        if n % 701 == 700 {
+            return format!("{{\"broken {n}\n");
+        }
+        let drawn = n.wrapping_mul(2_654_435_761);
+        let behind_ms = if n % 97 == 96 { 5000 } else { (drawn >> 8) % 40 };
+        let at_ms = (n * 10).saturating_sub(behind_ms);
+        let (user, item) = ((drawn >> 12) % 40, (drawn >> 16) % 25);
+        let (whole, cents) = ((drawn >> 20) % 100, drawn % 100);
+        let (minutes, seconds, millis) = (at_ms / 60_000, at_ms / 1000 % 60, at_ms % 1000);
+        format!(
+            "{{\"user\":\"user {user}\",\"item\":{item},\"amount\":{whole}.{cents:02},\
+             \"at\":\"2026-01-01T00:{minutes:02}:{seconds:02}.{millis:03}\",\"padding\":\"{padding}\"}}\n"
+        )
+    };
+    (0..8000).map(row).collect()
+}
+
+/// A scene with the pipeline of `format-1-run` and its input.
+fn scene_of_the_run() -> Scene {
+    let scene = Scene::new();
+    scene.write("in.ndjson", input_of_the_run());
+    let pipeline = repository("tests/snapshots/format-1-run/pipeline.yaml");
+    scene.write("pipeline.yaml", fs::read(pipeline).expect("the pipeline of the run"));
+    scene
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a scratch directory");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let (from, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("an entry");
+        if from.is_dir() { copy(&from, &to) } else { fs::copy(from, to).map(drop).expect("a copy") }
+    }
+}
+
+/// The manifest of the snapshot of a scene's state.
+fn manifest_of(scene: &Scene) -> Manifest {
+    let store = Store::new(Arc::new(disk()), Path::new(&scene.path("state")));
+    store.newest().expect("a readable folder").expect("there is one").manifest.expect("it is whole")
+}
+
+/// Kills a run of the pipeline in the middle of its input, and keeps its state.
+fn make_state_of_the_run(state: &Path) {
+    for attempt in 1..20 {
+        let scene = scene_of_the_run();
+        let mut run = scene.program(&["run", "pipeline.yaml", "--state-dir", "state", "--cores", "2"]);
+        end(run.env("MILLSTREAM_CRASH_AT", format!("snapshots-pruned:{attempt}")));
+        let manifest = manifest_of(&scene);
+        if !manifest.finished && (1000..6000).contains(&manifest.counts.rows_in) {
+            copy(Path::new(&scene.path("state")), state);
+            return;
+        }
+    }
+    panic!("no run was killed in the middle of its input");
+}
+
+#[test]
+fn runs_go_on_from_snapshots_of_format_1() {
+    let state = repository("tests/snapshots/format-1-run/state");
+    if !state.exists() && std::env::var_os("UPDATE").is_some() {
+        make_state_of_the_run(&state);
+    }
+    let undisturbed = scene_of_the_run();
+    let expect = said(&undisturbed, &["run", "pipeline.yaml", "--state-dir", "state"]);
+    let expect = scene::sorted(&expect);
+    assert!(expect.len() > 20, "there is something to lose: {expect:?}");
+    for cores in ["1", "2", "5"] {
+        let scene = scene_of_the_run();
+        copy(&state, Path::new(&scene.path("state")));
+        let snapshot = manifest_of(&scene);
+        let rows_before = snapshot.counts.rows_in;
+        assert!(snapshot.shards.len() == 2 && rows_before > 1000, "{snapshot:?}");
+        said(&scene, &["snapshot", "verify", "state"]);
+        let shown = said(&scene, &["snapshot", "show", "state"]);
+        for step in ["once", "visits", "users", "best"] {
+            assert!(shown.contains(step), "{step} in {shown}");
+            assert!(!said(&scene, &["state", "show", "state", step]).is_empty(), "{step}");
+        }
+        let planned = said(&scene, &["plan", "pipeline.yaml", "--state-dir", "state"]);
+        assert_eq!(planned.lines().filter(|line| line.starts_with("kept ")).count(), 4 + 1, "{planned}");
+        let ended = run(&scene, &["run", "pipeline.yaml", "--state-dir", "state", "--cores", cores]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(scene::sorted(&ended.stdout), expect, "on {cores} cores: {}", ended.stderr);
+        let from = format!("going on from snapshot {} of ", snapshot.barrier.epoch);
+        assert!(ended.stderr.contains(&from), "{}", ended.stderr);
+        let total = format!("with what was before snapshot {}: 8,000 rows in", snapshot.barrier.epoch);
+        assert!(ended.stderr.contains(&total), "{}", ended.stderr);
+        assert_eq!(scene.quarantine().len(), 11, "{}", ended.stderr);
+    }
 }

@@ -180,8 +180,10 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
     let signals = signals::catch().map_err(|error| (Exit::Bug, error.to_string()))?;
     let running = launch(plan, &settings).map_err(|error| match &error {
         LaunchError::Source(_) => (Exit::Unavailable, error.to_string()),
-        LaunchError::Sink(_) => (Exit::Disk, error.to_string()),
-        LaunchError::Snapshot(_) => (Exit::BadData, error.to_string()),
+        LaunchError::Sink(_) | LaunchError::Quarantine(QuarantineError::Write { .. }) => {
+            (Exit::Disk, error.to_string())
+        }
+        LaunchError::Quarantine(_) | LaunchError::Snapshot(_) => (Exit::BadData, error.to_string()),
         LaunchError::Thread(_) => (Exit::Unavailable, format!("{error}; try fewer --cores or --io threads")),
     })?;
     signals.forward(running.tell.clone()).map_err(|error| (Exit::Bug, error.to_string()))?;

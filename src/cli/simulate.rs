@@ -80,7 +80,7 @@ fn seeds(arguments: &Arguments) -> Exit {
                 break;
             }
             match world.run(&Case::draw(seed), &[]) {
-                Ok(passed) => drop(lives.fetch_add(passed.lives as u64, Ordering::AcqRel)),
+                Ok(passed) => drop(lives.fetch_add(passed.processes.len() as u64, Ordering::AcqRel)),
                 Err(what) => {
                     if !failed.swap(true, Ordering::AcqRel) {
                         tell_failure(&mut world, seed, &what, arguments.no_shrink);

@@ -201,13 +201,12 @@ fn begin(from: &Manifest) -> Barrier {
 
 /// Where bad records go.
 fn quarantine(plan: &Plan, settings: &Settings, from: Option<&Manifest>) -> Result<Quarantine, LaunchError> {
-    Quarantine::open_at(
+    Ok(Quarantine::open_at(
         settings.storage.clone(),
         settings.quarantine.clone(),
         plan.bad_record.limit_bytes,
         from.and_then(|from| from.quarantine.as_ref()),
-    )
-    .map_err(|error| LaunchError::Snapshot(error.to_string()))
+    )?)
 }
 
 /// What the sink of this name is opened with.

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use super::assemble::{Capacity, assemble};
 use super::committer::{Identity, Requests, Rhythm, SnapshotReport};
 use super::measure::{Load, Stopwatch};
+use super::quarantine::QuarantineError;
 use super::writer::{Verdict, WriterError};
 use crate::io::{Bell, Clock, Mode, Placement, Storage, host};
 use crate::metric::ShardMetrics;
@@ -114,6 +115,9 @@ pub enum LaunchError {
     /// The output cannot be made.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The quarantine cannot be gone on with.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
     /// What a snapshot holds does not fit.
     #[error("{0}")]
     Snapshot(String),

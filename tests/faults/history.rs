@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::pipelines::{self, Pipeline};
 use super::scene::{LIMIT, Scene};
@@ -57,6 +57,7 @@ pub struct Subject {
     pub expect: Written,
     /// How long it takes when nothing disturbs it.
     pub undisturbed: Duration,
+    rows: u64,
     input: String,
     _scene: Scene,
 }
@@ -91,7 +92,8 @@ impl Subject {
         assert!(!pipeline.has_late || expect.late.len() > 100, "{}: there are late rows", pipeline.name);
         let broken = input_text.lines().filter(|line| !line.ends_with('}')).count();
         assert_eq!(expect.quarantine.len(), broken, "{}: bad records", pipeline.name);
-        Self { pipeline, expect, undisturbed, input, _scene: scene }
+        let rows = u64::try_from(input_text.lines().count()).expect("few");
+        Self { pipeline, expect, undisturbed, rows, input, _scene: scene }
     }
 
     /// A history that was killed once it had a snapshot in the middle of its input.
@@ -108,6 +110,11 @@ impl Subject {
             assert!(attempt < 50, "no run can be killed in the middle of its input; {}", history.told());
         }
         unreachable!("the loop returns or fails")
+    }
+
+    /// How many rows the input has.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// The path of the input.
@@ -147,6 +154,12 @@ impl Ended {
     /// Whether it went on from a snapshot.
     pub fn has_resumed(&self) -> bool {
         self.stderr.lines().any(|line| line.contains("going on from snapshot"))
+    }
+
+    /// How many rows it has read itself, as the summary has it; none where it has told nothing.
+    pub fn rows_in(&self) -> Option<u64> {
+        let line = self.stderr.lines().find_map(|line| line.split_once(" rows in, "));
+        line?.0.rsplit(' ').next()?.replace(',', "").parse().ok()
     }
 
     /// How many rows came too late in all, as the summary has it.
@@ -233,6 +246,14 @@ impl History {
             }
         }
         text
+    }
+
+    /// What the newest snapshot from which a run can go on is, as its manifest has it; none where there is none.
+    pub fn newest(&self) -> Option<serde_json::Value> {
+        let path = self.state.join("snapshots").join(self.snapshots().pop()?).join("MANIFEST");
+        let text = fs::read_to_string(path).ok()?;
+        let json = text.split_once('\n')?.1.rsplit_once("checksum ")?.0;
+        Some(serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}; {}", self.told())))
     }
 
     /// Whether a run has come to the end of its input: then it leaves nothing to go on from.
@@ -362,7 +383,8 @@ impl History {
         names.retain(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
         names.retain(|name| {
             let manifest = fs::read_to_string(folder.join(name).join("MANIFEST")).unwrap_or_default();
-            !manifest.contains("\"finished\": true")
+            // Of the whole; an output of a run that was drained is finished as well.
+            !manifest.contains("\n  \"finished\": true")
         });
         names
     }
@@ -457,6 +479,19 @@ impl Run {
 
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// How many bytes it has read so far, as the kernel counts them: of all files, also from memory.
+    pub fn read_bytes(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();
+        let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap_or_default();
+        line.parse().unwrap_or(0)
+    }
+
+    /// Waits for its end and leaves the kernel's account of it in place.
+    pub fn wait_and_keep(&mut self) {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid()), ended).expect("a child");
     }
 
     /// What is on standard error so far.

@@ -16,5 +16,7 @@ mod kills;
 mod pipelines;
 mod power;
 mod points;
+mod rescale;
+mod resume;
 mod storage;
 mod tamper;

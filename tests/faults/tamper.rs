@@ -2,6 +2,7 @@
 //! to do, changes nothing, and goes on once they are as they were.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -107,6 +108,26 @@ fn an_output_that_was_changed_is_refused() {
     fs::rename(&temporary, &moved).expect("it can be moved");
     refuses(&mut history, "missing unfinished output", &codes, &["out.ndjson"]);
     fs::rename(&moved, &temporary).expect("it can be moved");
+    goes_on(history, &subject);
+}
+
+/// A quarantine that the disk does not let the next run open was told as one that had been changed.
+#[test]
+fn a_quarantine_that_cannot_be_opened_is_the_disks_failure() {
+    let subject = Subject::new(pipelines::WINDOWS);
+    let has_records = |history: &History| {
+        let newest = history.state.join("snapshots").join(history.snapshots().pop().expect("a snapshot"));
+        fs::read_to_string(newest.join("MANIFEST")).is_ok_and(|text| text.contains("\"records\": "))
+    };
+    let mut histories = (seed()..seed() + 50).map(|seed| subject.interrupted(seed));
+    let mut history = histories.find(has_records).expect("bad records before a snapshot");
+    let quarantine = files_below(&history.state.join("quarantine")).pop().expect("it has bad records");
+    let moved = history.state.join("moved");
+    fs::rename(&quarantine, &moved).expect("it can be moved");
+    refuses(&mut history, "missing quarantine", &[65], &["quarantine", "it is gone", "--fresh"]);
+    symlink(&quarantine, &quarantine).expect("a link to itself");
+    refuses(&mut history, "quarantine that cannot be opened", &[74], &["failed to write the quarantine"]);
+    fs::rename(&moved, &quarantine).expect("it can be moved");
     goes_on(history, &subject);
 }
 

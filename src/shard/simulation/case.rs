@@ -93,6 +93,8 @@ pub enum Crash {
     Step(u64),
     /// In an operation of the disk, counted from 1.
     Operation(u64),
+    /// Between two steps, so many steps after its first commit.
+    Commit(u64),
 }
 
 impl Case {

@@ -56,8 +56,23 @@ pub(super) struct LifeReport {
     pub quarantine: PathBuf,
     /// Whether it has committed an epoch or gone on from one.
     pub committed: bool,
+    /// What it did, for those who count.
+    pub process: Process,
     /// A hash of what was stepped when.
     pub hash: u64,
+}
+
+/// What a process of a case did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// How many shards the snapshot was of from which it went on; none where it began afresh or did not begin.
+    pub resumed_from_shards: Option<usize>,
+    /// How many epochs it has committed.
+    pub commits: u64,
+    /// How many operations the disk has done for it.
+    pub operations: u64,
+    /// What it has counted, with what was before.
+    pub counts: Counts,
 }
 
 /// What lasts from one process to the next.
@@ -97,7 +112,7 @@ impl Machines<'_> {
         if let Some(Crash::Operation(operation)) = life.crash {
             self.disk.fail_operation(operation, Fault::Crash, Lasting::ForGood);
         }
-        let fired = self.disk.fired().len();
+        let (fired, before) = (self.disk.fired().len(), self.disk.operations());
         let outcome = self.start_and_run(case, number);
         for fault in &self.disk.fired()[fired..] {
             self.coverage.note(match fault {
@@ -108,7 +123,9 @@ impl Machines<'_> {
                 Fault::Crash => "crashes in operations",
             });
         }
-        let report = outcome?;
+        let mut report = outcome?;
+        report.process.operations = self.disk.operations() - before;
+        report.process.counts = report.counts;
         // The process is gone, whatever its memory held: nothing more comes from it.
         self.disk.stop();
         if life.power_cut {
@@ -131,6 +148,7 @@ impl Machines<'_> {
             counts: Counts::default(),
             quarantine,
             committed: false,
+            process: Process::default(),
             hash: 0,
         };
         let found = match recover(
@@ -163,6 +181,7 @@ impl Machines<'_> {
         let run = if found.recovery.is_some() { found.run } else { format!("{:032x}", self.random.u128(..)) };
         if let Some(recovery) = &found.recovery {
             report.committed = true;
+            report.process.resumed_from_shards = Some(recovery.manifest.shards.len());
             report.counts = recovery.manifest.counts;
             if recovery.manifest.shards.len() != life.shards {
                 self.coverage.note("restarts on another number of shards");
@@ -208,7 +227,8 @@ impl Machines<'_> {
         let counts = running.metrics.iter().map(|shard| counts(shard));
         report.counts = counts.fold(report.counts, |sum, counts| sum.plus(&counts));
         report.hash = running.hash;
-        report.committed |= running.committed;
+        report.committed |= running.commits > 0;
+        report.process.commits = running.commits;
         let crashed = self.disk.is_crashed();
         // What is dropped with the machine does nothing any more: in a process that ends, nothing is dropped.
         self.disk.stop();
@@ -258,7 +278,9 @@ struct Running<'a> {
     hash: u64,
     /// The number of the step.
     steps: u64,
-    committed: bool,
+    commits: u64,
+    /// At which step the first epoch was committed.
+    first_commit: Option<u64>,
     /// Why the run was stopped at once.
     failed: Option<String>,
     aborted: bool,
@@ -359,7 +381,8 @@ impl<'a> Running<'a> {
             },
             hash: 0,
             steps: 0,
-            committed: false,
+            commits: 0,
+            first_commit: None,
             failed: None,
             aborted: false,
         }
@@ -375,7 +398,7 @@ impl<'a> Running<'a> {
             if machines.disk.is_crashed() {
                 return Ok(End::Crashed);
             }
-            if self.life.crash == Some(Crash::Step(self.steps)) {
+            if self.is_to_crash() {
                 machines.coverage.note("crashes between steps");
                 return Ok(End::Crashed);
             }
@@ -395,6 +418,15 @@ impl<'a> Running<'a> {
             machines.now.wall_us += 1;
             let step = format!("{task} {:?} {}", self.tasks[task].step, self.heard.len());
             self.hash = xxh3_64_with_seed(step.as_bytes(), self.hash);
+        }
+    }
+
+    /// Whether the process ends before this step.
+    fn is_to_crash(&self) -> bool {
+        match (self.life.crash, self.first_commit) {
+            (Some(Crash::Step(step)), _) => step == self.steps,
+            (Some(Crash::Commit(steps)), Some(first)) => self.steps >= first + steps,
+            _ => false,
         }
     }
 
@@ -480,7 +512,8 @@ impl<'a> Running<'a> {
             }
             Event::Snapshot(_) => {
                 machines.coverage.note("commits");
-                self.committed = true;
+                self.commits += 1;
+                self.first_commit.get_or_insert(self.steps);
             }
             Event::SnapshotFailed { what, fatal, .. } => {
                 if !self.life.may_fail() {

@@ -4,6 +4,9 @@
 //!
 //! A seed draws a [`Case`]: a pipeline, an input and some processes ([`Life`]), each with what goes wrong in it. A case
 //! that fails is made smaller ([`shrink()`]) and told as JSON, by which it can be repeated.
+//!
+//! Besides what is drawn there are two things that are gone through: every operation of the disk at which a small case can
+//! fail (`walk`), and one number of shards after the other (`rescale`).
 
 mod case;
 mod coverage;
@@ -15,10 +18,15 @@ mod pipelines;
 mod run;
 mod shrink;
 #[cfg(test)]
+mod rescale;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
 pub use case::{Case, Life};
 pub use coverage::Coverage;
+pub use life::Process;
 pub use mutants::{MUTANTS, Mutation};
 pub use run::{Passed, World};
 pub use shrink::shrink;

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::case::{Case, Life};
 use super::coverage::Coverage;
 use super::input::Input;
-use super::life::{End, LifeReport, Machines, STATE};
+use super::life::{End, LifeReport, Machines, Process, STATE};
 use super::outcome::Outcome;
 use super::pipelines::{planned, text_of};
 use crate::io::{Ignored, ModelDisk, Storage};
@@ -36,10 +36,10 @@ pub struct World {
 }
 
 /// How a case has ended well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// How many processes there were.
-    pub lives: usize,
+    /// The processes that there were.
+    pub processes: Vec<Process>,
     /// A hash of all that was done: the same whenever the case is repeated.
     pub hash: u64,
 }
@@ -147,17 +147,17 @@ fn machines<'a>(plan: &'a Plan, case: &Case, coverage: &'a mut Coverage) -> Mach
 
 /// Runs all processes of a case.
 fn judge(machines: &mut Machines<'_>, case: &Case, expected: &Outcome) -> Result<Passed, String> {
-    let mut hash = 0;
+    let (mut hash, mut processes) = (0, Vec::new());
     for (number, life) in case.lives.iter().enumerate() {
         let told = |what: String| format!("process {number}: {what}");
         let report = machines.live(case, number).map_err(told)?;
         hash = xxh3_64_with_seed(&report.hash.to_le_bytes(), hash);
+        processes.push(report.process);
         let last = number + 1 == case.lives.len();
         if has_ended(machines, &report).map_err(told)? {
-            let lives = number + 1;
             at_the_end(machines, case, number, &report, expected).map_err(told)?;
             hash = xxh3_64_with_seed(&machines.disk.trace_hash().to_le_bytes(), hash);
-            return Ok(Passed { lives, hash });
+            return Ok(Passed { processes, hash });
         }
         match &report.end {
             End::Failed(what) if !life.may_fail() => {
@@ -171,7 +171,7 @@ fn judge(machines: &mut Machines<'_>, case: &Case, expected: &Outcome) -> Result
         let said_nothing = report.end == End::Crashed || matches!(report.end, End::Failed(_));
         if said_nothing && has_ended_unseen(machines, case, expected).map_err(told)? {
             machines.coverage.note("ends that nobody has seen");
-            return Ok(Passed { lives: number + 1, hash });
+            return Ok(Passed { processes, hash });
         }
     }
     Err("the last process has not come to its end".to_owned())

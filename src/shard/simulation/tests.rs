@@ -6,7 +6,7 @@ use crate::mutant::{self, Mutant};
 /// How many seeds run in the tests of every commit: about a minute of one core without optimisation; many more by `simulate`.
 const SEEDS: u64 = 800;
 
-fn world() -> World {
+pub(super) fn world() -> World {
     World::new(tempfile::tempdir().unwrap().keep()).unwrap()
 }
 

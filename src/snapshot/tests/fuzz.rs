@@ -1,129 +1,240 @@
-//! Random changes whose checksums are right, so that what is behind the checksums is put to the test: whatever a file
-//! says, reading it is no panic.
+//! Random damage, most of it with checksums made right again, so that what is behind them is put to the test: whatever a
+//! file says, reading it is no panic and takes no more memory than the file is worth, and an error says which file and
+//! where. Damage whose checksums are left wrong is never taken.
+//!
+//! Each test is run by a process of its own, which may allocate no more than the files are worth: what asks for more ends
+//! it. `MILLSTREAM_FUZZ=N` tries N cases in the place of a number that takes some seconds; a case that fails is told by its
+//! number, and `MILLSTREAM_FUZZ_FROM=NUMBER MILLSTREAM_FUZZ=1` repeats it.
 
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::mutation::{Anatomy, redraw_digits, scribble};
 use super::*;
-use crate::snapshot::layout::{
-    self, BLOCK_HEADER_BYTES, DIRECTORY_HEADER_BYTES, ENTRY_BYTES, HEADER_BYTES, TRAILER_BYTES, u64_at,
-};
+use crate::io::{ModelDisk, Open, Storage};
+use crate::snapshot::read::Slots;
 
-/// How long each of the tests goes on.
-const TIME: Duration = Duration::from_secs(3);
+/// How many cases there are of each kind: together they take about a minute without optimisation, all tests of this file together.
+const PARTS: u64 = 250_000;
+const LARGE_PARTS: u64 = 300;
+const UNSEALED: u64 = 250_000;
+const MANIFESTS: u64 = 100_000;
 
-/// Where the structures of a part are.
-struct Anatomy {
-    blocks: Vec<std::ops::Range<usize>>,
-    directory: std::ops::Range<usize>,
-    text: std::ops::Range<usize>,
-    entries: usize,
+/// Where a process that tries cases writes the number of the one it is at.
+const PROGRESS: &str = "MILLSTREAM_FUZZ_PROGRESS";
+
+fn number_from(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-impl Anatomy {
-    fn of(bytes: &[u8], manifest: &Manifest) -> Self {
-        let place = |number: u64| usize::try_from(number).unwrap();
-        let part = open(bytes, manifest, 0).unwrap();
-        let range = |block: &layout::Block| {
-            let start = place(block.offset);
-            start..start + BLOCK_HEADER_BYTES + place(layout::padded(block.payload).unwrap())
-        };
-        let trailer = &bytes[bytes.len() - TRAILER_BYTES..];
-        let start = place(u64_at(trailer, 16));
-        let directory = start..start + place(u64_at(trailer, 24));
-        let text_start = start + DIRECTORY_HEADER_BYTES;
-        let text = text_start..text_start + place(u64_at(bytes, start + 16));
-        let entries = directory.end - part.blocks.len() * ENTRY_BYTES;
-        Self { blocks: part.blocks.iter().map(range).collect(), directory, text, entries }
-    }
-
-    /// Makes all checksums right again, and tells the manifest.
-    fn seal(&self, bytes: &mut [u8], manifest: &mut Manifest) {
-        let seed = layout::seal(&mut bytes[..HEADER_BYTES], *b"millpart", 0);
-        for (number, range) in self.blocks.iter().enumerate() {
-            let checksum = layout::seal(&mut bytes[range.clone()], *b"millblok", seed);
-            let entry = self.entries + number * ENTRY_BYTES;
-            bytes[entry + 32..entry + 40].copy_from_slice(&checksum.to_le_bytes());
-        }
-        let directory = layout::seal(&mut bytes[self.directory.clone()], *b"milldirs", seed);
-        let trailer = bytes.len() - TRAILER_BYTES;
-        bytes[trailer + 32..trailer + 40].copy_from_slice(&directory.to_le_bytes());
-        let checksum = layout::seal(&mut bytes[trailer..], *b"milltail", seed);
-        manifest.shards[0].checksum = format!("{checksum:016x}");
+/// Tries so many cases, each with its number, in a process of its own in which this test is all that runs, and which may
+/// take so many more bytes than it has before the first.
+fn try_cases(test: &str, count: u64, bytes_max: u64, mut case: impl FnMut(u64)) {
+    let Ok(progress) = std::env::var(PROGRESS) else { return try_in_another_process(test) };
+    let from = number_from("MILLSTREAM_FUZZ_FROM").unwrap_or(0);
+    let progress = File::create(progress).unwrap();
+    // What is allocated once comes before the limit.
+    case(from);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let data = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
+    let data: u64 = data.trim().trim_end_matches(" kB").parse().unwrap();
+    let limit = Rlimit { current: Some((data << 10) + bytes_max), ..getrlimit(Resource::Data) };
+    setrlimit(Resource::Data, limit).unwrap();
+    for number in from..from + number_from("MILLSTREAM_FUZZ").unwrap_or(count) {
+        progress.write_all_at(&number.to_le_bytes(), 0).unwrap();
+        case(number);
     }
 }
 
-/// Changes some bytes of a range: single bits, whole bytes, numbers at the edges of their types.
-fn mutate(bytes: &mut [u8], random: &mut fastrand::Rng) {
-    for _ in 0..random.usize(1..4) {
-        let at = random.usize(..bytes.len());
-        match random.u32(..4) {
-            0 => bytes[at] ^= 1 << random.u32(..8),
-            1 => bytes[at] = random.u8(..),
-            2 => {
-                let numbers =
-                    [0, 1, 7, 0x7fff_ffff, 0xffff_ffff, 0x8000_0000, u64::MAX, 1 << 63, u64::MAX >> 1];
-                let number = numbers[random.usize(..numbers.len())].to_le_bytes();
-                let end = bytes.len().min(at + 1 + random.usize(..8));
-                bytes[at..end].copy_from_slice(&number[..end - at]);
-            }
-            _ => {
-                let from = random.usize(..bytes.len());
-                let count = random.usize(..bytes.len() - at.max(from)).min(32);
-                bytes.copy_within(from..from + count, at);
+fn try_in_another_process(test: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let progress = folder.path().join("progress");
+    let name = format!("snapshot::tests::fuzz::{test}");
+    let ended = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture", "--test-threads", "1"])
+        .env(PROGRESS, &progress)
+        .output()
+        .unwrap();
+    let reached = std::fs::read(&progress).unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
+    let number = reached.try_into().map(u64::from_le_bytes);
+    assert!(ended.status.success(), "case {number:?}: {}\n{said}", ended.status);
+    assert!(said.contains("1 passed"), "there is a test {name}: {said}");
+}
+
+/// Checks that an error says which file and where.
+fn check_error(error: &SnapshotError, file: &str, length: usize) {
+    let text = error.to_string();
+    assert!(text.contains(file) && !error.help().is_empty(), "{text}");
+    if let SnapshotError::Damaged { place, .. } = error {
+        assert!(text.ends_with(&format!("({place})")), "{text}");
+        let (Location::Offset(at) | Location::Block(_, at)) = place else { return };
+        assert!(*at < length as u64, "{text}: the file has {length} bytes");
+    }
+}
+
+/// Reads all rows of a part, then those of half the slots, as a restart on two shards does.
+fn read_all(bytes: &[u8], manifest: &Manifest) -> Result<(), SnapshotError> {
+    let part = open(bytes, manifest, 0)?;
+    part.verify()?;
+    for (state, saved) in part.states().iter().enumerate() {
+        for (table, saved) in saved.tables.iter().enumerate() {
+            let codec = saved.codec();
+            let slots = codec.as_ref().map(|codec| Slots { range: (0, 2047), codec });
+            for slots in [None, slots] {
+                part.rows(state, table, slots.as_ref(), |rows| {
+                    std::hint::black_box(lines(&rows.slice(0, rows.num_rows().min(20))));
+                    ControlFlow::Continue(())
+                })?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Counts what was taken and what refused: a test in which one of them does not happen tests little.
+#[derive(Default)]
+struct Tally {
+    taken: u64,
+    refused: u64,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: Result<(), SnapshotError>, file: &str, length: usize) {
+        match outcome {
+            Ok(()) => self.taken += 1,
+            Err(error) => {
+                check_error(&error, file, length);
+                self.refused += 1;
+            }
+        }
+    }
+
+    fn check(&self) {
+        let Self { taken, refused } = self;
+        // Of one case that is repeated nothing can be expected.
+        let is_run = std::env::var_os(PROGRESS).is_some() && number_from("MILLSTREAM_FUZZ") != Some(1);
+        assert!(!is_run || (*taken > 10 && *refused > 100), "{taken} taken, {refused} refused");
     }
 }
 
 #[test]
-fn parts_with_right_checksums_are_read_or_refused() {
+fn damaged_parts_with_right_checksums_are_read_or_refused() {
     let (manifest, files) = written(42, 1, 30, 20);
+    let foreign = written(41, 1, 31, 20).1.remove(0);
     let anatomy = Anatomy::of(&files[0], &manifest);
     let mut sealed = (files[0].clone(), manifest.clone());
     anatomy.seal(&mut sealed.0, &mut sealed.1);
     assert_eq!(sealed, (files[0].clone(), manifest.clone()), "the test seals as the writer does");
-    let (started, mut random) = (Instant::now(), fastrand::Rng::with_seed(7));
-    let (mut taken, mut refused) = (0, 0);
-    while started.elapsed() < TIME {
+    let bytes_max = (1 << 20) + 8 * files[0].len() as u64;
+    let mut tally = Tally::default();
+    let test = "damaged_parts_with_right_checksums_are_read_or_refused";
+    try_cases(test, PARTS, bytes_max, |number| {
         let (mut bytes, mut manifest) = (files[0].clone(), manifest.clone());
-        let range = match random.u32(..8) {
-            0 => 16..HEADER_BYTES,
-            1 => anatomy.text.clone(),
-            2 => anatomy.entries..anatomy.directory.end,
-            3 => anatomy.directory.start..anatomy.directory.start + DIRECTORY_HEADER_BYTES,
-            4 => bytes.len() - TRAILER_BYTES..bytes.len(),
-            _ => {
-                let block = anatomy.blocks[random.usize(..anatomy.blocks.len())].clone();
-                // The messages are at the start, the rows behind them.
-                if random.bool() { block.start..block.end.min(block.start + 1000) } else { block }
-            }
-        };
-        mutate(&mut bytes[range], &mut random);
+        let mut random = fastrand::Rng::with_seed(number);
+        let anatomy = anatomy.mutate(&mut bytes, &foreign, &mut random);
         anatomy.seal(&mut bytes, &mut manifest);
-        match read(&bytes, &manifest, 0) {
-            Ok(_) => taken += 1,
-            Err(_) => refused += 1,
-        }
-    }
-    assert!(taken > 10 && refused > 100, "{taken} taken, {refused} refused");
+        tally.count(read_all(&bytes, &manifest), "shard", bytes.len());
+    });
+    tally.check();
 }
 
 #[test]
-fn manifests_with_right_checksums_are_read_or_refused() {
-    let text = written(42, 2, 30, 20).0.text();
-    let body = &text[..text.rfind("checksum").unwrap()];
-    let (started, mut random) = (Instant::now(), fastrand::Rng::with_seed(7));
-    let (mut taken, mut refused) = (0, 0);
-    while started.elapsed() < TIME / 3 {
-        let mut bytes = body.as_bytes().to_vec();
-        mutate(&mut bytes, &mut random);
-        let last = format!("checksum {:016x}\n", xxhash_rust::xxh3::xxh3_64(&bytes));
-        match Manifest::parse(Path::new("M"), &[bytes.as_slice(), last.as_bytes()].concat()) {
-            Ok(_) => taken += 1,
-            Err(_) => refused += 1,
+fn large_damaged_parts_take_no_more_memory_than_they_are_worth() {
+    let (manifest, files) = written(42, 1, 12_000, 500);
+    let anatomy = Anatomy::of(&files[0], &manifest);
+    assert!(files[0].len() > 1 << 20, "{} bytes", files[0].len());
+    let bytes_max = 4 * files[0].len() as u64;
+    let mut tally = Tally::default();
+    let test = "large_damaged_parts_take_no_more_memory_than_they_are_worth";
+    try_cases(test, LARGE_PARTS, bytes_max, |number| {
+        let (mut bytes, mut manifest) = (files[0].clone(), manifest.clone());
+        let mut random = fastrand::Rng::with_seed(number);
+        let anatomy = anatomy.mutate(&mut bytes, &[0; 4096], &mut random);
+        anatomy.seal(&mut bytes, &mut manifest);
+        tally.count(read_all(&bytes, &manifest), "shard", bytes.len());
+    });
+    tally.check();
+}
+
+#[test]
+fn damage_that_nobody_has_sealed_is_refused() {
+    let (manifest, files) = written(42, 1, 30, 20);
+    let (foreign_manifest, foreign) = written(41, 1, 31, 20);
+    let anatomy = Anatomy::of(&files[0], &manifest);
+    let test = "damage_that_nobody_has_sealed_is_refused";
+    try_cases(test, UNSEALED, (1 << 20) + 8 * files[0].len() as u64, |number| {
+        let mut random = fastrand::Rng::with_seed(number);
+        let mut bytes = files[0].clone();
+        match random.u32(..3) {
+            0 => bytes.truncate(random.usize(..files[0].len())),
+            1 => scribble(&mut bytes, &mut random),
+            _ => drop(anatomy.mutate(&mut bytes, &foreign[0], &mut random)),
+        }
+        // Also where it is just as long as the manifest says.
+        let mut manifest = if random.u8(..8) == 0 { foreign_manifest.clone() } else { manifest.clone() };
+        manifest.shards[0].bytes = bytes.len() as u64;
+        match read_all(&bytes, &manifest) {
+            Ok(()) => assert!(bytes == files[0] && manifest.barrier.epoch == 42, "wrong rows are taken"),
+            Err(error) => check_error(&error, "shard", bytes.len().max(1)),
+        }
+    });
+}
+
+/// Changes the text of a manifest: its bytes, its numbers, its lines.
+fn mutate_manifest(text: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    match random.u32(..4) {
+        0 => scribble(text, random),
+        1 => redraw_digits(text, random),
+        _ => {
+            let mut lines: Vec<Vec<u8>> =
+                text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            let (one, other) = (random.usize(..lines.len()), random.usize(..lines.len()));
+            match random.u32(..4) {
+                0 => drop(lines.remove(one)),
+                1 => lines.swap(one, other),
+                2 => lines[one] = lines[other].clone(),
+                _ => lines.insert(one, lines[other].clone()),
+            }
+            *text = lines.concat();
         }
     }
-    assert!(taken > 10 && refused > 100, "{taken} taken, {refused} refused");
+}
+
+#[test]
+fn damaged_manifests_with_right_checksums_are_read_or_refused() {
+    let (manifest, files) = written(42, 2, 30, 20);
+    let text = manifest.text();
+    let body = &text[..text.rfind("checksum").unwrap()];
+    let disk = || {
+        let disk = ModelDisk::new(0);
+        for (shard, bytes) in files.iter().enumerate() {
+            disk.open(Path::new(&part_name(shard)), Open::New).unwrap().write_all(bytes).unwrap();
+        }
+        disk
+    };
+    let bytes_max = (4 << 20) + 8 * (text.len() + 2 * files[0].len()) as u64;
+    let mut tally = Tally::default();
+    let test = "damaged_manifests_with_right_checksums_are_read_or_refused";
+    try_cases(test, MANIFESTS, bytes_max, |number| {
+        let mut random = fastrand::Rng::with_seed(number);
+        let mut bytes = body.as_bytes().to_vec();
+        mutate_manifest(&mut bytes, &mut random);
+        let last = format!("checksum {:016x}\n", xxhash_rust::xxh3::xxh3_64(&bytes));
+        bytes.extend(last.as_bytes());
+        let parsed = match Manifest::parse(Path::new("MANIFEST"), &bytes) {
+            Ok(parsed) => parsed,
+            Err(error) => return tally.count(Err(error), "MANIFEST", bytes.len()),
+        };
+        // What it says of the parts is believed no more than they are.
+        let opened = Snapshot::open(&disk(), Path::new("/"), parsed, Access::Read);
+        let outcome = opened.and_then(|snapshot| snapshot.verify());
+        tally.count(outcome, "/", files[0].len().max(files[1].len()));
+    });
+    tally.check();
     // Nested too deeply for a recursive reader.
     let deep = format!("millstream snapshot 1\n{}\n", "[".repeat(100_000));
     let last = format!("checksum {:016x}\n", xxhash_rust::xxh3::xxh3_64(deep.as_bytes()));

@@ -2,6 +2,7 @@
 
 mod corruption;
 mod fuzz;
+mod mutation;
 mod parts;
 mod store;
 
