@@ -5,15 +5,26 @@
 mod column;
 pub mod decode;
 pub mod encode;
+mod exact;
 mod fields;
+mod fill;
+mod grid;
+mod level;
 mod literal;
+mod lockstep;
+mod minute;
+mod piece;
 mod row;
 mod scalar;
+mod shape;
+mod template;
+mod walk;
 #[cfg(test)]
 mod tests;
 
 pub use decode::JsonDecoder;
 pub use encode::JsonEncoder;
+pub use level::Level;
 
 use super::{Decode, Encode};
 use crate::record::Schema;

@@ -1,0 +1,252 @@
+//! Templates: layouts that records had, learnt from the walker's slots.
+//!
+//! A template says which bytes a record has between its slots, and it finds its way by the marks alone: the quotes of
+//! two records of one layout are the same in number and order, so each part of the layout is looked for at a mark known
+//! beforehand, and no part waits for another. A record follows a template if all these bytes are the same, and each slot
+//! holds what it may hold. Since the marks are exactly the quotes that open and close strings, nothing else can be in
+//! between: what follows a template is JSON.
+
+use super::piece::Piece;
+use super::shape::Shape;
+use super::walk::{Extent, Slot, Written};
+use crate::record::SqlType;
+
+/// How many templates are kept at most.
+const TEMPLATES_MAX: usize = 16;
+/// Records of more marks than this have no template.
+const MARKS_MAX: usize = 1024;
+/// How many bytes are compared at once.
+pub(super) const RUN: usize = 32;
+/// With all templates in use, one record of so many that follow none becomes a template.
+const LEARN_EVERY: u32 = 64;
+
+/// A place in a record: so far from one of its marks, or, behind the last, from its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Anchor {
+    pub(super) mark: usize,
+    pub(super) offset: isize,
+}
+
+/// Bytes that all records of the layout have.
+pub(super) struct Run {
+    pub(super) at: Anchor,
+    /// What is there, in words.
+    pub(super) want: [u64; RUN / 8],
+    /// Which bytes of it count.
+    pub(super) mask: [u64; RUN / 8],
+}
+
+/// What is to be done with a slot.
+pub(super) enum Task {
+    /// A value without strings that nobody asked for.
+    Pass,
+    Integer,
+    Timestamp,
+    Text,
+    /// Any other scalar.
+    Value(Written),
+    /// An object is there.
+    Object,
+}
+
+/// A slot with something to do.
+pub(super) struct Step {
+    pub(super) task: Task,
+    /// The node; of no account for what nobody asked for.
+    pub(super) node: usize,
+    pub(super) start: Anchor,
+    pub(super) end: Anchor,
+}
+
+/// A layout.
+pub(super) struct Template {
+    /// How many marks a record has.
+    pub(super) marks: usize,
+    /// Where the first mark is, from the start of the record; of a record without marks, its length.
+    lead: usize,
+    /// Where the end is, from the last mark; none where a slot lies in between.
+    tail: Option<usize>,
+    /// Eight bytes that tell this layout from others, and where they are.
+    sample: u64,
+    sampled: Anchor,
+    pub(super) runs: Vec<Run>,
+    pub(super) steps: Vec<Step>,
+    /// How many records followed it lately.
+    used: u32,
+}
+
+/// The templates of a decoder, those used most first.
+pub(super) struct Templates {
+    pub(super) all: Vec<Template>,
+    /// How many records followed none since one was learnt.
+    missed: u32,
+    /// What is to take the place of the template used least.
+    next: Option<Template>,
+}
+
+impl Templates {
+    pub(super) fn new() -> Self {
+        Self { all: Vec::new(), missed: 0, next: None }
+    }
+
+    /// The first template from `from` on that the record may follow.
+    #[inline]
+    pub(super) fn find(&self, from: usize, piece: &Piece, extent: Extent) -> Option<usize> {
+        let templates = self.all.iter().enumerate().skip(from);
+        templates.into_iter().find(|(_, template)| template.may_fit(piece, extent)).map(|(found, _)| found)
+    }
+
+    /// Learns the layout of a record that followed none of the templates.
+    pub(super) fn learn(&mut self, piece: &Piece, shape: &Shape, extent: Extent, slots: &[Slot]) {
+        self.missed += 1;
+        if self.all.len() == TEMPLATES_MAX && self.missed < LEARN_EVERY {
+            return;
+        }
+        let Some(template) = Template::of(piece, shape, extent, slots) else { return };
+        self.missed = 0;
+        if self.all.len() == TEMPLATES_MAX {
+            self.next = Some(template);
+        } else {
+            self.all.push(template);
+        }
+    }
+
+    /// Notes how many records followed each template, and puts those used most to the front. To be called when no record
+    /// waits for a template by its place.
+    pub(super) fn used(&mut self, counts: impl Iterator<Item = usize>) {
+        for (template, count) in self.all.iter_mut().zip(counts) {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            // An average that forgets: what was used long ago must not stand in the way.
+            template.used = (template.used - template.used / 8).saturating_add(count);
+        }
+        if !self.all.is_sorted_by(|one, other| one.used >= other.used) {
+            self.all.sort_by_key(|template| std::cmp::Reverse(template.used));
+        }
+        if let Some(next) = self.next.take() {
+            self.all.pop();
+            self.all.push(next);
+        }
+    }
+}
+
+impl Template {
+    #[inline]
+    fn may_fit(&self, piece: &Piece, extent: Extent) -> bool {
+        let marks = piece.marks();
+        let (Some(first), Some(behind)) = (marks.get(extent.mark), marks.get(extent.mark + self.marks)) else {
+            return false;
+        };
+        if usize::from(*behind) < extent.end {
+            return false;
+        }
+        if self.marks == 0 {
+            return extent.end - extent.start == self.lead;
+        }
+        let last = usize::from(marks[extent.mark + self.marks - 1]);
+        usize::from(*first) == extent.start + self.lead
+            && last < extent.end
+            && self.tail.is_none_or(|tail| last + tail == extent.end)
+            && self.sample(piece, extent) == Some(self.sample)
+    }
+
+    fn sample(&self, piece: &Piece, extent: Extent) -> Option<u64> {
+        let at = self.sampled.place(piece.marks(), extent.mark)?;
+        piece.word(at)
+    }
+
+    /// The layout of a record; none if its slots cannot be found by marks.
+    fn of(piece: &Piece, shape: &Shape, extent: Extent, slots: &[Slot]) -> Option<Self> {
+        let marks = &piece.marks()[extent.mark..];
+        let count = marks.iter().take_while(|mark| usize::from(**mark) < extent.end).count();
+        if count > MARKS_MAX {
+            return None;
+        }
+        // Places are told from the next mark, or from the record's end.
+        let place_of = |mark: usize| if mark < count { usize::from(marks[mark]) } else { extent.end };
+        let anchor = |mark: usize, place: usize| Anchor {
+            mark,
+            offset: place.cast_signed() - place_of(mark).cast_signed(),
+        };
+        let mut template = Self {
+            marks: count,
+            lead: if count == 0 { extent.end - extent.start } else { place_of(0) - extent.start },
+            tail: None,
+            sample: 0,
+            sampled: Anchor { mark: 2.min(count.saturating_sub(1)), offset: 0 },
+            runs: Vec::new(),
+            steps: Vec::new(),
+            used: 0,
+        };
+        // What is not in a slot is a run, which is found by its first mark.
+        let (mut start, mut mark) = (extent.start, 0);
+        for slot in slots {
+            if slot.written == Written::Object {
+                let here = anchor(slot.marks_before, slot.start);
+                template.steps.push(Step {
+                    task: Task::Object,
+                    node: slot.node?,
+                    start: here,
+                    end: here,
+                });
+                continue;
+            }
+            if slot.marks_before == mark {
+                // A slot between the same marks as the one before.
+                return None;
+            }
+            template.push_run(piece, start, slot.start, anchor(mark, start));
+            let behind = slot.marks_before - 1;
+            if let Some(task) = task_of(slot, shape) {
+                let node = slot.node.unwrap_or_default();
+                let (start, end) = (anchor(behind, slot.start), anchor(slot.marks_before, slot.end));
+                template.steps.push(Step { task, node, start, end });
+            }
+            (start, mark) = (slot.end, slot.marks_before);
+        }
+        template.push_run(piece, start, extent.end, anchor(mark, start));
+        if mark < count {
+            template.tail = Some(extent.end - place_of(count - 1));
+        }
+        template.sample = template.sample(piece, extent)?;
+        Some(template)
+    }
+
+    /// Adds the bytes from one position to another, which are `at` an anchor.
+    fn push_run(&mut self, piece: &Piece, start: usize, end: usize, at: Anchor) {
+        for (part, bytes) in piece.slice(start, end).chunks(RUN).enumerate() {
+            let (mut want, mut mask) = ([0; RUN], [0; RUN]);
+            want[..bytes.len()].copy_from_slice(bytes);
+            mask[..bytes.len()].fill(u8::MAX);
+            let offset = at.offset + (part * RUN).cast_signed();
+            let at = Anchor { mark: at.mark, offset };
+            self.runs.push(Run { at, want: words(&want), mask: words(&mask) });
+        }
+    }
+}
+
+impl Anchor {
+    /// The position in the piece, given the first mark of a record.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
+    pub(super) fn place(self, marks: &[u16], first_mark: usize) -> Option<usize> {
+        Some(usize::from(*marks.get(first_mark + self.mark)?).wrapping_add_signed(self.offset))
+    }
+}
+
+fn words(bytes: &[u8; RUN]) -> [u64; RUN / 8] {
+    let (words, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|word| u64::from_le_bytes(words[word]))
+}
+
+/// What to do with a slot, if anything: what a string holds is known to be right.
+fn task_of(slot: &Slot, shape: &Shape) -> Option<Task> {
+    let Some(node) = slot.node else {
+        return (slot.written == Written::Plain).then_some(Task::Pass);
+    };
+    Some(match (&shape.nodes[node].data_type, slot.written) {
+        (data_type, Written::Plain) if data_type.is_integer() => Task::Integer,
+        (SqlType::Timestamp(_) | SqlType::TimestampLtz(_), Written::Text) => Task::Timestamp,
+        (SqlType::String, Written::Text) => Task::Text,
+        (_, written) => Task::Value(written),
+    })
+}
