@@ -40,6 +40,17 @@ pub struct JsonDecoder {
     fast: Option<Fast>,
 }
 
+/// How many records each layer has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// Along a template.
+    pub followed: usize,
+    /// Walked through.
+    pub walked: usize,
+    /// Parsed whole, whether they were good or not.
+    pub parsed: usize,
+}
+
 /// The layers above the exact one.
 struct Fast {
     level: Level,
@@ -52,6 +63,7 @@ struct Fast {
     groups: Vec<Vec<Member>>,
     /// The records that the exact layer is to decide about.
     doubtful: Vec<usize>,
+    layers: Layers,
 }
 
 impl JsonDecoder {
@@ -71,6 +83,12 @@ impl JsonDecoder {
     #[must_use]
     pub fn exact(schema: &Schema) -> Self {
         Self { schema: schema.clone(), exact: ExactDecoder::new(schema), fast: None }
+    }
+
+    /// How many records each layer has read; none where there is but one.
+    #[must_use]
+    pub fn layers(&self) -> Option<Layers> {
+        self.fast.as_ref().map(|fast| fast.layers)
     }
 }
 
@@ -133,6 +151,7 @@ impl Fast {
             shape,
             groups: Vec::new(),
             doubtful: Vec::new(),
+            layers: Layers::default(),
         }
     }
 
@@ -162,6 +181,7 @@ impl Fast {
             first = next;
         }
         self.doubtful.sort_unstable();
+        self.layers.parsed += self.doubtful.len();
     }
 
     /// Works off the records of the piece, which begins at `offset`; the first of them has the row `first`.
@@ -183,7 +203,9 @@ impl Fast {
             match template {
                 // The mark behind the record's own belongs to no record, unless the next one follows at once: it is a
                 // newline, and takes the place of the record's end.
-                Some(template) if self.piece.end_record(mark + self.templates.all[template].marks, end, next) => {
+                Some(template)
+                    if self.piece.end_record(mark + self.templates.all[template].marks, end, next) =>
+                {
                     self.join(template, Member { row, mark, good: true });
                     mark += self.templates.all[template].marks;
                 }
@@ -226,6 +248,7 @@ impl Fast {
                 }
             }
             members.retain(|member| member.good);
+            self.layers.followed += members.len();
             self.groups[template] = members;
             template += 1;
         }
@@ -238,7 +261,9 @@ impl Fast {
         if content == Content::Doubtful || !self.fill(offset, row, extent, content) {
             self.grid.clear(row);
             self.doubtful.push(row);
+            return;
         }
+        self.layers.walked += 1;
     }
 
     fn fill(&mut self, offset: usize, row: usize, extent: Extent, content: Content) -> bool {

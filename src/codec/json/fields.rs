@@ -83,9 +83,7 @@ impl Fields {
         let position = self.entries.len();
         self.entries.push(Entry { key: key.into(), column, next: NONE });
         let entries = &self.entries;
-        self.index.insert_unique(xxh3_64(key), position, |entry| {
-            xxh3_64(&entries[*entry].key)
-        });
+        self.index.insert_unique(xxh3_64(key), position, |entry| xxh3_64(&entries[*entry].key));
         position
     }
 }

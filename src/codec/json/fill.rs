@@ -64,7 +64,9 @@ impl Grid {
         match values {
             Values::Boolean(values) => {
                 let array = array.as_boolean();
-                rows.iter().for_each(|(row, exact_row)| values[*row] = u8::from(array.value(*exact_row)));
+                for (row, exact_row) in rows {
+                    values[*row] = u8::from(array.value(*exact_row));
+                }
             }
             Values::TinyInt(values) => patch::<Int8Type>(values, rows, array),
             Values::SmallInt(values) => patch::<Int16Type>(values, rows, array),
@@ -106,7 +108,9 @@ impl Grid {
 
 fn patch<T: ArrowPrimitiveType>(values: &mut [T::Native], rows: &[(usize, usize)], array: &ArrayRef) {
     let array = array.as_primitive::<T>();
-    rows.iter().for_each(|(row, exact_row)| values[*row] = array.value(*exact_row));
+    for (row, exact_row) in rows {
+        values[*row] = array.value(*exact_row);
+    }
 }
 
 /// An integer as it is written, or what a string means to one.

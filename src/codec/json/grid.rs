@@ -48,12 +48,25 @@ pub(super) enum Values {
     BigInt(Vec<i64>),
     Float(Vec<f32>),
     Double(Vec<f64>),
-    Decimal { values: Vec<i128>, precision: u8, scale: u8 },
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: u8,
+    },
     /// Where the texts are: the offset in the upper half, the length in the lower, see [`MADE`].
     String(Vec<u64>),
     Date(Vec<i32>),
-    Time { values: Vec<i32>, precision: u8 },
-    Timestamp { values: Vec<i64>, unit: TimeUnit, precision: u8, zoned: bool, minute: Minute },
+    Time {
+        values: Vec<i32>,
+        precision: u8,
+    },
+    Timestamp {
+        values: Vec<i64>,
+        unit: TimeUnit,
+        precision: u8,
+        zoned: bool,
+        minute: Minute,
+    },
     Row,
     /// What only the exact layer reads.
     Other,
@@ -119,10 +132,7 @@ fn restart<T: Clone + Default>(values: &mut Vec<T>, rows: usize) {
 impl Grid {
     pub(super) fn new(shape: &Shape) -> Self {
         let leaf = |data_type: &SqlType| Leaf { valid: Vec::new(), values: Values::new(data_type) };
-        Self {
-            leaves: shape.nodes.iter().map(|node| leaf(&node.data_type)).collect(),
-            made: Vec::new(),
-        }
+        Self { leaves: shape.nodes.iter().map(|node| leaf(&node.data_type)).collect(), made: Vec::new() }
     }
 
     /// Begins a batch of this many rows.

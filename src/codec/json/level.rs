@@ -1,6 +1,9 @@
 //! What a processor has for many bytes at once, found out when the program runs. Each kernel is compiled once for every
 //! level, and all levels give the same results.
-#![expect(unsafe_code, reason = "instructions that not every processor has, and registers filled from memory")]
+#![expect(
+    unsafe_code,
+    reason = "instructions that not every processor has, and registers filled from memory"
+)]
 
 use super::lockstep::{self, Lockstep};
 use super::piece::{self, Index};
@@ -105,9 +108,9 @@ mod x86 {
     /// The place of each byte in a block.
     const PLACES: [u8; BLOCK] = {
         let mut places = [0; BLOCK];
-        let mut place = 0;
+        let mut place = 1;
         while place < BLOCK {
-            places[place] = place as u8;
+            places[place] = places[place - 1] + 1;
             place += 1;
         }
         places

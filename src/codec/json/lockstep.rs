@@ -110,7 +110,6 @@ impl Along<'_> {
     }
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of a kernel that is compiled for each level")]
     fn integers(&mut self, step: &Step, members: &mut [Member]) {
         macro_rules! fill {
             ($member:ident, $($variant:ident)+) => {
@@ -212,7 +211,6 @@ impl Along<'_> {
 
 /// The number that up to 16 digits make, unless there is a zero before others.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
 fn digits(bytes: &[u8; ROOM], start: usize, end: usize) -> Option<i64> {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
@@ -234,9 +232,10 @@ fn digits(bytes: &[u8; ROOM], start: usize, end: usize) -> Option<i64> {
     let masks = *MASKS.get(end - start)?;
     let text: &[u8; 16] = chunk(bytes, end.wrapping_sub(16))?;
     let (words, _) = text.as_chunks::<8>();
+    let above_nine = |digits: u64| digits.wrapping_add(ABOVE_NINE) | digits;
     let word = |at: usize| (u64::from_le_bytes(words[at]) ^ ZEROS) & masks[at];
     let (upper, lower) = (word(0), word(1));
-    let wrong = ((upper + (ABOVE_NINE & masks[0])) | upper | (lower + (ABOVE_NINE & masks[1])) | lower) & HIGH;
+    let wrong = (above_nine(upper) | above_nine(lower)) & HIGH;
     let zero_first = bytes.get(PAD + start).is_some_and(|first| *first == b'0') && end - start > 1;
     if wrong != 0 || zero_first || end == start {
         return None;
@@ -247,11 +246,47 @@ fn digits(bytes: &[u8; ROOM], start: usize, end: usize) -> Option<i64> {
 
 /// The number that eight digits make, the first in the lowest byte (Johnny Lee's way, by pairs, then fours, then all).
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
 fn eight_digits(digits: u64) -> u64 {
     const MASK: u64 = 0x0000_00ff_0000_00ff;
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let upper = (pairs & MASK).wrapping_mul(0x000f_4240_0000_0064);
     let lower = ((pairs >> 16) & MASK).wrapping_mul(0x0000_2710_0000_0001);
     upper.wrapping_add(lower) >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::json::Level;
+
+    #[test]
+    fn digits_are_numbers() {
+        let mut piece = Piece::new();
+        let mut check = |text: &str, expect: Option<i64>| {
+            for before in ["", "1", "-", "{\"a\":", "99999999999999999999"] {
+                let source = [before, text, "9,\"x"].concat();
+                piece.load(Level::best(), source.as_bytes());
+                let found = digits(&piece.bytes, before.len(), before.len() + text.len());
+                assert_eq!(found, expect, "{text} behind {before}");
+            }
+        };
+        let digits = "9876543210123456";
+        for length in 1..=digits.len() {
+            check(&digits[..length], digits[..length].parse().ok());
+            check(&format!("{}1", &digits[..length - 1]), format!("{}1", &digits[..length - 1]).parse().ok());
+            check(&"9".repeat(length), "9".repeat(length).parse().ok());
+            for wrong in ["/", ":", "-", ".", "e", " ", "\0", "\u{7f}", "é"] {
+                for at in 0..length - 1 {
+                    check(&format!("{}{wrong}{}", &digits[..at], &digits[at + wrong.len()..length]), None);
+                }
+            }
+            if length > 1 {
+                check(&format!("0{}", &digits[1..length]), None);
+            }
+        }
+        check("0", Some(0));
+        check("", None);
+        check("00", None);
+        check("12345678901234567", None);
+    }
 }

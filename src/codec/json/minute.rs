@@ -85,3 +85,50 @@ fn milliseconds(text: [u8; 8]) -> Option<i64> {
     let [_, s10, s1, _, m100, m10, m1, _] = digits.to_le_bytes().map(i64::from);
     Some(s10 * 10_000 + s1 * 1000 + m100 * 100 + m10 * 10 + m1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_the_text_means() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let units = [
+            (TimeUnit::Millisecond, 0),
+            (TimeUnit::Millisecond, 3),
+            (TimeUnit::Microsecond, 4),
+            (TimeUnit::Microsecond, 6),
+            (TimeUnit::Nanosecond, 9),
+        ];
+        for (unit, precision) in units {
+            for zoned in [false, true] {
+                let mut minute = Minute::new(unit, precision, zoned);
+                let mut read = 0;
+                for round in 0..20_000 {
+                    let mut text =
+                        format!("2015-07-15T00:0{}:{:02}.{:03}", round / 5000, round % 70, round % 1000);
+                    if random.u8(..50) == 0 {
+                        text =
+                            ["1677-09-21T00:12:43.145", "2262-04-11T23:47:16.854", "2262-04-11T23:46:16.854"]
+                                [random.usize(..3)]
+                            .to_owned();
+                    }
+                    let mut bytes = text.into_bytes();
+                    if random.u8(..4) == 0 {
+                        let at = random.usize(..bytes.len());
+                        bytes[at] = b"0123456789:;./- TZ\0\x7f\xff\xb0"[random.usize(..22)];
+                    }
+                    bytes.extend(zoned.then_some(b'Z'));
+                    let length = bytes.len();
+                    bytes.resize(LENGTH + 1, b'"');
+                    let found = minute.read(bytes.first_chunk().unwrap(), length);
+                    let text = String::from_utf8_lossy(&bytes[..length]);
+                    let expect = scalar::timestamp_of_text(&text, unit, precision, zoned).ok();
+                    assert!(found.is_none() || found == expect, "{text}: {found:?} for {expect:?}");
+                    read += usize::from(found.is_some());
+                }
+                assert_eq!(read > 10_000, precision >= 3, "{read} were read at once");
+            }
+        }
+    }
+}

@@ -22,7 +22,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use decode::JsonDecoder;
+pub use decode::{JsonDecoder, Layers};
 pub use encode::JsonEncoder;
 pub use level::Level;
 

@@ -141,8 +141,8 @@ fn judge(record: &[u8]) -> Content {
     for byte in record {
         wide |= *byte >= 0x80;
         backslash |= *byte == b'\\';
-        blank |= (*byte == b'\t') | (*byte == b'\r');
-        control |= (*byte < 0x20) & (*byte != b'\t') & (*byte != b'\r') & (*byte != b'\n');
+        blank |= matches!(*byte, b'\t' | b'\r');
+        control |= matches!(*byte, 0..=8 | 11..=12 | 14..=31);
     }
     if control || wide && str::from_utf8(record).is_err() || backslash && !escapes_hold(record) {
         return Content::Doubtful;
@@ -239,8 +239,7 @@ pub(super) fn write_each(mut mask: u64, base: u16, at: usize, marks: &mut [u16])
         // What is written beyond the count is overwritten by the next block.
         let eight: &mut [u16] = &mut marks[at + written..][..8];
         for mark in eight {
-            // There are 64 bits at most, so the number of each fits.
-            *mark = base.wrapping_add(mask.trailing_zeros() as u16);
+            *mark = base.wrapping_add((mask.trailing_zeros() & 127) as u16);
             mask &= mask.wrapping_sub(1);
         }
         written += 8;
@@ -273,4 +272,93 @@ pub(super) fn look_portable(block: &[u8; BLOCK]) -> Masks {
         masks.wild |= gather(control | (bytes & HIGH)) << (8 * number);
     }
     masks
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+
+    /// The marks and the special bytes, found one byte after the other.
+    fn naive(source: &[u8]) -> (Vec<u16>, Vec<usize>) {
+        let (mut marks, mut special, mut escaped) = (Vec::new(), Vec::new(), false);
+        for (at, byte) in source.iter().enumerate() {
+            if *byte == b'\n' || *byte == b'"' && !escaped {
+                marks.push(u16::try_from(at).unwrap());
+            }
+            if matches!(*byte, b'\\' | 0..=9 | 11..=31 | 128..) {
+                special.push(at);
+            }
+            escaped = *byte == b'\\' && !escaped;
+        }
+        (marks, special)
+    }
+
+    #[test]
+    fn every_level_finds_the_same_marks() {
+        let mut random = Rng::with_seed(1);
+        let mut pieces: Vec<(Level, Piece)> =
+            Level::available().into_iter().map(|level| (level, Piece::new())).collect();
+        for _ in 0..300 {
+            let length = [random.usize(..300), random.usize(..PIECE_MAX), PIECE_MAX][random.usize(..3)];
+            // Bytes of which some are much more frequent than others, so that there are long runs and full blocks.
+            let common = [b'"', b'\\', b'x', b'\n', 0x80][random.usize(..5)];
+            let source: Vec<u8> = (0..length)
+                .map(|_| match random.u8(..8) {
+                    0..=5 => common,
+                    6 => b"\\\"\n\r\t\x1f x\x7f\x80\xff"[random.usize(..11)],
+                    _ => random.u8(..),
+                })
+                .collect();
+            let (marks, special) = naive(&source);
+            for (level, piece) in &mut pieces {
+                piece.load(*level, &source);
+                assert_eq!(piece.slice(0, length), source);
+                assert_eq!(piece.marks(), [&marks[..], &[u16::MAX]].concat(), "{}", level.name());
+                for _ in 0..20 {
+                    let start = random.usize(..=length);
+                    let end = random.usize(start..=length).min(start + random.usize(..200));
+                    let expect = special.iter().any(|at| (start..end).contains(at));
+                    let found = piece.has_special && piece.is_special(start, end);
+                    assert_eq!(found, expect, "{}: {start} to {end}", level.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn contents_are_told() {
+        let mut piece = Piece::new();
+        let mut check = |text: &[u8], expect| {
+            piece.load(Level::best(), text);
+            assert_eq!(piece.content(0, text.len()), expect, "{}", String::from_utf8_lossy(text));
+        };
+        check(b"", Content::Plain);
+        check(b"{\"a\":\"\x7f\"}", Content::Plain);
+        check("é\n😀".as_bytes(), Content::Plain);
+        check(br#"\"\\\/\b\f\n\r\t\u00e9\uD83D\uDE00\u0000"#, Content::Escaped);
+        check(b"a\tb\r", Content::Escaped);
+        for doubtful in [
+            &b"\xff"[..],
+            b"\xed\xa0\x80",
+            b"\xc3",
+            b"\x00",
+            b"\x1f",
+            b"\\",
+            b"\\x",
+            b"\\u12",
+            b"\\u12g4",
+            b"\\u+123",
+            b"\\ud83d",
+            b"\\ud83d\\",
+            b"\\ud83d\\u",
+            b"\\ud83d\\u0041",
+            b"\\ud83dx\\ude00",
+            b"\\ude00",
+            b"\\\\\\",
+        ] {
+            check(doubtful, Content::Doubtful);
+        }
+    }
 }

@@ -205,12 +205,7 @@ pub(super) fn timestamp(
 }
 
 /// What a string means to a timestamp.
-pub(super) fn timestamp_of_text(
-    text: &str,
-    unit: TimeUnit,
-    precision: u8,
-    zoned: bool,
-) -> Result<i64, Note> {
+pub(super) fn timestamp_of_text(text: &str, unit: TimeUnit, precision: u8, zoned: bool) -> Result<i64, Note> {
     let parsed = text::parse_timestamp(text.trim()).map_err(|_| {
         if zoned {
             " (an instant looks like 2024-01-31T09:30:15.5Z)"

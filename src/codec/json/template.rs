@@ -133,7 +133,8 @@ impl Template {
     #[inline]
     fn may_fit(&self, piece: &Piece, extent: Extent) -> bool {
         let marks = piece.marks();
-        let (Some(first), Some(behind)) = (marks.get(extent.mark), marks.get(extent.mark + self.marks)) else {
+        let (Some(first), Some(behind)) = (marks.get(extent.mark), marks.get(extent.mark + self.marks))
+        else {
             return false;
         };
         if usize::from(*behind) < extent.end {
@@ -182,12 +183,7 @@ impl Template {
         for slot in slots {
             if slot.written == Written::Object {
                 let here = anchor(slot.marks_before, slot.start);
-                template.steps.push(Step {
-                    task: Task::Object,
-                    node: slot.node?,
-                    start: here,
-                    end: here,
-                });
+                template.steps.push(Step { task: Task::Object, node: slot.node?, start: here, end: here });
                 continue;
             }
             if slot.marks_before == mark {
