@@ -9,7 +9,6 @@
 //! runs a campaign.
 
 use std::env;
-use std::fmt::Write;
 
 use arrow::array::RecordBatch;
 use fastrand::Rng;
@@ -266,7 +265,7 @@ impl Tree {
                         let again = (members[at].0.clone(), any(random, 1));
                         members.insert(random.usize(..=members.len()), again);
                     }
-                    3 => members[at].0 = KEYS[random.usize(..KEYS.len())].to_owned(),
+                    3 => KEYS[random.usize(..KEYS.len())].clone_into(&mut members[at].0),
                     4 => members.push((KEYS[random.usize(..KEYS.len())].to_owned(), any(random, 2))),
                     _ => members[at].1.change(random),
                 }
@@ -294,7 +293,7 @@ impl Tree {
                 for (index, (key, member)) in members.iter().enumerate() {
                     out.push_str(if index > 0 { "," } else { "" });
                     pause(random, out);
-                    write!(out, "\"{key}\"").unwrap();
+                    out.extend(["\"", key, "\""]);
                     pause(random, out);
                     out.push(':');
                     member.write(random, blank, out);
@@ -358,8 +357,9 @@ struct Records {
 
 impl Records {
     fn push(&mut self, record: &[u8], behind: &[u8]) {
-        let offset = u32::try_from(self.bytes.len()).unwrap();
-        self.spans.push(Origin::span(offset, u32::try_from(record.len()).unwrap()));
+        let small = |length| u32::try_from(length).expect("a batch is small");
+        let offset = small(self.bytes.len());
+        self.spans.push(Origin::span(offset, small(record.len())));
         self.bytes.extend_from_slice(record);
         self.bytes.extend_from_slice(behind);
     }
@@ -436,7 +436,9 @@ impl Decoders {
         let expect = run(&mut self.exact);
         for (level, decoder) in &mut self.levels {
             let found = run(decoder);
-            found.0.columns().iter().for_each(|column| column.to_data().validate_full().unwrap());
+            for column in found.0.columns() {
+                column.to_data().validate_full().expect("columns are what they say");
+            }
             if found != expect {
                 differ(*level, &found, &expect, records, context);
             }
