@@ -131,7 +131,7 @@ enum Tree {
 fn layout(random: &mut Rng, columns: &[Column], depth: usize) -> Tree {
     let mut members: Vec<(String, Tree)> = Vec::new();
     for column in columns {
-        if random.u8(..6) == 0 {
+        if random.u8(..if column.nullable { 6 } else { 60 }) == 0 {
             continue;
         }
         members.push((column.name.clone(), typical(random, &column.data_type.to_string(), column, depth)));
@@ -148,7 +148,7 @@ fn layout(random: &mut Rng, columns: &[Column], depth: usize) -> Tree {
 
 fn typical(random: &mut Rng, name: &str, column: &Column, depth: usize) -> Tree {
     if let millstream::record::SqlType::Row(columns) = &column.data_type {
-        return if depth > 0 && random.u8(..8) > 0 {
+        return if depth > 0 && (random.u8(..8) > 0 || !column.nullable) {
             layout(random, columns, depth - 1)
         } else {
             Tree::Leaf("null".to_owned())

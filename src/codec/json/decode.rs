@@ -22,6 +22,7 @@
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::filter;
 
+use super::deferred::{Deferred, Read};
 use super::exact::{BATCH_BYTES_MAX, ExactDecoder};
 use super::grid::{Exact, Grid};
 use super::level::Level;
@@ -63,6 +64,9 @@ struct Fast {
     groups: Vec<Vec<Member>>,
     /// The records that the exact layer is to decide about.
     doubtful: Vec<usize>,
+    deferred: Deferred,
+    /// The values that were deferred.
+    read: Vec<Read>,
     layers: Layers,
 }
 
@@ -142,12 +146,15 @@ impl Decode for JsonDecoder {
 impl Fast {
     fn new(schema: &Schema, level: Level) -> Self {
         let shape = Shape::new(schema.columns());
+        let grid = Grid::new(&shape);
         Self {
             level,
             piece: Piece::new(),
             templates: Templates::new(),
             walker: Walker::new(&shape),
-            grid: Grid::new(&shape),
+            deferred: Deferred::new(&shape, &grid),
+            read: Vec::new(),
+            grid,
             shape,
             groups: Vec::new(),
             doubtful: Vec::new(),
@@ -180,7 +187,9 @@ impl Fast {
             }
             first = next;
         }
+        self.read = self.deferred.read(&self.grid, bytes, &mut self.doubtful);
         self.doubtful.sort_unstable();
+        self.doubtful.dedup();
         self.layers.parsed += self.doubtful.len();
     }
 
@@ -196,8 +205,8 @@ impl Fast {
             let extent = Extent { start, end, mark };
             let content = self.piece.content(start, end);
             let template = match content {
-                Content::Plain => self.templates.find(0, &self.piece, extent),
-                Content::Escaped | Content::Doubtful => None,
+                Content::Plain | Content::Escaped => self.templates.find(0, &self.piece, extent),
+                Content::Blank | Content::Doubtful => None,
             };
             let next = spans.get(row + 1 - first).map_or(usize::MAX, |next| ends(*next).0 - offset);
             match template {
@@ -206,7 +215,10 @@ impl Fast {
                 Some(template)
                     if self.piece.end_record(mark + self.templates.all[template].marks, end, next) =>
                 {
-                    self.join(template, Member { row, mark, good: true });
+                    self.join(
+                        template,
+                        Member { row, mark, escaped: content == Content::Escaped, good: true },
+                    );
                     mark += self.templates.all[template].marks;
                 }
                 _ => self.walk(offset, row, extent, content),
@@ -244,7 +256,10 @@ impl Fast {
                 let extent = Extent { start: start - offset, end: end - offset, mark: member.mark };
                 match self.templates.find(template + 1, &self.piece, extent) {
                     Some(other) => self.join(other, Member { good: true, ..*member }),
-                    None => self.walk(offset, member.row, extent, Content::Plain),
+                    None => {
+                        let content = if member.escaped { Content::Escaped } else { Content::Plain };
+                        self.walk(offset, member.row, extent, content);
+                    }
                 }
             }
             members.retain(|member| member.good);
@@ -283,13 +298,13 @@ impl Fast {
                 return false;
             }
         }
-        if content == Content::Plain {
+        if content != Content::Blank {
             self.templates.learn(&self.piece, &self.shape, extent, slots);
         }
         true
     }
 
     fn finish(&mut self, rows: usize, bytes: &[u8], exact: &Exact<'_>) -> Vec<ArrayRef> {
-        self.grid.finish(&self.shape, rows, bytes, exact)
+        self.grid.finish(&self.shape, rows, bytes, exact, &self.read)
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct ExactDecoder {
 }
 
 /// The parser's buffers, used again for each record.
-struct Parser {
+pub(super) struct Parser {
     /// A copy of the record, since the parser unescapes strings in place and the source must stay as it is.
     copy: Vec<u8>,
     buffers: Buffers,
@@ -42,12 +42,7 @@ struct Parser {
 impl ExactDecoder {
     /// A decoder into the columns of `schema`.
     pub(super) fn new(schema: &Schema) -> Self {
-        let parser = Parser {
-            copy: Vec::new(),
-            buffers: Buffers::with_max_depth(1024, DEPTH_MAX),
-            tape: Tape(Vec::new()),
-        };
-        Self { schema: schema.clone(), columns: Row::new(schema.columns()), parser }
+        Self { schema: schema.clone(), columns: Row::new(schema.columns()), parser: Parser::new() }
     }
 }
 
@@ -98,8 +93,17 @@ impl ExactDecoder {
 }
 
 impl Parser {
+    pub(super) fn new() -> Self {
+        let buffers = Buffers::with_max_depth(1024, DEPTH_MAX);
+        Self { copy: Vec::new(), buffers, tape: Tape(Vec::new()) }
+    }
+
     /// Parses a record and hands it to `read`.
-    fn record<T>(&mut self, raw: &[u8], mut read: impl FnMut(&Record<'_>) -> T) -> Result<T, String> {
+    pub(super) fn record<T>(
+        &mut self,
+        raw: &[u8],
+        mut read: impl FnMut(&Record<'_>) -> T,
+    ) -> Result<T, String> {
         self.refill(raw);
         let result = self.parse(raw, true, &mut read);
         if result.as_ref().is_err_and(|error| matches!(error.error(), ErrorType::InvalidNumber)) {

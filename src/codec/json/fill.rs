@@ -26,13 +26,18 @@ impl Grid {
         nullable: bool,
     ) -> bool {
         let leaf = &mut self.leaves[node];
-        if written == Written::Plain && text == b"null" {
+        if matches!(written, Written::Plain | Written::Whole) && text == b"null" {
             return nullable;
         }
         let set = match (&mut leaf.values, written) {
-            (Values::String(places), Written::Text | Written::Plain) => {
+            (Values::String(places), Written::Text | Written::Plain | Written::Whole)
+            | (Values::Other(places), Written::Whole) => {
                 places[row] = place;
-                // An array or object is shown as it is written too, but its strings would have to be looked at.
+                Some(())
+            }
+            (Values::Other(places), Written::Text) => {
+                // With its quotes, which are what makes it a value.
+                places[row] = place - (1 << 32) + 2;
                 Some(())
             }
             (Values::String(places), Written::Escaped) => {
@@ -42,7 +47,7 @@ impl Grid {
                 made.and_then(|()| Some(Origin::span(span(start)?, span(self.made.len() - start)?)))
                     .map(|span| places[row] = span | MADE)
             }
-            (_, Written::Escaped | Written::Object) => None,
+            (_, Written::Escaped | Written::Whole | Written::Object) => None,
             (values, _) => str::from_utf8(text).ok().and_then(|text| values.set(row, written, text)),
         };
         leaf.valid[row] = u8::from(set.is_some());
@@ -101,7 +106,12 @@ impl Grid {
                     self.patch_node(shape, *child, rows, array);
                 }
             }
-            Values::Other => {}
+            // The exact layer has all of these values.
+            Values::Other(places) => {
+                for (row, _) in rows {
+                    places[*row] = 0;
+                }
+            }
         }
     }
 }

@@ -7,17 +7,17 @@ use std::mem;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, PrimitiveArray, StringArray, StructArray, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, BooleanArray, Decimal128Array, PrimitiveArray, StringArray, StructArray, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::take;
+use arrow::compute::interleave;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, Time32MillisecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType,
 };
 
+use super::deferred::Read;
 use super::minute::Minute;
 use super::shape::{ROOT, Shape};
 use crate::record::SqlType;
@@ -68,8 +68,8 @@ pub(super) enum Values {
         minute: Minute,
     },
     Row,
-    /// What only the exact layer reads.
-    Other,
+    /// What only the exact layer reads: where the values are, as with strings; 0 where there is none.
+    Other(Vec<u64>),
 }
 
 /// Rows that the exact layer decoded: the row of the batch and that of the layer's columns.
@@ -103,7 +103,7 @@ impl Values {
                 Self::Timestamp { values: Vec::new(), unit, precision, zoned, minute }
             }
             SqlType::Row(_) => Self::Row,
-            SqlType::Null | SqlType::Bytes | SqlType::Array(..) | SqlType::Map(..) => Self::Other,
+            SqlType::Null | SqlType::Bytes | SqlType::Array(..) | SqlType::Map(..) => Self::Other(Vec::new()),
         }
     }
 
@@ -118,8 +118,8 @@ impl Values {
             Self::Float(values) => restart(values, rows),
             Self::Double(values) => restart(values, rows),
             Self::Decimal { values, .. } => restart(values, rows),
-            Self::String(values) => restart(values, rows),
-            Self::Row | Self::Other => {}
+            Self::String(values) | Self::Other(values) => restart(values, rows),
+            Self::Row => {}
         }
     }
 }
@@ -148,6 +148,9 @@ impl Grid {
     pub(super) fn clear(&mut self, row: usize) {
         for leaf in &mut self.leaves {
             leaf.valid[row] = 0;
+            if let Values::Other(places) = &mut leaf.values {
+                places[row] = 0;
+            }
         }
     }
 
@@ -158,9 +161,10 @@ impl Grid {
         rows: usize,
         source: &[u8],
         exact: &Exact<'_>,
+        deferred: &[Read],
     ) -> Vec<ArrayRef> {
         let children = &shape.nodes[ROOT].children;
-        let mut finish = Finish { shape, rows, source, exact_rows: exact.rows, grid: self };
+        let mut finish = Finish { shape, rows, source, exact_rows: exact.rows, deferred, grid: self };
         children
             .iter()
             .enumerate()
@@ -175,6 +179,7 @@ struct Finish<'a> {
     rows: usize,
     source: &'a [u8],
     exact_rows: &'a [(usize, usize)],
+    deferred: &'a [Read],
     grid: &'a mut Grid,
 }
 
@@ -201,7 +206,7 @@ impl Finish<'_> {
             }
             Values::String(values) => texts(values, nulls, self.source, &self.grid.made),
             Values::Timestamp { values, unit, zoned, .. } => timestamps(values, nulls, *unit, *zoned),
-            Values::Other => self.others(node, exact),
+            Values::Other(_) => self.others(node, exact),
             Values::Row => {
                 let children = self.shape.nodes[node].children.iter().enumerate();
                 let child = |(index, child): (usize, &usize)| {
@@ -217,16 +222,24 @@ impl Finish<'_> {
         }
     }
 
-    /// Values that only the exact layer has; elsewhere they are NULL.
-    fn others(&self, node: usize, exact: Option<&ArrayRef>) -> ArrayRef {
-        let Some(exact) = exact else {
-            return new_null_array(&self.shape.nodes[node].data_type.arrow(), self.rows);
+    /// Values that the exact layer read, of whole records or alone; elsewhere they are NULL.
+    fn others<'e>(&'e self, node: usize, exact: Option<&'e ArrayRef>) -> ArrayRef {
+        let null = new_null_array(&self.shape.nodes[node].data_type.arrow(), 1);
+        let mut arrays: Vec<&dyn Array> = vec![&null];
+        let mut places = vec![(0, 0); self.rows];
+        let mut add = |array: &'e ArrayRef, rows: &[(usize, usize)]| {
+            for (row, place) in rows {
+                places[*row] = (arrays.len(), *place);
+            }
+            arrays.push(array);
         };
-        let mut places = vec![None; self.rows];
-        for (row, exact_row) in self.exact_rows {
-            places[*row] = Some(u32::try_from(*exact_row).expect("a batch has fewer rows than bytes"));
+        if let Some(exact) = exact {
+            add(exact, self.exact_rows);
         }
-        take(exact, &UInt32Array::from(places), None).expect("the places are within the array")
+        if let Some(read) = self.deferred.iter().find(|read| read.node == node) {
+            add(&read.values, &read.rows);
+        }
+        interleave(&arrays, &places).expect("arrays of one type, and places within them")
     }
 }
 

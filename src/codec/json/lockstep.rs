@@ -15,6 +15,8 @@ pub(super) struct Member {
     pub(super) row: usize,
     /// The first of its marks.
     pub(super) mark: usize,
+    /// Whether it has escapes.
+    pub(super) escaped: bool,
     /// Whether all was right so far.
     pub(super) good: bool,
 }
@@ -168,6 +170,10 @@ impl Along<'_> {
                 member.good = false;
                 continue;
             };
+            if member.escaped {
+                self.value(step, Written::Text, member, start, end);
+                continue;
+            }
             let place = self.span(start, end);
             let leaf = &mut self.grid.leaves[step.node];
             let Values::String(places) = &mut leaf.values else { continue };
@@ -196,7 +202,11 @@ impl Along<'_> {
     #[inline(never)]
     fn value(&mut self, step: &Step, written: Written, member: &mut Member, start: usize, end: usize) {
         let text = self.piece.slice(start, end);
-        let right = written != Written::Plain || walk::is_plain_value(text);
+        let (right, written) = match written {
+            Written::Plain | Written::Whole => (walk::is_plain_value(text), written),
+            Written::Text if member.escaped && text.contains(&b'\\') => (true, Written::Escaped),
+            written => (true, written),
+        };
         let place = self.span(start, end);
         let nullable = self.shape.nodes[step.node].nullable;
         member.good &= right && self.grid.set(step.node, member.row, written, text, place, nullable);

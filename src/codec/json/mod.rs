@@ -3,6 +3,7 @@
 //! What a JSON value means to each type is told in [`decode`], how each type is written in [`encode`].
 
 mod column;
+mod deferred;
 pub mod decode;
 pub mod encode;
 mod exact;

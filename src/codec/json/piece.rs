@@ -46,8 +46,10 @@ pub(super) struct Masks {
 pub(super) enum Content {
     /// Characters that mean themselves, in UTF-8.
     Plain,
-    /// There are escapes, each of which is right for itself, tabs or carriage returns.
+    /// There are escapes too, each of which is right for itself.
     Escaped,
+    /// There are tabs or carriage returns, and perhaps escapes: right between values, wrong in strings.
+    Blank,
     /// Something that JSON does not allow, or may not allow.
     Doubtful,
 }
@@ -147,7 +149,11 @@ fn judge(record: &[u8]) -> Content {
     if control || wide && str::from_utf8(record).is_err() || backslash && !escapes_hold(record) {
         return Content::Doubtful;
     }
-    if backslash || blank { Content::Escaped } else { Content::Plain }
+    match (blank, backslash) {
+        (true, _) => Content::Blank,
+        (false, true) => Content::Escaped,
+        (false, false) => Content::Plain,
+    }
 }
 
 /// Whether each escape is one of JSON's; surrogates must come in pairs.
@@ -338,7 +344,8 @@ mod tests {
         check(b"{\"a\":\"\x7f\"}", Content::Plain);
         check("é\n😀".as_bytes(), Content::Plain);
         check(br#"\"\\\/\b\f\n\r\t\u00e9\uD83D\uDE00\u0000"#, Content::Escaped);
-        check(b"a\tb\r", Content::Escaped);
+        check(b"a\tb\r", Content::Blank);
+        check(b"a\tb\\n", Content::Blank);
         for doubtful in [
             &b"\xff"[..],
             b"\xed\xa0\x80",

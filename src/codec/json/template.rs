@@ -190,6 +190,11 @@ impl Template {
                 // A slot between the same marks as the one before.
                 return None;
             }
+            let inside = marks[slot.marks_before..].iter();
+            if inside.take_while(|mark| usize::from(**mark) < slot.end).count() > 0 {
+                // An array or object with strings, of which another may have more.
+                return None;
+            }
             template.push_run(piece, start, slot.start, anchor(mark, start));
             let behind = slot.marks_before - 1;
             if let Some(task) = task_of(slot, shape) {
@@ -241,8 +246,12 @@ fn task_of(slot: &Slot, shape: &Shape) -> Option<Task> {
     };
     Some(match (&shape.nodes[node].data_type, slot.written) {
         (data_type, Written::Plain) if data_type.is_integer() => Task::Integer,
-        (SqlType::Timestamp(_) | SqlType::TimestampLtz(_), Written::Text) => Task::Timestamp,
-        (SqlType::String, Written::Text) => Task::Text,
+        (SqlType::Timestamp(_) | SqlType::TimestampLtz(_), Written::Text | Written::Escaped) => {
+            Task::Timestamp
+        }
+        (SqlType::String, Written::Text | Written::Escaped) => Task::Text,
+        // Whether there are escapes is another matter for each record.
+        (_, Written::Escaped) => Task::Value(Written::Text),
         (_, written) => Task::Value(written),
     })
 }

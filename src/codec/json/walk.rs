@@ -29,6 +29,8 @@ pub(super) enum Written {
     Escaped,
     /// A number, a word, or an array or object without strings.
     Plain,
+    /// An array or object that is somebody's as a whole.
+    Whole,
     /// An object whose fields are told apart.
     Object,
 }
@@ -335,8 +337,15 @@ impl Walk<'_> {
                 self.slots.push(Slot { node: Some(node), marks_before, ..slot });
                 Some(())
             }
-            b'{' | b'[' => None,
             _ if is_row => None,
+            b'{' | b'[' => {
+                let (slots, start) = (self.slots.len(), self.text.at);
+                let slot = Slot { node: Some(node), ..self.text.slot(Written::Whole, start, start) };
+                self.text.skip(depth, self.slots)?;
+                self.slots.truncate(slots);
+                self.slots.push(Slot { end: self.text.at, ..slot });
+                Some(())
+            }
             _ => {
                 let slot = self.text.scalar()?;
                 self.slots.push(Slot { node: Some(node), ..slot });
