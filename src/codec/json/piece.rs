@@ -236,19 +236,26 @@ fn escaped_by(backslash: u64, carry: &mut u64) -> u64 {
     (EVEN ^ inverted) & follows
 }
 
-/// Writes down the marks of a block one by one, eight at a time.
-#[inline]
+/// How many marks of a block are written down whether there are so many or not: most blocks have no more, and a branch
+/// that is taken now and then costs more than the marks for nothing.
+const AT_ONCE: usize = 12;
+
+/// Writes down the marks of a block one by one.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
 pub(super) fn write_each(mut mask: u64, base: u16, at: usize, marks: &mut [u16]) -> usize {
     let count = mask.count_ones() as usize;
-    let mut written = 0;
-    while written < count {
-        // What is written beyond the count is overwritten by the next block.
-        let eight: &mut [u16] = &mut marks[at + written..][..8];
-        for mark in eight {
+    // What is written beyond the count is overwritten by the next block.
+    let (first, rest) = marks[at..].split_at_mut(AT_ONCE);
+    for mark in first {
+        *mark = base.wrapping_add((mask.trailing_zeros() & 127) as u16);
+        mask &= mask.wrapping_sub(1);
+    }
+    if count > AT_ONCE {
+        for mark in &mut rest[..count - AT_ONCE] {
             *mark = base.wrapping_add((mask.trailing_zeros() & 127) as u16);
             mask &= mask.wrapping_sub(1);
         }
-        written += 8;
     }
     count
 }
