@@ -14,8 +14,8 @@ pub(super) const PAD: usize = 64;
 pub(super) const PIECE_MAX: usize = 16 << 10;
 /// The bytes of the copy: any position of 16 bits, and what is around it, is in it.
 pub(super) const ROOM: usize = PAD + (1 << 16) + PAD;
-/// The bytes that are indexed at a time.
-pub(super) const BLOCK: usize = 64;
+/// The bytes that are indexed at a time; behind the last there are blanks.
+pub(super) const BLOCK: usize = PAD;
 
 /// A piece of the input, and what is in it.
 pub(super) struct Piece {
@@ -79,7 +79,6 @@ impl Piece {
         let index = Index { bytes: &mut self.bytes, marks: &mut self.marks, special: &mut self.special };
         (self.count, self.has_special) = level.index(source, index);
         self.marks[self.count] = u16::MAX;
-        self.bytes[PAD + source.len()..][..PAD].fill(b' ');
     }
 
     /// The marks, and behind them one position that is behind all records.
@@ -194,29 +193,28 @@ pub(super) fn index(
 ) -> (usize, bool) {
     assert!(source.len() <= PIECE_MAX, "a piece fits its copy");
     let Index { bytes, marks, special } = index;
+    bytes[PAD + source.len()..][..PAD].fill(b' ');
+    let (blocks, rest) = source.as_chunks::<BLOCK>();
+    let (copies, _) = bytes[PAD..].as_chunks_mut::<BLOCK>();
+    let mut last = [b' '; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
     let (mut base, mut count, mut escaped, mut any) = (0_u16, 0, 0, 0);
-    let mut block_of = |block: &[u8; BLOCK], number: usize| {
+    // One loop with one call of each: what is called twice is compiled apart, with what every processor has.
+    for (number, (copy, special)) in copies.iter_mut().zip(special).enumerate() {
+        if number * BLOCK >= source.len() {
+            break;
+        }
+        let block = blocks.get(number).unwrap_or(&last);
+        *copy = *block;
         let masks = look(block);
         let mut quote = masks.quote;
         if masks.backslash | escaped != 0 {
             quote &= !escaped_by(masks.backslash, &mut escaped);
         }
-        let odd = (masks.wild & !masks.newline) | masks.backslash;
-        special[number] = odd;
-        any |= odd;
+        *special = (masks.wild & !masks.newline) | masks.backslash;
+        any |= *special;
         count += write(quote | masks.newline, base, count, marks);
         base += 64;
-    };
-    let (blocks, rest) = source.as_chunks::<BLOCK>();
-    for (number, block) in blocks.iter().enumerate() {
-        bytes[PAD + number * BLOCK..][..BLOCK].copy_from_slice(block);
-        block_of(block, number);
-    }
-    if !rest.is_empty() {
-        let mut block = [b' '; BLOCK];
-        block[..rest.len()].copy_from_slice(rest);
-        bytes[PAD + blocks.len() * BLOCK..][..BLOCK].copy_from_slice(&block);
-        block_of(&block, blocks.len());
     }
     (count, any != 0)
 }
