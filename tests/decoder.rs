@@ -17,7 +17,7 @@ use millstream::codec::{Decode, Rejected};
 use millstream::record::{Column, Origin, Schema, parse_type};
 
 /// How many records are tried where nobody says.
-const RECORDS: u64 = 60_000;
+const RECORDS: u64 = 200_000;
 /// How many records a batch has.
 const BATCH: usize = 96;
 /// How many batches are decoded before the layouts change.
@@ -531,4 +531,20 @@ fn all_layers_say_the_same() {
     assert!(layers.followed.min(layers.walked).min(layers.parsed) > all / 20, "{layers:?}");
     assert!(accepted as u64 > tried / 4 && (accepted as u64) < tried, "{accepted} of {tried}");
     println!("{tried} records, seeds {first} to {}, {accepted} were objects; {layers:?}", seed - 1);
+}
+
+/// Records around the size of what is indexed at once, and far beyond it, between ordinary ones.
+#[test]
+fn long_records() {
+    let mut decoders = Decoders::new(SCHEMAS[3]);
+    let around = (16 << 10) - 100..(16 << 10) + 40;
+    for length in around.step_by(7).chain([32 << 10, (64 << 10) - 30, 64 << 10, 1 << 20, 64 << 20]) {
+        let mut records = Records::default();
+        for (number, length) in [3, length, 5, 7, length, 9].into_iter().enumerate() {
+            let record = format!("{{\"b\":\"{}\",\"a\":{number}}}", "x".repeat(length));
+            records.push(record.as_bytes(), b"\n");
+        }
+        let (rows, rejected) = decoders.decode(&records, &format!("{length} bytes"));
+        assert_eq!((rows.num_rows(), rejected.len()), (6, 0));
+    }
 }
