@@ -40,6 +40,13 @@ pub(super) fn follow(records: Lockstep<'_>) {
     for run in &template.runs {
         compare(run, piece, members);
     }
+    let mut members = members;
+    if members.iter().any(|member| !member.good) {
+        // The slots of the others may hold anything, and would be looked at for nothing.
+        members.sort_unstable_by_key(|member| !member.good);
+        let good = members.partition_point(|member| member.good);
+        members = &mut members[..good];
+    }
     let mut along = Along { piece, offset, shape, grid };
     for step in &template.steps {
         match step.task {

@@ -66,9 +66,8 @@ pub(super) struct Template {
     lead: usize,
     /// Where the end is, from the last mark; none where a slot lies in between.
     tail: Option<usize>,
-    /// Eight bytes that tell this layout from others, and where they are.
-    sample: u64,
-    sampled: Anchor,
+    /// Two of the runs, whose first bytes tell this layout from others.
+    samples: [usize; 2],
     pub(super) runs: Vec<Run>,
     pub(super) steps: Vec<Step>,
     /// How many records followed it lately.
@@ -147,12 +146,7 @@ impl Template {
         usize::from(*first) == extent.start + self.lead
             && last < extent.end
             && self.tail.is_none_or(|tail| last + tail == extent.end)
-            && self.sample(piece, extent) == Some(self.sample)
-    }
-
-    fn sample(&self, piece: &Piece, extent: Extent) -> Option<u64> {
-        let at = self.sampled.place(piece.marks(), extent.mark)?;
-        piece.word(at)
+            && self.samples.iter().all(|run| self.runs[*run].begins(piece, extent))
     }
 
     /// The layout of a record; none if its slots cannot be found by marks.
@@ -172,8 +166,7 @@ impl Template {
             marks: count,
             lead: if count == 0 { extent.end - extent.start } else { place_of(0) - extent.start },
             tail: None,
-            sample: 0,
-            sampled: Anchor { mark: 2.min(count.saturating_sub(1)), offset: 0 },
+            samples: [0; 2],
             runs: Vec::new(),
             steps: Vec::new(),
             used: 0,
@@ -208,7 +201,7 @@ impl Template {
         if mark < count {
             template.tail = Some(extent.end - place_of(count - 1));
         }
-        template.sample = template.sample(piece, extent)?;
+        template.samples = [template.runs.len() / 3, template.runs.len() * 2 / 3];
         Some(template)
     }
 
@@ -222,6 +215,15 @@ impl Template {
             let at = Anchor { mark: at.mark, offset };
             self.runs.push(Run { at, want: words(&want), mask: words(&mask) });
         }
+    }
+}
+
+impl Run {
+    /// Whether its first bytes are there.
+    #[inline]
+    fn begins(&self, piece: &Piece, extent: Extent) -> bool {
+        let word = self.at.place(piece.marks(), extent.mark).and_then(|place| piece.word(place));
+        word.is_some_and(|word| (word ^ self.want[0]) & self.mask[0] == 0)
     }
 }
 
