@@ -161,8 +161,11 @@ impl Values {
             Self::Time { values, precision } if !plain => {
                 values[row] = text::parse_time(text.trim(), *precision).ok()?;
             }
-            Self::Timestamp { values, unit, precision, zoned, .. } if !plain => {
-                values[row] = scalar::timestamp_of_text(text, *unit, *precision, *zoned).ok()?;
+            Self::Timestamp { values, unit, precision, zoned, minute } if !plain => {
+                values[row] = match minute.read_text(text.as_bytes()) {
+                    Some(value) => value,
+                    None => scalar::timestamp_of_text(text, *unit, *precision, *zoned).ok()?,
+                };
             }
             _ => return None,
         }

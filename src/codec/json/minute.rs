@@ -50,6 +50,13 @@ impl Minute {
         Some(self.start + milliseconds(*rest.first_chunk()?)? * self.per_ms)
     }
 
+    /// As [`Minute::read`], of a text with nothing behind it.
+    pub(super) fn read_text(&mut self, text: &[u8]) -> Option<i64> {
+        let mut padded = [0; LENGTH + 1];
+        padded.get_mut(..text.len())?.copy_from_slice(text);
+        self.read(&padded, text.len())
+    }
+
     /// Goes to another minute.
     #[cold]
     fn turn(&mut self, prefix: &[u8; PREFIX]) -> bool {

@@ -6,6 +6,8 @@
 //! holds what it may hold. Since the marks are exactly the quotes that open and close strings, nothing else can be in
 //! between: what follows a template is JSON.
 
+use std::iter;
+
 use super::piece::Piece;
 use super::shape::Shape;
 use super::walk::{Extent, Slot, Written};
@@ -17,8 +19,14 @@ const TEMPLATES_MAX: usize = 16;
 const MARKS_MAX: usize = 1024;
 /// How many bytes are compared at once.
 pub(super) const RUN: usize = 32;
-/// With all templates in use, one record of so many that follow none becomes a template.
-const LEARN_EVERY: u32 = 64;
+/// With all templates in use, this many records follow none before one is replaced.
+const REPLACE_AFTER: u32 = 64;
+/// A template that so many records followed was worth learning.
+const WORTH: u32 = 16;
+/// How many records may follow no template, at most, before another is learnt.
+const PATIENCE_MAX: u32 = 4096;
+/// For how many pieces a template is kept that nobody follows.
+const KEPT: u32 = 8;
 
 /// A place in a record: so far from one of its marks, or, behind the last, from its end.
 #[derive(Clone, Copy, Debug)]
@@ -66,26 +74,28 @@ pub(super) struct Template {
     lead: usize,
     /// Where the end is, from the last mark; none where a slot lies in between.
     tail: Option<usize>,
-    /// Two of the runs, whose first bytes tell this layout from others.
-    samples: [usize; 2],
+    /// The run whose first bytes tell this layout from others: keys in the middle differ most.
+    sample: usize,
     pub(super) runs: Vec<Run>,
     pub(super) steps: Vec<Step>,
-    /// How many records followed it lately.
+    /// How many records followed it lately, and in all.
     used: u32,
+    followed: u32,
 }
 
 /// The templates of a decoder, those used most first.
 pub(super) struct Templates {
     pub(super) all: Vec<Template>,
-    /// How many records followed none since one was learnt.
+    /// How many records followed none since one was learnt, and how many may before another is.
     missed: u32,
+    patience: u32,
     /// What is to take the place of the template used least.
     next: Option<Template>,
 }
 
 impl Templates {
     pub(super) fn new() -> Self {
-        Self { all: Vec::new(), missed: 0, next: None }
+        Self { all: Vec::new(), missed: 0, patience: 1, next: None }
     }
 
     /// The first template from `from` on that the record may follow.
@@ -98,31 +108,45 @@ impl Templates {
     /// Learns the layout of a record that followed none of the templates.
     pub(super) fn learn(&mut self, piece: &Piece, shape: &Shape, extent: Extent, slots: &[Slot]) {
         self.missed += 1;
-        if self.all.len() == TEMPLATES_MAX && self.missed < LEARN_EVERY {
+        let full = self.all.len() == TEMPLATES_MAX;
+        if self.missed < if full { self.patience.max(REPLACE_AFTER) } else { self.patience } {
             return;
         }
         let Some(template) = Template::of(piece, shape, extent, slots) else { return };
         self.missed = 0;
-        if self.all.len() == TEMPLATES_MAX {
+        if full {
             self.next = Some(template);
         } else {
             self.all.push(template);
         }
     }
 
-    /// Notes how many records followed each template, and puts those used most to the front. To be called when no record
-    /// waits for a template by its place.
+    /// Notes how many records followed each template, puts those used most to the front, and drops those that nobody
+    /// follows. Where records come in ever new layouts, fewer and fewer are learnt. To be called when no record waits for
+    /// a template by its place.
     pub(super) fn used(&mut self, counts: impl Iterator<Item = usize>) {
-        for (template, count) in self.all.iter_mut().zip(counts) {
+        for (template, count) in self.all.iter_mut().zip(counts.chain(iter::repeat(0))) {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             // An average that forgets: what was used long ago must not stand in the way.
-            template.used = (template.used - template.used / 8).saturating_add(count);
+            template.used = (template.used - template.used.div_ceil(KEPT)).saturating_add(count);
+            let worth = template.followed >= WORTH;
+            template.followed = template.followed.saturating_add(count);
+            if !worth && template.followed >= WORTH {
+                self.patience = 1;
+            }
         }
+        let patience = &mut self.patience;
+        self.all.retain(|template| {
+            if template.used == 0 && template.followed < WORTH {
+                *patience = (*patience * 2).min(PATIENCE_MAX);
+            }
+            template.used > 0
+        });
         if !self.all.is_sorted_by(|one, other| one.used >= other.used) {
             self.all.sort_by_key(|template| std::cmp::Reverse(template.used));
         }
         if let Some(next) = self.next.take() {
-            self.all.pop();
+            self.all.truncate(TEMPLATES_MAX - 1);
             self.all.push(next);
         }
     }
@@ -146,7 +170,7 @@ impl Template {
         usize::from(*first) == extent.start + self.lead
             && last < extent.end
             && self.tail.is_none_or(|tail| last + tail == extent.end)
-            && self.samples.iter().all(|run| self.runs[*run].begins(piece, extent))
+            && self.runs[self.sample].begins(piece, extent)
     }
 
     /// The layout of a record; none if its slots cannot be found by marks.
@@ -166,10 +190,11 @@ impl Template {
             marks: count,
             lead: if count == 0 { extent.end - extent.start } else { place_of(0) - extent.start },
             tail: None,
-            samples: [0; 2],
+            sample: 0,
             runs: Vec::new(),
             steps: Vec::new(),
-            used: 0,
+            used: KEPT,
+            followed: 0,
         };
         // What is not in a slot is a run, which is found by its first mark.
         let (mut start, mut mark) = (extent.start, 0);
@@ -201,7 +226,7 @@ impl Template {
         if mark < count {
             template.tail = Some(extent.end - place_of(count - 1));
         }
-        template.samples = [template.runs.len() / 3, template.runs.len() * 2 / 3];
+        template.sample = template.runs.len() / 2;
         Some(template)
     }
 

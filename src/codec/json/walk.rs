@@ -4,9 +4,8 @@
 //! escapes in keys, a key that occurs twice, values of a kind that its column does not expect, deep nesting, and whatever
 //! is no JSON.
 
-use super::fields::Fields;
 use super::piece::{Content, PAD, Piece};
-use super::shape::{ROOT, Shape};
+use super::shape::{Between, ROOT, Shape};
 
 /// How deep the walker goes; records may nest deeper than that.
 const DEPTH_MAX: usize = 60;
@@ -284,15 +283,13 @@ impl Walk<'_> {
         if depth >= DEPTH_MAX {
             return None;
         }
-        let mut previous = Fields::start();
+        let mut between = Between::start();
         self.text.blanks();
         if self.text.eat(b'}').is_none() {
             loop {
                 let (start, end) = self.text.key()?;
                 let key = &self.text.bytes[start..end];
-                let this = &mut self.shape.nodes[node];
-                let field = this.fields.as_mut()?.column(&mut previous, key);
-                match field.map(|field| this.children[field]) {
+                match self.shape.nodes[node].field(&mut between, key) {
                     None => self.text.skip(depth, self.slots)?,
                     Some(child) => self.value(child, depth)?,
                 }
@@ -316,7 +313,7 @@ impl Walk<'_> {
         if std::mem::replace(&mut self.seen[node], self.record) == self.record {
             return None;
         }
-        let is_row = self.shape.nodes[node].fields.is_some();
+        let is_row = self.shape.nodes[node].is_row();
         match self.text.peek()? {
             b'{' if is_row => {
                 let slot = self.text.slot(Written::Object, self.text.at, self.text.at);
