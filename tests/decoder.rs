@@ -17,7 +17,7 @@ use millstream::codec::{Decode, Rejected};
 use millstream::record::{Column, Origin, Schema, parse_type};
 
 /// How many records are tried where nobody says.
-const RECORDS: u64 = 200_000;
+const RECORDS: u64 = 100_000;
 /// How many records a batch has.
 const BATCH: usize = 96;
 /// How many batches are decoded before the layouts change.

@@ -90,10 +90,10 @@ impl Node {
             return None;
         }
         let (before, from) = self.keys.split_at(between.next);
-        let matches = |known: &Box<[u8]>| **known == *key;
-        let field = match from.iter().position(matches) {
+        let place_in = |keys: &[Box<[u8]>]| keys.iter().position(|known| **known == *key);
+        let field = match place_in(from) {
             Some(field) => between.next + field,
-            None => before.iter().position(matches)?,
+            None => place_in(before)?,
         };
         between.next = field + 1;
         Some(self.children[field])
