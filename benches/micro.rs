@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StructArray};
 use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 use criterion::{Criterion, Throughput};
 use millstream::codec::framing::frame_lines;
-use millstream::codec::json::{JsonDecoder, JsonEncoder};
+use millstream::codec::json::{JsonDecoder, JsonEncoder, Level};
 use millstream::codec::{Decode, Encode};
 use millstream::exchange::{Inbox, Outbox, Partition, Taken, Watermarks, mesh};
 use millstream::expr::compile;
@@ -97,11 +97,16 @@ fn decode(criterion: &mut Criterion) {
             .filter_map(|bid| bid["bid"]["price"].as_i64())
             .sum();
         assert_eq!(prices.as_primitive::<Int64Type>().values().iter().sum::<i64>(), told);
-        let mut decoder = JsonDecoder::new(&schema);
+        let levels = Level::available()
+            .into_iter()
+            .map(|level| (format!("{name}, {}", level.name()), JsonDecoder::with_level(&schema, level)));
+        let exact = (format!("{name}, parsed whole"), JsonDecoder::exact(&schema));
         let mut rejected = Vec::new();
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| decoder.decode(black_box(&text), &spans, &mut rejected));
-        });
+        for (name, mut decoder) in levels.chain([exact]) {
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| decoder.decode(black_box(&text), &spans, &mut rejected));
+            });
+        }
         assert!(rejected.is_empty());
     }
 }

@@ -18,7 +18,7 @@ use arrow::datatypes::{
 use simd_json::StaticNode;
 use simd_json::value::tape::Node;
 
-use super::decode::{Elements, Place, Record, Value};
+use super::exact::{Elements, Place, Record, Value};
 use super::row::{Mismatch, Pushed, Row};
 use super::scalar::{self, Note};
 use crate::record::SqlType;

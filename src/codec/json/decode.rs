@@ -1,7 +1,4 @@
-//! Objects to columns.
-//!
-//! Each record is parsed whole to a tape (simd-json), which validates all of it, and the values of the columns asked
-//! for are read from the tape into Arrow builders. What JSON means to a column:
+//! Objects to columns. What JSON means to a column:
 //!
 //! - A missing field is NULL, and of a key that occurs twice the last one counts. NULL in a NOT NULL column makes the
 //!   record a bad one. Below a ROW that is NULL everything is NULL.
@@ -13,262 +10,301 @@
 //! - ROW: an object. ARRAY: an array. MAP: an object, in its order.
 //!
 //! Nothing is guessed, and nothing is cut but digits of a second's fraction beyond the type's precision, as Flink does:
-//! what does not fit makes the record a bad one. Fields nobody asked for may hold
-//! any JSON, numbers of any size included. Records nest at most 128 deep.
+//! what does not fit makes the record a bad one. Fields nobody asked for may hold any JSON, numbers of any size included,
+//! but JSON it must be: all of a record is validated. Records nest at most 128 deep.
+//!
+//! There are three layers, each of which hands on what it is not sure of. Records go a piece at a time ([`super::piece`])
+//! along templates, many in lock-step ([`super::template`], [`super::lockstep`]); what follows none is walked through
+//! ([`super::walk`]), which teaches the templates; what neither can vouch for is parsed whole ([`super::exact`]), and
+//! that decides. So a value is the same whichever layer read it: a fast layer accepts a record only where it is certain
+//! to do as the exact one would, and tells no errors.
 
-use std::cell::Cell;
-use std::mem;
-
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::filter;
-use simd_json::value::tape::Node;
-use simd_json::{Buffers, ErrorType, INPUT_PADDING, Tape};
 
-use super::literal;
-use super::row::Row;
+use super::deferred::{Deferred, Read};
+use super::exact::{BATCH_BYTES_MAX, ExactDecoder};
+use super::grid::{Exact, Grid};
+use super::level::Level;
+use super::lockstep::{Lockstep, Member};
+use super::piece::{Content, PIECE_MAX, Piece};
+use super::shape::Shape;
+use super::template::Templates;
+use super::walk::{Extent, Walker};
 use crate::codec::{Decode, Rejected};
 use crate::record::Schema;
-
-/// How deep a record may nest.
-const DEPTH_MAX: usize = 128;
-
-/// What Arrow's offsets of 32 bits can address: no column has more bytes than the records it is made from.
-const BATCH_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Decodes JSON objects into columns.
 pub struct JsonDecoder {
     schema: Schema,
-    columns: Row,
-    parser: Parser,
+    exact: ExactDecoder,
+    fast: Option<Fast>,
 }
 
-/// The parser's buffers, used again for each record.
-struct Parser {
-    /// A copy of the record, since the parser unescapes strings in place and the source must stay as it is.
-    copy: Vec<u8>,
-    buffers: Buffers,
-    tape: Tape<'static>,
+/// How many records each layer has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// Along a template.
+    pub followed: usize,
+    /// Walked through.
+    pub walked: usize,
+    /// Parsed whole, whether they were good or not.
+    pub parsed: usize,
+}
+
+/// The layers above the exact one.
+struct Fast {
+    level: Level,
+    shape: Shape,
+    piece: Piece,
+    templates: Templates,
+    walker: Walker,
+    grid: Grid,
+    /// For each template the records of the piece that may follow it.
+    groups: Vec<Vec<Member>>,
+    /// The records that the exact layer is to decide about.
+    doubtful: Vec<usize>,
+    deferred: Deferred,
+    /// The values that were deferred.
+    read: Vec<Read>,
+    layers: Layers,
 }
 
 impl JsonDecoder {
-    /// A decoder into the columns of `schema`.
+    /// A decoder into the columns of `schema`, with all that the processor has.
     #[must_use]
     pub fn new(schema: &Schema) -> Self {
-        let parser = Parser {
-            copy: Vec::new(),
-            buffers: Buffers::with_max_depth(1024, DEPTH_MAX),
-            tape: Tape(Vec::new()),
-        };
-        Self { schema: schema.clone(), columns: Row::new(schema.columns()), parser }
+        Self::with_level(schema, Level::best())
     }
+
+    /// A decoder that uses what a level has and nothing beyond; the rows are the same at each.
+    #[must_use]
+    pub fn with_level(schema: &Schema, level: Level) -> Self {
+        Self { fast: Some(Fast::new(schema, level)), ..Self::exact(schema) }
+    }
+
+    /// A decoder that parses each record whole: slow, and what the others are measured by.
+    #[must_use]
+    pub fn exact(schema: &Schema) -> Self {
+        Self { schema: schema.clone(), exact: ExactDecoder::new(schema), fast: None }
+    }
+
+    /// How many records each layer has read; none where there is but one.
+    #[must_use]
+    pub fn layers(&self) -> Option<Layers> {
+        self.fast.as_ref().map(|fast| fast.layers)
+    }
+}
+
+/// Where a record is: its offset and its end.
+fn ends(span: u64) -> (usize, usize) {
+    let (offset, length) = ((span >> 32) as usize, (span & 0xffff_ffff) as usize);
+    (offset, offset + length)
 }
 
 impl Decode for JsonDecoder {
     fn decode(&mut self, bytes: &[u8], spans: &[u64], rejected: &mut Vec<Rejected>) -> RecordBatch {
-        let mut rows = 0;
-        let mut bytes_read = 0;
-        let mut bad_rows: Vec<usize> = Vec::new();
-        for (index, span) in (0..).zip(spans) {
-            let (offset, length) = ((span >> 32) as usize, (span & 0xffff_ffff) as usize);
-            let raw = &bytes[offset..offset + length];
-            bytes_read += length;
-            if bytes_read > BATCH_BYTES_MAX {
-                rejected.push(Rejected { record: index, reason: "the batch exceeds 2 GiB".to_owned() });
-                continue;
-            }
-            match self.parser.record(raw, |record| self.columns.push_root(record)) {
-                Ok(Ok(())) => rows += 1,
-                // The row is completed, so that columns stay in step, and taken out at the end.
-                Ok(Err(mismatch)) => {
-                    self.columns.complete(rows + 1);
-                    bad_rows.push(rows);
-                    rows += 1;
-                    rejected.push(Rejected { record: index, reason: mismatch.reason() });
-                }
-                Err(reason) => rejected.push(Rejected { record: index, reason }),
-            }
+        let total: u64 = spans.iter().map(|span| span & 0xffff_ffff).sum();
+        let small = bytes.len().max(usize::try_from(total).unwrap_or(usize::MAX)) <= BATCH_BYTES_MAX;
+        let Some(fast) = self.fast.as_mut().filter(|_| small) else {
+            return self.exact.decode(bytes, spans, rejected);
+        };
+        fast.decode(bytes, spans);
+        if fast.doubtful.is_empty() {
+            let columns = fast.finish(spans.len(), bytes, &Exact { rows: &[], columns: &[] });
+            return self.schema.rows(columns, spans.len());
         }
-        self.finish(rows, &bad_rows)
-    }
-}
-
-impl JsonDecoder {
-    fn finish(&mut self, rows: usize, bad_rows: &[usize]) -> RecordBatch {
-        let mut columns = self.columns.finish();
-        if !bad_rows.is_empty() {
-            let mut good = vec![true; rows];
-            for row in bad_rows {
-                good[*row] = false;
-            }
-            let good = BooleanArray::from(good);
+        let doubtful: Vec<u64> = fast.doubtful.iter().map(|record| spans[*record]).collect();
+        let already_rejected = rejected.len();
+        let decided = self.exact.decode(bytes, &doubtful, rejected);
+        let mut bad = vec![false; spans.len()];
+        for rejected in &mut rejected[already_rejected..] {
+            let record = fast.doubtful[rejected.record as usize];
+            bad[record] = true;
+            rejected.record = u32::try_from(record).expect("a batch has fewer records than bytes");
+        }
+        if decided.num_rows() == spans.len() {
+            return decided;
+        }
+        let good = fast.doubtful.iter().filter(|record| !bad[**record]);
+        let rows: Vec<(usize, usize)> = good.copied().zip(0..).collect();
+        let exact = Exact { rows: &rows, columns: decided.columns() };
+        fast.grid.patch(&fast.shape, &exact);
+        let mut columns = fast.finish(spans.len(), bytes, &exact);
+        let mut count = spans.len();
+        if rows.len() < fast.doubtful.len() {
+            let good: BooleanArray = bad.iter().map(|bad| Some(!bad)).collect();
+            count = good.true_count();
             for column in &mut columns {
                 *column = filter(column, &good).expect("the mask is as long as the column");
             }
         }
-        self.schema.rows(columns, rows - bad_rows.len())
+        self.schema.rows(columns, count)
     }
 }
 
-impl Parser {
-    /// Parses a record and hands it to `read`.
-    fn record<T>(&mut self, raw: &[u8], mut read: impl FnMut(&Record<'_>) -> T) -> Result<T, String> {
-        self.refill(raw);
-        let result = self.parse(raw, true, &mut read);
-        if result.as_ref().is_err_and(|error| matches!(error.error(), ErrorType::InvalidNumber)) {
-            // Perhaps the number is only too large for the parser, and belongs to a field nobody asked for.
-            self.refill(raw);
-            if literal::blank_wild_numbers(raw, &mut self.copy[..raw.len()]) {
-                return self.parse(raw, false, &mut read).map_err(|error| reason(&error));
-            }
-        }
-        result.map_err(|error| reason(&error))
-    }
-
-    fn parse<T>(
-        &mut self,
-        raw: &[u8],
-        fractions_trusted: bool,
-        read: &mut impl FnMut(&Record<'_>) -> T,
-    ) -> simd_json::Result<T> {
-        let mut tape = mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let copy = self.copy.as_ptr().addr();
-        let parsed = simd_json::fill_tape_padded(&mut self.copy, raw.len(), &mut self.buffers, &mut tape);
-        let result = parsed.map(|()| read(&Record { raw, tape: &tape.0, copy, fractions_trusted }));
-        self.tape = tape.reset();
-        result
-    }
-
-    fn refill(&mut self, raw: &[u8]) {
-        self.copy.clear();
-        self.copy.extend_from_slice(raw);
-        self.copy.extend_from_slice(&[b' '; INPUT_PADDING]);
-    }
-}
-
-/// What is wrong with a record that is not JSON.
-fn reason(error: &simd_json::Error) -> String {
-    let what = match error.error() {
-        ErrorType::DepthLimitExceeded => {
-            return format!("the JSON is nested deeper than {DEPTH_MAX} levels");
-        }
-        ErrorType::InvalidUtf8 => "the text is not UTF-8, or a \\u escape is half a character",
-        ErrorType::InvalidUnicodeCodepoint | ErrorType::InvalidUnicodeEscape => {
-            "a \\u escape is not a character"
-        }
-        ErrorType::InvalidEscape => "an escape that JSON does not know",
-        ErrorType::InvalidNumber => "a malformed number",
-        ErrorType::TrailingData => "something follows the value",
-        ErrorType::Eof => "the record is empty",
-        _ => match error.character() {
-            Some(character) => {
-                return format!("not JSON: unexpected {character:?} at byte {}", error.index());
-            }
-            None => "a string is not closed, or holds a control character",
-        },
-    };
-    match error.index() {
-        0 => format!("not JSON: {what}"),
-        index => format!("not JSON: {what}, at byte {index}"),
-    }
-}
-
-/// A parsed record.
-pub(super) struct Record<'a> {
-    raw: &'a [u8],
-    tape: &'a [Node<'a>],
-    /// The address of the copy that the tape's strings point into: a string's distance from it is the string's place
-    /// in `raw`, for the parser unescapes a string where it stands.
-    copy: usize,
-    /// Whether the tape's fractions are those of the source; see [`literal::blank_wild_numbers`].
-    pub(super) fractions_trusted: bool,
-}
-
-/// A value of a record: its node on the tape, and how to find its text.
-#[derive(Clone, Copy)]
-pub(super) struct Value<'a> {
-    /// Position on the tape.
-    pub(super) position: usize,
-    pub(super) place: Place<'a>,
-}
-
-/// How to find the text of a value.
-#[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
-    /// It is the record.
-    Root,
-    /// It follows this key.
-    Behind(&'a str),
-    /// It is this element of an array.
-    Element(&'a Elements<'a>, usize),
-}
-
-/// The elements of an array; their places are looked for only when one is asked for, going on from the last.
-pub(super) struct Elements<'a> {
-    array: Place<'a>,
-    /// The last element found and where it starts.
-    found: Cell<Option<(usize, usize)>>,
-}
-
-impl<'a> Elements<'a> {
-    pub(super) fn of(array: Place<'a>) -> Self {
-        Self { array, found: Cell::new(None) }
-    }
-}
-
-impl<'a> Record<'a> {
-    /// The record's own value.
-    pub(super) fn root() -> Value<'a> {
-        Value { position: 0, place: Place::Root }
-    }
-
-    /// A value's node.
-    #[inline]
-    pub(super) fn node(&self, value: Value<'_>) -> Node<'a> {
-        self.tape[value.position]
-    }
-
-    /// The key at a position of the tape.
-    #[inline]
-    pub(super) fn key(&self, position: usize) -> &'a str {
-        match self.tape[position] {
-            Node::String(key) => key,
-            _ => unreachable!("an object's nodes are keys and values in turn"),
+impl Fast {
+    fn new(schema: &Schema, level: Level) -> Self {
+        let shape = Shape::new(schema.columns());
+        let grid = Grid::new(&shape);
+        Self {
+            level,
+            piece: Piece::new(),
+            templates: Templates::new(),
+            walker: Walker::new(&shape),
+            deferred: Deferred::new(&shape, &grid),
+            read: Vec::new(),
+            grid,
+            shape,
+            groups: Vec::new(),
+            doubtful: Vec::new(),
+            layers: Layers::default(),
         }
     }
 
-    /// The position behind the value at `position`.
-    #[inline]
-    pub(super) fn behind(&self, position: usize) -> usize {
-        match self.tape[position] {
-            Node::Object { count, .. } | Node::Array { count, .. } => position + count + 1,
-            Node::String(_) | Node::Static(_) => position + 1,
-        }
-    }
-
-    /// A value's text in the source.
-    pub(super) fn text(&self, place: Place<'_>) -> &'a str {
-        let start = self.start(place);
-        let end = literal::value_end(self.raw, start);
-        let text = self.raw.get(start..end).unwrap_or_default();
-        str::from_utf8(text).expect("the record is UTF-8 and values start and end at ASCII characters")
-    }
-
-    fn start(&self, place: Place<'_>) -> usize {
-        match place {
-            Place::Root => literal::root_start(self.raw),
-            Place::Behind(key) => literal::value_start(self.raw, key.as_ptr().addr().wrapping_sub(self.copy)),
-            Place::Element(elements, wanted) => {
-                let (mut index, mut at) = elements
-                    .found
-                    .get()
-                    .unwrap_or_else(|| (0, literal::first_element(self.raw, self.start(elements.array))));
-                while index < wanted {
-                    at = literal::next_element(self.raw, at);
-                    index += 1;
+    /// Fills the rows of all records but the doubtful ones.
+    fn decode(&mut self, bytes: &[u8], spans: &[u64]) {
+        self.grid.start(spans.len());
+        self.doubtful.clear();
+        let mut first = 0;
+        while first < spans.len() {
+            let (start, mut end) = ends(spans[first]);
+            let mut next = first;
+            while let Some(span) = spans.get(next) {
+                let (record_start, record_end) = ends(*span);
+                if record_end.saturating_sub(start) > PIECE_MAX || next > first && record_start < end {
+                    break;
                 }
-                elements.found.set(Some((index, at)));
-                at
+                end = record_end;
+                next += 1;
+            }
+            if next == first {
+                self.doubtful.push(first);
+                next += 1;
+            } else {
+                self.piece.load(self.level, &bytes[start..end]);
+                self.decode_piece(start, first, &spans[first..next]);
+            }
+            first = next;
+        }
+        self.read = self.deferred.read(&self.grid, bytes, &mut self.doubtful);
+        self.doubtful.sort_unstable();
+        self.doubtful.dedup();
+        self.layers.parsed += self.doubtful.len();
+    }
+
+    /// Works off the records of the piece, which begins at `offset`; the first of them has the row `first`.
+    fn decode_piece(&mut self, offset: usize, first: usize, spans: &[u64]) {
+        let mut mark = 0;
+        for (row, span) in (first..).zip(spans) {
+            let (start, end) = ends(*span);
+            let (start, end) = (start - offset, end - offset);
+            while usize::from(self.piece.marks()[mark]) < start {
+                mark += 1;
+            }
+            let extent = Extent { start, end, mark };
+            let content = self.piece.content(start, end);
+            let template = match content {
+                Content::Plain | Content::Escaped => self.templates.find(0, &self.piece, extent),
+                Content::Blank | Content::Doubtful => None,
+            };
+            let next = spans.get(row + 1 - first).map_or(usize::MAX, |next| ends(*next).0 - offset);
+            match template {
+                // The mark behind the record's own belongs to no record, unless the next one follows at once: it is a
+                // newline, and takes the place of the record's end.
+                Some(template)
+                    if self.piece.end_record(mark + self.templates.all[template].marks, end, next) =>
+                {
+                    self.join(
+                        template,
+                        Member { row, mark, escaped: content == Content::Escaped, good: true },
+                    );
+                    mark += self.templates.all[template].marks;
+                }
+                _ => self.walk(offset, row, extent, content),
             }
         }
+        self.follow(offset, first, spans);
+    }
+
+    fn join(&mut self, template: usize, member: Member) {
+        if self.groups.len() <= template {
+            self.groups.resize_with(template + 1, Vec::new);
+        }
+        self.groups[template].push(member);
+    }
+
+    /// Follows the templates with the records that were found to fit them.
+    fn follow(&mut self, offset: usize, first: usize, spans: &[u64]) {
+        let mut template = 0;
+        // Members may be sent on to templates that had none.
+        while template < self.groups.len() {
+            let mut members = std::mem::take(&mut self.groups[template]);
+            if !members.is_empty() {
+                self.level.follow(Lockstep {
+                    template: &self.templates.all[template],
+                    piece: &self.piece,
+                    offset,
+                    shape: &self.shape,
+                    grid: &mut self.grid,
+                    members: &mut members,
+                });
+            }
+            for member in members.iter().filter(|member| !member.good) {
+                self.grid.clear(member.row);
+                let (start, end) = ends(spans[member.row - first]);
+                let extent = Extent { start: start - offset, end: end - offset, mark: member.mark };
+                match self.templates.find(template + 1, &self.piece, extent) {
+                    Some(other) => self.join(other, Member { good: true, ..*member }),
+                    None => {
+                        let content = if member.escaped { Content::Escaped } else { Content::Plain };
+                        self.walk(offset, member.row, extent, content);
+                    }
+                }
+            }
+            members.retain(|member| member.good);
+            self.layers.followed += members.len();
+            self.groups[template] = members;
+            template += 1;
+        }
+        self.templates.used(self.groups.iter().map(Vec::len));
+        self.groups.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Reads a record that follows no template.
+    fn walk(&mut self, offset: usize, row: usize, extent: Extent, content: Content) {
+        if content == Content::Doubtful || !self.fill(offset, row, extent, content) {
+            self.grid.clear(row);
+            self.doubtful.push(row);
+            return;
+        }
+        self.layers.walked += 1;
+    }
+
+    fn fill(&mut self, offset: usize, row: usize, extent: Extent, content: Content) -> bool {
+        let Some(slots) = self.walker.walk(&self.piece, &mut self.shape, extent, content) else {
+            return false;
+        };
+        for slot in slots {
+            let Some(node) = slot.node else { continue };
+            if slot.written == super::walk::Written::Object {
+                self.grid.leaves[node].valid[row] = 1;
+                continue;
+            }
+            let text = self.piece.slice(slot.start, slot.end);
+            let place = ((offset + slot.start) as u64) << 32 | (slot.end - slot.start) as u64;
+            let nullable = self.shape.nodes[node].nullable;
+            if !self.grid.set(node, row, slot.written, text, place, nullable) {
+                return false;
+            }
+        }
+        if content != Content::Blank {
+            self.templates.learn(&self.piece, &self.shape, extent, slots);
+        }
+        true
+    }
+
+    fn finish(&mut self, rows: usize, bytes: &[u8], exact: &Exact<'_>) -> Vec<ArrayRef> {
+        self.grid.finish(&self.shape, rows, bytes, exact, &self.read)
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Fields {
 }
 
 struct Entry {
-    key: Box<str>,
+    key: Box<[u8]>,
     /// The column of the key; none for a key nobody asked for.
     column: Option<usize>,
     /// The entry of the key that followed this one last.
@@ -36,9 +36,9 @@ impl Fields {
     /// Fields of these names; the position of a name is its column.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut fields = Self { entries: Vec::new(), index: HashTable::new(), entries_max: usize::MAX };
-        fields.entries.push(Entry { key: "".into(), column: None, next: NONE });
+        fields.entries.push(Entry { key: Box::default(), column: None, next: NONE });
         for (column, name) in names.enumerate() {
-            let entry = fields.insert(name, Some(column));
+            let entry = fields.insert(name.as_bytes(), Some(column));
             fields.entries[entry - 1].next = entry;
         }
         fields.entries_max = fields.entries.len() + UNKNOWN_MAX;
@@ -52,7 +52,7 @@ impl Fields {
 
     /// The column of a key, if one has it, given the key before it.
     #[inline]
-    pub(super) fn column(&mut self, previous: &mut Previous, key: &str) -> Option<usize> {
+    pub(super) fn column(&mut self, previous: &mut Previous, key: &[u8]) -> Option<usize> {
         let guess = self.entries[previous.0].next;
         if let Some(entry) = self.entries.get(guess)
             && *entry.key == *key
@@ -63,9 +63,9 @@ impl Fields {
         self.search(previous, key)
     }
 
-    fn search(&mut self, previous: &mut Previous, key: &str) -> Option<usize> {
+    fn search(&mut self, previous: &mut Previous, key: &[u8]) -> Option<usize> {
         let entries = &self.entries;
-        let known = self.index.find(xxh3_64(key.as_bytes()), |entry| *entries[*entry].key == *key).copied();
+        let known = self.index.find(xxh3_64(key), |entry| *entries[*entry].key == *key).copied();
         let entry = match known {
             Some(entry) => entry,
             None if self.entries.len() < self.entries_max && key.len() <= KEY_BYTES_MAX => {
@@ -79,13 +79,11 @@ impl Fields {
         self.entries[entry].column
     }
 
-    fn insert(&mut self, key: &str, column: Option<usize>) -> usize {
+    fn insert(&mut self, key: &[u8], column: Option<usize>) -> usize {
         let position = self.entries.len();
         self.entries.push(Entry { key: key.into(), column, next: NONE });
         let entries = &self.entries;
-        self.index.insert_unique(xxh3_64(key.as_bytes()), position, |entry| {
-            xxh3_64(entries[*entry].key.as_bytes())
-        });
+        self.index.insert_unique(xxh3_64(key), position, |entry| xxh3_64(&entries[*entry].key));
         position
     }
 }
@@ -96,7 +94,7 @@ mod tests {
 
     fn columns(fields: &mut Fields, keys: &[&str]) -> Vec<Option<usize>> {
         let mut previous = Fields::start();
-        keys.iter().map(|key| fields.column(&mut previous, key)).collect()
+        keys.iter().map(|key| fields.column(&mut previous, key.as_bytes())).collect()
     }
 
     #[test]

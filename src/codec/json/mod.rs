@@ -1,19 +1,33 @@
 //! JSON, one object a line: a decoder that makes only the columns asked for, and an encoder that writes as Flink does.
 //!
-//! What a JSON value means to each type is told in [`decode`], how each type is written in [`encode`].
+//! What a JSON value means to each type is told in [`decode`], how each type is written in [`encode`]. The decoder's layers
+//! from the fastest to the one that decides: [`template`] and [`lockstep`], [`walk`], [`exact`]; a type is added to the
+//! exact one, in [`column`] and [`scalar`], and to the others in [`grid`] and [`fill`].
 
 mod column;
+mod deferred;
 pub mod decode;
 pub mod encode;
+mod exact;
 mod fields;
+mod fill;
+mod grid;
+mod level;
 mod literal;
+mod lockstep;
+mod minute;
+mod piece;
 mod row;
 mod scalar;
+mod shape;
+mod template;
+mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use decode::JsonDecoder;
+pub use decode::{JsonDecoder, Layers};
 pub use encode::JsonEncoder;
+pub use level::Level;
 
 use super::{Decode, Encode};
 use crate::record::Schema;

@@ -4,7 +4,7 @@ use arrow::array::ArrayRef;
 use simd_json::value::tape::Node;
 
 use super::column::Column;
-use super::decode::{Place, Record, Value};
+use super::exact::{Place, Record, Value};
 use super::fields::Fields;
 use super::scalar;
 use crate::record::Column as Declared;
@@ -81,7 +81,7 @@ impl Row {
         let mut previous = Fields::start();
         let mut position = object + 1;
         for _ in 0..len {
-            if let Some(column) = self.fields.column(&mut previous, record.key(position)) {
+            if let Some(column) = self.fields.column(&mut previous, record.key(position).as_bytes()) {
                 self.positions[column] = position + 1;
             }
             position = record.behind(position + 1);

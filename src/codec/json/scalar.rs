@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use simd_json::StaticNode;
 use simd_json::value::tape::Node;
 
-use super::decode::{Record, Value};
+use super::exact::{Record, Value};
 use crate::record::text;
 
 /// What to add to "expected this, found that"; may be empty.
@@ -37,8 +37,16 @@ pub(super) fn describe(record: &Record<'_>, value: Value<'_>) -> String {
 pub(super) fn boolean(record: &Record<'_>, value: Value<'_>) -> Result<bool, Note> {
     match record.node(value) {
         Node::Static(StaticNode::Bool(value)) => Ok(value),
-        Node::String(text) if text.trim().eq_ignore_ascii_case("true") => Ok(true),
-        Node::String(text) if text.trim().eq_ignore_ascii_case("false") => Ok(false),
+        Node::String(text) => boolean_of_text(text),
+        _ => Err(""),
+    }
+}
+
+/// What a string means to BOOLEAN.
+pub(super) fn boolean_of_text(text: &str) -> Result<bool, Note> {
+    match text.trim() {
+        text if text.eq_ignore_ascii_case("true") => Ok(true),
+        text if text.eq_ignore_ascii_case("false") => Ok(false),
         _ => Err(""),
     }
 }
@@ -54,9 +62,15 @@ pub(super) fn integer<T: TryFrom<i64> + TryFrom<u64>>(
         Node::Static(StaticNode::I64(number)) => number,
         // From the digits: a double would hide a small fraction, and change large integers.
         Node::Static(StaticNode::F64(_)) => whole(record.text(value.place))?,
-        Node::String(text) => text.trim().parse().map_err(|_| "")?,
+        Node::String(text) => return integer_of_text(text),
         _ => return Err(""),
     };
+    T::try_from(wide).map_err(|_| OUT_OF_RANGE)
+}
+
+/// What a string means to an integer of any width.
+pub(super) fn integer_of_text<T: TryFrom<i64>>(text: &str) -> Result<T, Note> {
+    let wide: i64 = text.trim().parse().map_err(|_| "")?;
     T::try_from(wide).map_err(|_| OUT_OF_RANGE)
 }
 
@@ -84,13 +98,18 @@ pub(super) fn double(record: &Record<'_>, value: Value<'_>) -> Result<f64, Note>
             reason = "the nearest double is what an integer means to DOUBLE"
         )]
         Node::Static(StaticNode::I64(number)) => Ok(number as f64),
-        Node::String(text) => match text.trim() {
-            "NaN" => Ok(f64::NAN),
-            "Infinity" | "+Infinity" => Ok(f64::INFINITY),
-            "-Infinity" => Ok(f64::NEG_INFINITY),
-            number => finite(number, f64::is_finite),
-        },
+        Node::String(text) => double_of_text(text),
         _ => Err(""),
+    }
+}
+
+/// What a string means to DOUBLE.
+pub(super) fn double_of_text(text: &str) -> Result<f64, Note> {
+    match text.trim() {
+        "NaN" => Ok(f64::NAN),
+        "Infinity" | "+Infinity" => Ok(f64::INFINITY),
+        "-Infinity" => Ok(f64::NEG_INFINITY),
+        number => finite(number, f64::is_finite),
     }
 }
 
@@ -100,18 +119,23 @@ pub(super) fn float(record: &Record<'_>, value: Value<'_>) -> Result<f32, Note> 
         Node::Static(StaticNode::U64(_) | StaticNode::I64(_) | StaticNode::F64(_)) => {
             finite(record.text(value.place), f32::is_finite)
         }
-        Node::String(text) => match text.trim() {
-            "NaN" => Ok(f32::NAN),
-            "Infinity" | "+Infinity" => Ok(f32::INFINITY),
-            "-Infinity" => Ok(f32::NEG_INFINITY),
-            number => finite(number, f32::is_finite),
-        },
+        Node::String(text) => float_of_text(text),
         _ => Err(""),
     }
 }
 
+/// What a string means to FLOAT.
+pub(super) fn float_of_text(text: &str) -> Result<f32, Note> {
+    match text.trim() {
+        "NaN" => Ok(f32::NAN),
+        "Infinity" | "+Infinity" => Ok(f32::INFINITY),
+        "-Infinity" => Ok(f32::NEG_INFINITY),
+        number => finite(number, f32::is_finite),
+    }
+}
+
 /// A number's text as a finite number; the words for other doubles (`inf`, `nan`) are not numbers.
-fn finite<T: FromStr + Copy>(number: &str, is_finite: impl Fn(T) -> bool) -> Result<T, Note> {
+pub(super) fn finite<T: FromStr + Copy>(number: &str, is_finite: impl Fn(T) -> bool) -> Result<T, Note> {
     let digit = number.trim_start_matches(['+', '-', '.']).starts_with(|first: char| first.is_ascii_digit());
     match number.parse::<T>() {
         Ok(value) if digit && is_finite(value) => Ok(value),
@@ -174,7 +198,14 @@ pub(super) fn timestamp(
     precision: u8,
     zoned: bool,
 ) -> Result<i64, Note> {
-    let Node::String(text) = record.node(value) else { return Err("") };
+    match record.node(value) {
+        Node::String(text) => timestamp_of_text(text, unit, precision, zoned),
+        _ => Err(""),
+    }
+}
+
+/// What a string means to a timestamp.
+pub(super) fn timestamp_of_text(text: &str, unit: TimeUnit, precision: u8, zoned: bool) -> Result<i64, Note> {
     let parsed = text::parse_timestamp(text.trim()).map_err(|_| {
         if zoned {
             " (an instant looks like 2024-01-31T09:30:15.5Z)"
