@@ -1,7 +1,6 @@
 //! Where the records of a chunk are, for formats of one record a line.
 
-use memchr::memchr_iter;
-
+use super::json::{BLOCK, Level};
 use crate::record::Origin;
 
 /// Pushes to `spans` where the records of `bytes` are, one a line, in order, as [`Origin::span`] has it.
@@ -13,16 +12,31 @@ use crate::record::Origin;
 ///
 /// If `bytes` is 4 GiB or larger.
 pub fn frame_lines(bytes: &[u8], spans: &mut Vec<u64>) {
+    Level::best().frame(bytes, spans);
+}
+
+/// [`frame_lines`] by a kernel that tells which bytes of a block are newlines, the first in the lowest bit.
+#[inline]
+pub(super) fn frame(bytes: &[u8], spans: &mut Vec<u64>, newlines: impl Fn(&[u8; BLOCK]) -> u64) {
     let total = u32::try_from(bytes.len()).expect("chunks are far below 4 GiB");
-    let mut start = 0;
-    for newline in memchr_iter(b'\n', bytes) {
-        let newline = u32::try_from(newline).expect("not beyond the end");
-        push_line(bytes, start, newline, spans);
-        start = newline + 1;
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let mut last = [b' '; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    let (mut start, mut base) = (0, 0);
+    for block in blocks.iter().chain([&last]) {
+        let mut left = newlines(block);
+        while left != 0 {
+            let newline = base + left.trailing_zeros();
+            push_line(bytes, start, newline, spans);
+            start = newline + 1;
+            left &= left - 1;
+        }
+        base += BLOCK as u32;
     }
     push_line(bytes, start, total, spans);
 }
 
+#[inline]
 fn push_line(bytes: &[u8], start: u32, end: u32, spans: &mut Vec<u64>) {
     let line = &bytes[start as usize..end as usize];
     let cut = u32::from(line.last() == Some(&b'\r'));
@@ -40,16 +54,18 @@ mod tests {
     #[test]
     fn lines_are_found() {
         let check = |text: &str, expect: &[&str]| {
-            let mut spans = Vec::new();
-            frame_lines(text.as_bytes(), &mut spans);
-            let lines: Vec<&str> = spans
-                .iter()
-                .map(|span| {
-                    let (offset, length) = ((span >> 32) as usize, (span & 0xffff_ffff) as usize);
-                    &text[offset..offset + length]
-                })
-                .collect();
-            assert_eq!(lines, expect, "{text:?}");
+            for level in Level::available() {
+                let mut spans = Vec::new();
+                level.frame(text.as_bytes(), &mut spans);
+                let lines: Vec<&str> = spans
+                    .iter()
+                    .map(|span| {
+                        let (offset, length) = ((span >> 32) as usize, (span & 0xffff_ffff) as usize);
+                        &text[offset..offset + length]
+                    })
+                    .collect();
+                assert_eq!(lines, expect, "{text:?}, {}", level.name());
+            }
         };
         check("", &[]);
         check("\n", &[]);
@@ -62,5 +78,11 @@ mod tests {
         check("a\r\r\n", &["a\r"]);
         check("\n\n a \n\t \n \r\n\r\nb\n\n", &[" a ", "b"]);
         check("é\nü", &["é", "ü"]);
+        // Around the ends of blocks.
+        for length in 60..70 {
+            let line = "x".repeat(length);
+            check(&format!("{line}\n{line}\n\n{line}"), &[line.as_str(); 3]);
+            check(&format!("{line}\r\n"), &[line.as_str()]);
+        }
     }
 }

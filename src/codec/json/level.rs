@@ -7,6 +7,7 @@
 
 use super::lockstep::{self, Lockstep};
 use super::piece::{self, Index};
+use crate::codec::framing;
 
 /// A set of instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,19 @@ impl Level {
         }
     }
 
+    /// Pushes to `spans` where the lines of `bytes` are; see [`framing::frame_lines`].
+    pub(in crate::codec) fn frame(self, bytes: &[u8], spans: &mut Vec<u64>) {
+        match self.0 {
+            Kind::Portable => framing::frame(bytes, spans, |block| piece::look_portable(block).newline),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is only made where the processor has its instructions.
+            Kind::Avx2 => unsafe { x86::frame_avx2(bytes, spans) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is only made where the processor has its instructions.
+            Kind::Avx512 => unsafe { x86::frame_avx512(bytes, spans) },
+        }
+    }
+
     /// Copies and indexes a piece; returns how many marks there are, and whether a byte is special.
     pub(super) fn index(self, source: &[u8], index: Index<'_>) -> (usize, bool) {
         match self.0 {
@@ -104,6 +118,7 @@ mod x86 {
 
     use super::super::lockstep::{self, Lockstep};
     use super::super::piece::{self, BLOCK, Index, Masks};
+    use crate::codec::framing;
 
     /// The place of each byte in a block.
     const PLACES: [u8; BLOCK] = {
@@ -115,6 +130,16 @@ mod x86 {
         }
         places
     };
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn frame_avx2(bytes: &[u8], spans: &mut Vec<u64>) {
+        framing::frame(bytes, spans, |block| look_avx2(block).newline);
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512vl,avx512vbmi2")]
+    pub(super) fn frame_avx512(bytes: &[u8], spans: &mut Vec<u64>) {
+        framing::frame(bytes, spans, |block| look_avx512(block).newline);
+    }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn index_avx2(source: &[u8], index: Index<'_>) -> (usize, bool) {

@@ -28,6 +28,7 @@ mod tests;
 pub use decode::{JsonDecoder, Layers};
 pub use encode::JsonEncoder;
 pub use level::Level;
+pub(super) use piece::BLOCK;
 
 use super::{Decode, Encode};
 use crate::record::Schema;

@@ -15,7 +15,7 @@ pub(super) const PIECE_MAX: usize = 16 << 10;
 /// The bytes of the copy: any position of 16 bits, and what is around it, is in it.
 pub(super) const ROOM: usize = PAD + (1 << 16) + PAD;
 /// The bytes that are indexed at a time; behind the last there are blanks.
-pub(super) const BLOCK: usize = PAD;
+pub(in crate::codec) const BLOCK: usize = PAD;
 
 /// A piece of the input, and what is in it.
 pub(super) struct Piece {
