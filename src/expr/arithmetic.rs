@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use super::ExprError;
 use super::coerce::{coerce, over, wider};
 use super::decimal::{Operation, Shape};
-use super::kernel::{Argument, Outcome, map, map2};
+use super::kernel::{Argument, Outcome, map, map2, map2_total};
 use super::typed::{Span, Typed, done};
 use crate::record::SqlType;
 
@@ -105,7 +105,7 @@ fn decimals(
         let (left, right) = (arguments[0].decimal(), arguments[1].decimal());
         let values: Decimal128Array = if plain {
             // The product of the precisions fits 38 digits, so it fits 128 bits.
-            map2(rows, left, right, |x, y| Ok(Some(x.wrapping_mul(y))))?
+            map2_total(rows, left, right, i128::wrapping_mul)?
         } else {
             map2(rows, left, right, |x, y| operation.apply((x, a), (y, b), to))?
         };

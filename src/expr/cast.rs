@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayAccessor, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array,
+    ArrayAccessor, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array,
     Int64Array, StringArray, StringBuilder,
 };
 use arrow::compute::cast as arrow_cast;
-use arrow::datatypes::{DataType, Float32Type, TimeUnit};
+use arrow::datatypes::{DataType, Float32Type, Int64Type, TimeUnit};
 
 use super::ExprError;
 use super::decimal::{Shape, rescaled, to_double, truncated};
@@ -230,6 +230,11 @@ impl Caster<'_> {
             Err(reason) => Err(reason),
         };
         let values: Decimal128Array = match self.from {
+            from if from.is_integer() && !to_decimal_may_overflow(from, self.to) => {
+                let unit = 10_i128.pow(u32::from(to.scale));
+                let integers = widened(value)?;
+                integers.array().as_primitive::<Int64Type>().unary(|value| i128::from(value) * unit)
+            }
             from if from.is_integer() => {
                 self.each(widened(value)?.bigint(), |value| Ok(rescaled(i128::from(value), 0, to)))?
             }

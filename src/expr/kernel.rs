@@ -217,6 +217,22 @@ pub(super) fn map2<A: ArrayAccessor, B: ArrayAccessor, R, C: FromIterator<Option
     (0..rows).map(one).collect()
 }
 
+/// Applies `f`, which cannot fail, to all rows at once; the result is NULL where an argument is.
+pub(super) fn map2_total<T: ArrowPrimitiveType>(
+    rows: usize,
+    a: Values<&PrimitiveArray<T>>,
+    b: Values<&PrimitiveArray<T>>,
+    f: impl Fn(T::Native, T::Native) -> T::Native,
+) -> Result<PrimitiveArray<T>, String> {
+    let constant = |values: Values<&PrimitiveArray<T>>| values.scalar.then(|| values.get(0));
+    match (constant(a), constant(b)) {
+        (Some(None), _) | (_, Some(None)) => Ok(PrimitiveArray::new_null(rows)),
+        (Some(Some(a)), None) => Ok(b.array.unary(|b| f(a, b))),
+        (None, Some(Some(b))) => Ok(a.array.unary(|a| f(a, b))),
+        _ => arrow::compute::binary(a.array, b.array, f).map_err(|error| error.to_string()),
+    }
+}
+
 /// A kernel in the tree, with its arguments.
 pub(super) struct KernelExpr {
     name: String,

@@ -228,6 +228,8 @@ impl Windowed {
     ) -> Vec<Candidate> {
         let limit = &self.spec.limit;
         let (mut candidates, mut ends, mut index) = (Vec::with_capacity(rows.len()), Vec::new(), 0);
+        // The group of the row before: mostly there are few, or one.
+        let mut before: Option<(i64, u64, u32)> = None;
         for (position, row) in rows.enumerate() {
             self.spec.assign.open_windows(work, row, work.watermark_ms(row, clock), &mut ends);
             if ends.is_empty() {
@@ -236,15 +238,23 @@ impl Windowed {
             }
             let (hash, key) = work.key(row);
             let order = orders.row(position);
-            let before = candidates.len();
+            let found = candidates.len();
             for end_ms in &ends {
                 let window = self.windows.entry(*end_ms).or_default();
-                let group = window.group(hash, key);
+                let group = match before {
+                    Some((window_ms, hash_before, group))
+                        if (window_ms, hash_before) == (*end_ms, hash) && window.groups.key(group) == key =>
+                    {
+                        group
+                    }
+                    _ => window.group(hash, key),
+                };
+                before = Some((*end_ms, hash, group));
                 if window.partitions[group as usize].admits(order.data(), limit) {
                     candidates.push(Candidate { row, index, window: *end_ms, group });
                 }
             }
-            index += usize::from(candidates.len() > before);
+            index += usize::from(candidates.len() > found);
         }
         candidates
     }
