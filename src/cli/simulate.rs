@@ -102,7 +102,8 @@ fn seeds(arguments: &Arguments) -> Exit {
     for (what, count) in coverage.counts() {
         say(format_args!("{count:>10}  {what}"));
     }
-    let (seeds, seconds) = (arguments.seeds, started.elapsed().as_secs_f64());
+    let seeds = next.load(Ordering::Acquire).min(end) - arguments.from;
+    let seconds = started.elapsed().as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let rate = seeds as f64 / seconds * 60.0;
     let lives = lives.load(Ordering::Acquire);

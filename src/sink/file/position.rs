@@ -154,7 +154,7 @@ pub(super) struct Undo {
 }
 
 impl Undo {
-    /// What is kept at `path`; none where nothing is, or something unfinished: then nothing had been written yet.
+    /// What is kept at `path`; none where nothing is, or something that is no such note.
     pub(super) fn read(storage: &dyn Storage, path: &Path) -> Result<Option<Self>, SinkError> {
         match storage.read(path) {
             Ok(text) => Ok(serde_json::from_slice(&text).ok()),
@@ -163,11 +163,14 @@ impl Undo {
         }
     }
 
-    /// Keeps it at `path`, durably.
+    /// Keeps it at `path`, durably, in the place of what a run that was killed has left there: until it is whole, that one
+    /// holds.
     pub(super) fn keep(&self, storage: &dyn Storage, path: &Path) -> io::Result<()> {
-        let mut file = storage.open(path, Open::Truncated)?;
+        let unfinished = path.with_extension("undo-new");
+        let mut file = storage.open(&unfinished, Open::Truncated)?;
         file.write_all(&serde_json::to_vec(self).expect("text and numbers are JSON"))?;
         file.sync()?;
+        storage.rename(&unfinished, path)?;
         storage.sync_folder(&folder_of(path))
     }
 }
