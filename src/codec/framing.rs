@@ -18,7 +18,7 @@ pub fn frame_lines(bytes: &[u8], spans: &mut Vec<u64>) {
 /// [`frame_lines`] by a kernel that tells which bytes of a block are newlines, the first in the lowest bit.
 #[inline]
 pub(super) fn frame(bytes: &[u8], spans: &mut Vec<u64>, newlines: impl Fn(&[u8; BLOCK]) -> u64) {
-    let total = u32::try_from(bytes.len()).expect("chunks are far below 4 GiB");
+    assert!(u32::try_from(bytes.len()).is_ok(), "chunks are far below 4 GiB");
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     let mut last = [b' '; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
@@ -26,24 +26,25 @@ pub(super) fn frame(bytes: &[u8], spans: &mut Vec<u64>, newlines: impl Fn(&[u8; 
     for block in blocks.iter().chain([&last]) {
         let mut left = newlines(block);
         while left != 0 {
-            let newline = base + left.trailing_zeros();
+            let newline = base + left.trailing_zeros() as usize;
             push_line(bytes, start, newline, spans);
             start = newline + 1;
             left &= left - 1;
         }
-        base += BLOCK as u32;
+        base += block.len();
     }
-    push_line(bytes, start, total, spans);
+    push_line(bytes, start, bytes.len(), spans);
 }
 
 #[inline]
-fn push_line(bytes: &[u8], start: u32, end: u32, spans: &mut Vec<u64>) {
-    let line = &bytes[start as usize..end as usize];
-    let cut = u32::from(line.last() == Some(&b'\r'));
+fn push_line(bytes: &[u8], start: usize, end: usize, spans: &mut Vec<u64>) {
+    let line = &bytes[start..end];
+    let cut = usize::from(line.last() == Some(&b'\r'));
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
     // Records start with a visible byte, so the search ends at once.
     if !line.iter().all(blank) {
-        spans.push(Origin::span(start, end - start - cut));
+        let part = |bytes: usize| u32::try_from(bytes).expect("chunks are far below 4 GiB");
+        spans.push(Origin::span(part(start), part(end - start - cut)));
     }
 }
 

@@ -79,6 +79,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 impl Entry {
     /// The bits that the place of a key of this hash depends on: those of the slot, and more.
+    #[expect(clippy::cast_possible_truncation, reason = "the bits above are not among them")]
     fn bits(hash: u64) -> u32 {
         (hash >> 25) as u32
     }

@@ -56,20 +56,21 @@ impl Values {
     /// Appends the bytes of so many values, each a key, and their ends, if all of them are integers: the most common key,
     /// for which nothing is asked row by row. Whether they are.
     pub fn write_integers(&self, rows: usize, bytes: &mut Vec<u8>, ends: &mut Vec<u32>) -> bool {
+        const LENGTH: usize = 1 + size_of::<i64>();
         let Self::Integer(integers) = self else { return false };
         if integers.null_count() > 0 {
             return false;
         }
-        const LENGTH: usize = 1 + size_of::<i64>();
         let start = bytes.len();
         bytes.resize(start + rows * LENGTH, 1);
         let (keys, _) = bytes[start..].as_chunks_mut::<LENGTH>();
         for (key, value) in keys.iter_mut().zip(integers.values()) {
             key[1..].copy_from_slice(&value.to_le_bytes());
         }
-        let end = u32::try_from(bytes.len()).expect("the keys of one batch are below 4 GiB");
-        let start = u32::try_from(start).expect("not more than the end");
-        ends.extend((start..end).step_by(LENGTH).map(|start| start + LENGTH as u32));
+        let ends_of_keys = (start..bytes.len()).step_by(LENGTH).map(|start| start + LENGTH);
+        ends.extend(
+            ends_of_keys.map(|end| u32::try_from(end).expect("the keys of one batch are below 4 GiB")),
+        );
         true
     }
 

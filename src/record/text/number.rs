@@ -34,7 +34,7 @@ fn short_digits(value: u64) -> ([u8; 16], usize) {
 /// The eight digits of a number below 100,000,000, one a byte, the first of them in the highest: halves are divided side
 /// by side in one word, as in Paul Khuong's "How to print integers really fast".
 fn eight_digits(value: u64) -> u64 {
-    let fours = (value / 10_000) << 32 | value % 10_000;
+    let fours = (value / 10_000) << 32 | (value % 10_000);
     // Of both halves at once: x / 100 is x · 10486 / 2^20 below 10,000, and x / 10 is x · 103 / 2^10 below 100.
     let hundreds = (fours * 10_486) >> 20 & 0x7f_0000_007f;
     let twos = hundreds << 16 | (fours - 100 * hundreds);
