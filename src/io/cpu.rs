@@ -5,7 +5,9 @@ use std::fs;
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// The ids of the CPUs in the affinity mask, ascending, as many as the cgroup's CPU quota is worth (rounded up).
+/// The ids of the CPUs in the affinity mask, as many as the cgroup's CPU quota is worth (rounded up): ascending from one
+/// that the process's id chooses, and then from the first. Programs side by side that need fewer than there are would
+/// else share the first and leave the others idle.
 #[must_use]
 pub fn available_cpus() -> Vec<usize> {
     let mask = sched_getaffinity(None).ok();
@@ -16,6 +18,8 @@ pub fn available_cpus() -> Vec<usize> {
     if cpus.is_empty() {
         cpus = (0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).collect();
     }
+    let first = usize::try_from(getpid().as_raw_pid()).unwrap_or(0) % cpus.len();
+    cpus.rotate_left(first);
     if let Some(quota) = cgroup_quota() {
         cpus.truncate(quota.max(1));
     }
