@@ -152,6 +152,9 @@ impl Store {
     /// Of the file system.
     pub fn prepare(&self) -> io::Result<()> {
         self.storage.create_folder(&self.folder)?;
+        // A run that was killed may not have come to this: a snapshot whose files go before its name has gone for good would
+        // be half of one after a power cut.
+        self.storage.sync_folder(&self.folder)?;
         for name in self.storage.list(&self.folder)? {
             if !mutant::is(Mutant::LitterNotRemoved)
                 && [WRITING, REMOVING]

@@ -140,3 +140,12 @@ fn a_note_that_takes_output_back_is_replaced_at_once() {
         check(case);
     }
 }
+
+/// A run was killed when it had taken a snapshot's name away and had not come to its sync; the next removed the files, and a
+/// power cut brought the name back.
+#[test]
+fn a_snapshot_loses_its_name_for_good_before_its_files() {
+    check(
+        r#"{"seed":245250,"pipeline":"stateless","input":{"seed":1,"rows":160,"files":1,"chunk_bytes":480},"keep":3,"power_cut_at_end":false,"lives":[{"shards":1,"lanes":4,"weights":[1,4,1,30],"snapshot_every_us":200,"step_us":50,"wakes_for_nothing":true,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":{"Operation":100},"power_cut":false},{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":50,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":{"Operation":4},"power_cut":true},{"shards":1,"lanes":4,"weights":[1],"snapshot_every_us":null,"step_us":50,"wakes_for_nothing":false,"slow_polls":null,"requests":[],"drain":null,"abort":null,"faults":[],"full":null,"crash":null,"power_cut":false}]}"#,
+    );
+}
