@@ -100,6 +100,12 @@ impl<T> LaneSender<T> {
         self.waiting.is_empty()
     }
 
+    /// What waits for room.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter()
+    }
+
     /// An item the receiver has used up, back at its maker: to use again, or to free where it was allocated.
     pub fn take_used(&mut self) -> Option<T> {
         self.used.pop().ok()

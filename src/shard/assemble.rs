@@ -412,6 +412,7 @@ impl Recipe {
             cut: None,
             first_words: self.recovery.is_some().then_some(Event::Restored),
             events: parts.events,
+            ended_unordered: false,
             ended: false,
             last_words: None,
         };

@@ -67,6 +67,12 @@ impl<T> Gathered<T> {
         Some(barrier)
     }
 
+    /// The epoch that each lane which has not ended waits at the end of.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn epochs(&self) -> impl Iterator<Item = Option<u64>> {
+        self.lanes.iter().map(|lane| lane.at.map(|barrier| barrier.epoch))
+    }
+
     /// Whether every lane has ended.
     #[must_use]
     pub fn is_done(&self) -> bool {

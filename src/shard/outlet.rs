@@ -47,7 +47,7 @@ pub struct Encoder {
 const BATCHES_HELD_MAX: usize = 16;
 
 /// For how many blocks, and for how many bytes of them, a busy shard leaves a writer asleep that has nothing else to do.
-const UNRUNG_MAX: (usize, usize) = (8, 64 << 10);
+const UNRUNG_MAX: (usize, usize) = (8, 512 << 10);
 
 impl Encoder {
     /// An encoder that sends to the writer over `lane`, nothing but numbers where there is no `encode`.
@@ -117,6 +117,20 @@ impl Outlet {
             Self::Exchange(outbox) => outbox.is_clear(),
             Self::Bytes(encoder) => encoder.lane.is_clear(),
             Self::Rows(_) => true,
+        }
+    }
+
+    /// What waits for room, in words.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waits_for(&self) -> String {
+        match self {
+            Self::Bytes(Encoder { lane, .. }) if !lane.is_clear() => {
+                let blocks: Vec<_> =
+                    lane.waiting().map(|block| (block.number, block.through, block.barrier)).collect();
+                format!("room for {blocks:?}, ")
+            }
+            _ if self.is_clear() => String::new(),
+            _ => "room, ".to_owned(),
         }
     }
 

@@ -111,7 +111,7 @@ impl KeyedStage {
     /// What it waits for, in words.
     #[cfg(any(test, feature = "simulation"))]
     pub fn waits_for(&self) -> String {
-        let room = if self.outlet.is_clear() { "" } else { "room, " };
+        let room = self.outlet.waits_for();
         let barrier = if self.barrier.is_some() { "behind a barrier, " } else { "" };
         let held: Vec<u64> = self.held.iter().flat_map(|batch| &batch.segments).map(|of| of.number).collect();
         format!("{room}{barrier}held {held:?}, {}", self.inbox.waits_for())
@@ -135,11 +135,16 @@ pub struct SourceStage {
     pub rejected: Vec<BadRecord>,
 }
 
+/// How far a source has come to its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
     No,
+    /// There is no more input.
     Read,
-    Sent,
+    /// The operators have been told.
+    Told,
+    /// They have made the last that they make; the outlet may still have to find room for it.
+    Gone,
 }
 
 impl SourceStage {
@@ -169,7 +174,11 @@ impl SourceStage {
             return Ok(if offered { Progress::Moved } else { Progress::Idle(None) });
         }
         if let Some(batch) = self.chain.pull() {
+            let is_last = batch.segments.last().is_some_and(|last| last.number == Segment::LAST);
             self.outlet.send(batch, now, metrics);
+            if is_last {
+                self.ended = Ended::Gone;
+            }
             return Ok(Progress::Moved);
         }
         self.recycle();
@@ -180,11 +189,11 @@ impl SourceStage {
         }
         match self.ended {
             // What has just gone may be for a later stage of this shard, which has had its turn.
-            Ended::Sent if offered => return Ok(Progress::Moved),
-            Ended::Sent => return Ok(Progress::Done),
+            Ended::Told | Ended::Gone if offered => return Ok(Progress::Moved),
+            Ended::Told | Ended::Gone => return Ok(Progress::Done),
             Ended::Read => {
                 self.chain.push(last_batch(self.empty.clone(), self.timed));
-                self.ended = Ended::Sent;
+                self.ended = Ended::Told;
                 return Ok(Progress::Moved);
             }
             Ended::No => {}
@@ -214,10 +223,15 @@ impl SourceStage {
         self.ended != Ended::No
     }
 
+    /// Whether it has made the last that it makes: no bad record and no row of a side stream comes from it any more.
+    pub fn is_over(&self) -> bool {
+        self.ended == Ended::Gone
+    }
+
     /// What it waits for, in words.
     #[cfg(any(test, feature = "simulation"))]
     pub fn waits_for(&self) -> String {
-        let room = if self.outlet.is_clear() { "" } else { "room, " };
+        let room = self.outlet.waits_for();
         format!("{room}{}", if self.has_read_all() { "has read all" } else { "reads" })
     }
 

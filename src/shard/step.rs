@@ -55,6 +55,8 @@ pub struct Shard {
     pub events: Sender<Event>,
     /// What the control plane is told with the first step.
     pub first_words: Option<Event>,
+    /// Set once the lanes of bad records and side streams have been ended.
+    pub ended_unordered: bool,
     /// Set once the shard has ended.
     pub ended: bool,
     /// What the control plane is told once the quarantine's lane is clear.
@@ -182,9 +184,14 @@ impl Shard {
                 Progress::Done => {}
             }
         } else {
+            // What it has sent goes on, because others may need it to come to the barrier for which the writer waits.
+            moved |= self.source.outlet().offer();
             done = false;
         }
         self.report(now)?;
+        if self.stages.is_empty() && self.source.is_over() {
+            self.end_unordered();
+        }
         let writing = self.write_cut();
         moved |= !moved && self.last_outlet().settle();
         let clear = self.quarantine.is_clear() && self.sides.iter().all(SideOutlet::is_clear);
@@ -382,9 +389,18 @@ impl Shard {
         let counts = counts.fold(Counts::default(), |sum, counts| sum.plus(&counts));
         self.tell(Told::Gone { shard: self.number, counts });
         self.last_words = Some(event);
-        self.quarantine.send(RejectedItem::End);
-        self.sides.iter_mut().for_each(SideOutlet::end);
+        self.end_unordered();
         self.finish()
+    }
+
+    /// Ends the lanes that are not taken in the order of the input. A source that is over passes no barrier any more, and
+    /// its last rows have their turn behind those of all others: these lanes must not wait for that, because without a
+    /// barrier or an end of theirs the writer takes nothing that others have sent behind the barrier.
+    fn end_unordered(&mut self) {
+        if !std::mem::replace(&mut self.ended_unordered, true) {
+            self.quarantine.send(RejectedItem::End);
+            self.sides.iter_mut().for_each(SideOutlet::end);
+        }
     }
 
     /// Stays until the lane has taken all bad records and its end: the writer waits for them, and what a shard that is

@@ -195,6 +195,19 @@ impl Encoded {
     }
 }
 
+#[cfg(any(test, feature = "simulation"))]
+impl Writer {
+    /// What it waits for, in words.
+    pub fn waits_for(&self) -> String {
+        let rejected: Vec<_> = self.rejected.epochs().collect();
+        let Some(encoded) = &self.encoded else { return format!("(quarantine at {rejected:?})") };
+        let heads: Vec<_> =
+            encoded.heads.iter().map(|head| head.as_ref().map(|block| block.number)).collect();
+        let Encoded { order, ahead, epoch, .. } = encoded;
+        format!("(quarantine at {rejected:?}, {order:?}, heads {heads:?}, ahead {ahead:?}, epoch {epoch})")
+    }
+}
+
 impl Task for Writer {
     fn step(&mut self, now: Now) -> Step {
         if self.ended {

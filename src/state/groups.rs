@@ -152,7 +152,7 @@ impl Groups {
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
         let table = &self.tables[self.table_of(hash)].entries;
         let bits = Entry::bits(hash);
-        let is_it = |entry: &Entry| entry.bits == bits && is_same(self.keys.get(entry.number), key);
+        let is_it = |entry: &Entry| entry.bits == bits && self.has_key(entry.number, key);
         table.find(Entry::spread(bits), is_it).map(|entry| entry.number)
     }
 
@@ -160,7 +160,13 @@ impl Groups {
     pub fn find_all<'a>(&'a self, hash: u64, key: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
         let table = &self.tables[self.table_of(hash)].entries;
         let numbers = table.iter_hash(Entry::spread(Entry::bits(hash))).map(|entry| entry.number);
-        numbers.filter(move |number| self.keys.get(*number) == key)
+        numbers.filter(move |number| self.has_key(*number, key))
+    }
+
+    /// Whether this is the key of a group.
+    #[must_use]
+    pub fn has_key(&self, number: u32, key: &[u8]) -> bool {
+        is_same(self.keys.get(number), key)
     }
 
     /// A new group of `key`, whether or not there is one.

@@ -1,6 +1,5 @@
 //! The order of rows as bytes that compare as the rows do.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float32Array, Float64Array};
@@ -33,11 +32,9 @@ impl RowFormat {
         Self { converter, columns, own }
     }
 
-    /// The order of these rows of a batch.
-    pub fn orders(&self, batch: &Batch, rows: Range<usize>) -> Rows {
-        let column = |(index, _): &(usize, DataType)| {
-            comparable(batch.rows.column(*index).slice(rows.start, rows.len()))
-        };
+    /// The order of the rows of a batch.
+    pub fn orders(&self, batch: &Batch) -> Rows {
+        let column = |(index, _): &(usize, DataType)| comparable(batch.rows.column(*index).clone());
         let columns: Vec<ArrayRef> = self.columns.iter().map(column).collect();
         self.converter.convert_columns(&columns).expect("the columns have the types of the schema")
     }

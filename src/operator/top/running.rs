@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
+use arrow::row::Rows;
 
 use super::format::RowFormat;
 use super::partition::{Kept, Limit, Observer, Partition, Position, Ranked, tree_bytes};
@@ -66,7 +67,8 @@ pub(super) struct Running {
     table: RowTable,
     view: Option<View>,
     queue: Queue,
-    work: Option<Work>,
+    /// What is worked off, and the order of each of its rows.
+    work: Option<(Work, Rows)>,
 }
 
 struct Changed {
@@ -142,13 +144,13 @@ impl Running {
 
     /// Works off one segment; whether there was one.
     fn advance(&mut self) -> bool {
-        let Some(mut work) = self.work.take() else { return false };
+        let Some((mut work, orders)) = self.work.take() else { return false };
         let Some((segment, clock, rows)) = work.next() else { return false };
         if segment.number != self.number {
             self.flush();
             self.number = segment.number;
         }
-        self.apply(&work, rows);
+        self.apply(&work, &orders, rows);
         if segment.end.is_some() || self.spec.sends == Sends::EachChange {
             self.flush();
         }
@@ -156,14 +158,14 @@ impl Running {
             self.queue.advance(&clock);
             self.finale.end_block(segment.number, end, &mut self.queue, || self.groups.numbers());
         }
-        self.work = Some(work);
+        self.work = Some((work, orders));
         true
     }
 
     /// The rows of a segment that may change anything, with their groups.
-    fn candidates(&mut self, work: &Work, rows: Range<usize>, orders: &arrow::row::Rows) -> Vec<(u32, u32)> {
-        let mut candidates = Vec::with_capacity(rows.len());
-        for (position, row) in rows.enumerate() {
+    fn candidates(&mut self, work: &Work, rows: Range<usize>, orders: &Rows) -> Vec<(u32, u32)> {
+        let mut candidates = Vec::new();
+        for row in rows {
             let (hash, key) = work.key(row);
             let group = self.groups.number(hash, key);
             if self.partitions.len() < self.groups.capacity() {
@@ -173,19 +175,18 @@ impl Running {
                 }
             }
             let partition = &self.partitions[group as usize];
-            if self.spec.limit.keeps_all || partition.admits(orders.row(position).data(), &self.spec.limit) {
+            if self.spec.limit.keeps_all || partition.admits(orders.row(row).data(), &self.spec.limit) {
                 candidates.push((position_of(row), group));
             }
         }
         candidates
     }
 
-    fn apply(&mut self, work: &Work, rows: Range<usize>) {
-        if rows.is_empty() {
+    fn apply(&mut self, work: &Work, orders: &Rows, rows: Range<usize>) {
+        let candidates = self.candidates(work, rows, orders);
+        if candidates.is_empty() {
             return;
         }
-        let orders = self.spec.format.orders(&work.batch, rows.clone());
-        let candidates = self.candidates(work, rows.clone(), &orders);
         self.keep_view(candidates.iter().map(|(_, group)| *group));
         let positions: Vec<u32> = candidates.iter().map(|(row, _)| *row).collect();
         let payloads = self.payload.encode(&work.batch, &positions);
@@ -193,7 +194,7 @@ impl Running {
             let row = row as usize;
             let at_ms = work.at_ms(row);
             let taken_back = work.batch.weights.as_ref().is_some_and(|weights| weights.value(row) < 0);
-            let order = orders.row(row - rows.start);
+            let order = orders.row(row);
             self.change(order.data(), payloads.row(index), group, at_ms, taken_back);
         }
         self.release();
@@ -337,7 +338,8 @@ impl Running {
 
 impl Operator for Running {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.key.codec));
+        let orders = self.spec.format.orders(&batch);
+        self.work = Some((Work::new(batch, &self.spec.keys, &self.spec.key.codec), orders));
     }
 
     fn pull(&mut self, _: &mut Context) -> Option<Batch> {

@@ -67,7 +67,8 @@ pub(super) struct Windowed {
     table: RowTable,
     view: Option<View>,
     queue: Queue,
-    work: Option<Work>,
+    /// What is worked off, and the order of each of its rows.
+    work: Option<(Work, Rows)>,
     firing: Option<Firing>,
 }
 
@@ -88,6 +89,15 @@ struct Firing {
     /// How many rows of the partition have been sent, and the order and rank of the last.
     sent: u32,
     last: Option<(Vec<u8>, u32)>,
+}
+
+/// The windows that a row belongs to and that have not fired.
+#[derive(Default)]
+struct Open {
+    /// Their ends, ascending.
+    ends_ms: Vec<i64>,
+    /// The slice and the watermark that they follow from: mostly those of the row before.
+    of: Option<(i64, i64)>,
 }
 
 /// A row that may be one of the first of its partition in a window.
@@ -120,22 +130,28 @@ impl Observer for Telling<'_> {
     }
 }
 
-impl Assign {
-    /// The ends of the windows of a row that have not fired at this watermark, ascending.
-    fn open_windows(&self, work: &Work, row: usize, watermark_ms: i64, ends: &mut Vec<i64>) {
-        ends.clear();
-        match self {
-            Self::Column(column) => {
+impl Open {
+    /// Finds the windows of a row that meets this watermark.
+    fn find(&mut self, assign: &Assign, work: &Work, row: usize, watermark_ms: i64) {
+        match assign {
+            Assign::Column(column) => {
                 let column = work.batch.rows.column(*column).as_primitive::<TimestampMillisecondType>();
                 let end_ms = column.is_valid(row).then(|| column.value(row));
-                ends.extend(end_ms.filter(|end_ms| !has_fired(*end_ms, watermark_ms)));
+                self.ends_ms.clear();
+                self.ends_ms.extend(end_ms.filter(|end_ms| !has_fired(*end_ms, watermark_ms)));
             }
-            Self::Time(windows) => {
-                let Some(slice) = windows.slice_of(work.at_ms(row)) else { return };
+            Assign::Time(windows) => {
+                let of = windows.slice_of(work.at_ms(row)).map(|slice| (slice, watermark_ms));
+                if of.is_some() && of == self.of {
+                    return;
+                }
+                self.of = of;
+                self.ends_ms.clear();
+                let Some((slice, _)) = of else { return };
                 // A window has fired where its end is not above this.
                 let fired_ms = watermark_ms.saturating_add(1);
                 let next = |end_ms: &i64| windows.next_end_ms(slice, *end_ms);
-                ends.extend(std::iter::successors(windows.next_end_ms(slice, fired_ms), next));
+                self.ends_ms.extend(std::iter::successors(windows.next_end_ms(slice, fired_ms), next));
             }
         }
     }
@@ -170,26 +186,32 @@ impl Windowed {
             self.fire();
             return true;
         }
-        let Some(mut work) = self.work.take() else { return false };
+        let Some((mut work, orders)) = self.work.take() else { return false };
         let Some((segment, clock, rows)) = work.next() else { return false };
-        self.apply(&work, &clock, rows, context);
+        self.apply(&work, &orders, &clock, rows, context);
         if let Some(end) = segment.end {
             self.queue.advance(&clock);
             let (number, due) = (segment.number, self.take_due());
             self.firing = Some(Firing { number, end, due, partition: 0, sent: 0, last: None });
         }
-        self.work = Some(work);
+        self.work = Some((work, orders));
         true
     }
 
-    fn apply(&mut self, work: &Work, clock: &SegmentClock, rows: Range<usize>, context: &mut Context) {
-        if rows.is_empty() {
+    fn apply(
+        &mut self,
+        work: &Work,
+        orders: &Rows,
+        clock: &SegmentClock,
+        rows: Range<usize>,
+        context: &mut Context,
+    ) {
+        let mut late = Vec::new();
+        let candidates = self.candidates(work, clock, rows, orders, &mut late);
+        self.spec.late.tell(&work.batch, late, context);
+        if candidates.is_empty() {
             return;
         }
-        let orders = self.spec.format.orders(&work.batch, rows.clone());
-        let mut late = Vec::new();
-        let candidates = self.candidates(work, clock, rows.clone(), &orders, &mut late);
-        self.spec.late.tell(&work.batch, late, context);
         if let Some(view) = &mut self.view {
             for Candidate { window: end_ms, group, .. } in &candidates {
                 let window = self.windows.get_mut(end_ms).expect("opened for the candidate");
@@ -204,7 +226,7 @@ impl Windowed {
         }
         let payloads = self.payload.encode(&work.batch, &positions);
         for Candidate { row, index, window: end_ms, group } in candidates {
-            let order = orders.row(row - rows.start);
+            let order = orders.row(row);
             let Self { spec, windows, arrivals, kept, view, .. } = self;
             let ranked = Ranked::new(order.data(), payloads.row(index), *arrivals, spec.limit.by_arrival);
             let window = windows.get_mut(&end_ms).expect("opened for the candidate");
@@ -227,23 +249,24 @@ impl Windowed {
         late: &mut Vec<u32>,
     ) -> Vec<Candidate> {
         let limit = &self.spec.limit;
-        let (mut candidates, mut ends, mut index) = (Vec::with_capacity(rows.len()), Vec::new(), 0);
+        let (mut candidates, mut open, mut index) = (Vec::new(), Open::default(), 0);
         // The group of the row before: mostly there are few, or one.
         let mut before: Option<(i64, u64, u32)> = None;
-        for (position, row) in rows.enumerate() {
-            self.spec.assign.open_windows(work, row, work.watermark_ms(row, clock), &mut ends);
-            if ends.is_empty() {
+        for row in rows {
+            open.find(&self.spec.assign, work, row, work.watermark_ms(row, clock));
+            if open.ends_ms.is_empty() {
                 late.push(position_of(row));
                 continue;
             }
             let (hash, key) = work.key(row);
-            let order = orders.row(position);
+            let order = orders.row(row);
             let found = candidates.len();
-            for end_ms in &ends {
+            for end_ms in &open.ends_ms {
                 let window = self.windows.entry(*end_ms).or_default();
                 let group = match before {
                     Some((window_ms, hash_before, group))
-                        if (window_ms, hash_before) == (*end_ms, hash) && window.groups.key(group) == key =>
+                        if (window_ms, hash_before) == (*end_ms, hash)
+                            && window.groups.has_key(group, key) =>
                     {
                         group
                     }
@@ -388,7 +411,8 @@ impl Window {
 
 impl Operator for Windowed {
     fn push(&mut self, batch: Batch, _: &mut Context) {
-        self.work = Some(Work::new(batch, &self.spec.keys, &self.spec.key.codec));
+        let orders = self.spec.format.orders(&batch);
+        self.work = Some((Work::new(batch, &self.spec.keys, &self.spec.key.codec), orders));
     }
 
     fn pull(&mut self, context: &mut Context) -> Option<Batch> {

@@ -3,36 +3,52 @@
 use super::shortened;
 
 /// Appends an integer.
+#[inline]
 pub fn write_integer(value: impl Into<i64>, out: &mut Vec<u8>) {
     let value: i64 = value.into();
     let magnitude = value.unsigned_abs();
-    if magnitude >= SHORT {
-        return out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    }
     if value < 0 {
         out.push(b'-');
     }
-    let (text, length) = short_digits(magnitude);
-    // All 16 bytes are copied, because so many are one store, and those too many cut off.
-    out.extend_from_slice(&text);
-    out.truncate(out.len() - 16 + length);
+    if magnitude < EIGHT {
+        // All bytes are copied, because so many are one store, and those too many cut off.
+        let (text, length) = short_digits(magnitude);
+        let end = out.len() + length;
+        out.extend_from_slice(&text);
+        return out.truncate(end);
+    }
+    write_long(magnitude, out);
 }
 
-/// Numbers below this have at most 16 digits.
-const SHORT: u64 = 10_000_000_000_000_000;
+/// Appends a number of more than eight digits.
+fn write_long(value: u64, out: &mut Vec<u8>) {
+    if value >= EIGHT * EIGHT {
+        return out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+    let (first, length) = short_digits(value / EIGHT);
+    let second = eight_digits(value % EIGHT) | ZEROS;
+    out.extend_from_slice(&first[..length]);
+    out.extend_from_slice(&second.to_be_bytes());
+}
 
-/// The digits of a number below [`SHORT`] at the front of a text, and how many there are.
-fn short_digits(value: u64) -> ([u8; 16], usize) {
-    let digits =
-        u128::from(eight_digits(value / 100_000_000)) << 64 | u128::from(eight_digits(value % 100_000_000));
+/// Numbers below this have at most eight digits.
+const EIGHT: u64 = 100_000_000;
+/// Eight times the digit 0.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// The digits of a number below [`EIGHT`] at the front of a text, and how many there are.
+#[inline]
+fn short_digits(value: u64) -> ([u8; 8], usize) {
+    let digits = eight_digits(value);
     // The last digit is there even where it is 0.
-    let zeros = ((digits | 1).leading_zeros() / 8) as usize;
-    let text = (digits | 0x3030_3030_3030_3030_3030_3030_3030_3030) << (zeros * 8);
-    (text.to_be_bytes(), 16 - zeros)
+    let zeros = (digits | 1).leading_zeros() / 8;
+    let text = (digits | ZEROS) << (zeros * 8);
+    (text.to_be_bytes(), 8 - zeros as usize)
 }
 
 /// The eight digits of a number below 100,000,000, one a byte, the first of them in the highest: halves are divided side
 /// by side in one word, as in Paul Khuong's "How to print integers really fast".
+#[inline]
 fn eight_digits(value: u64) -> u64 {
     let fours = (value / 10_000) << 32 | (value % 10_000);
     // Of both halves at once: x / 100 is x · 10486 / 2^20 below 10,000, and x / 10 is x · 103 / 2^10 below 100.

@@ -19,7 +19,7 @@ use crate::shard::committer::{Identity, Rhythm};
 use crate::shard::launch::{Event, Settings};
 use crate::shard::recovery::{Wish, recover};
 use crate::shard::step::Shard;
-use crate::shard::writer::Verdict;
+use crate::shard::writer::{Verdict, Writer};
 use crate::snapshot::{Access, Counts, Store};
 use crate::time::Now;
 
@@ -311,6 +311,7 @@ enum Role {
     Unbuilt(Option<Box<Parts>>, Arc<Recipe>),
     Task(Box<dyn Task>),
     Shard(Box<Shard>),
+    Writer(Box<Writer>),
 }
 
 impl Worker {
@@ -340,6 +341,7 @@ impl Worker {
         self.step = match &mut self.role {
             Role::Task(task) => task.step(now),
             Role::Shard(shard) => shard.step(now),
+            Role::Writer(writer) => writer.step(now),
             Role::Control | Role::Unbuilt(..) => return,
         };
         let was_last_look = std::mem::take(&mut self.looks_again);
@@ -360,7 +362,7 @@ impl<'a> Running<'a> {
             tasks.push(Worker { role, bell: bell.clone(), step: Step::Again, looks_again: false, weight });
         };
         add(Role::Control, &Arc::default());
-        add(Role::Task(Box::new(machine.writer)), &machine.writer_bell);
+        add(Role::Writer(Box::new(machine.writer)), &machine.writer_bell);
         add(Role::Task(Box::new(machine.committer)), &machine.committer_bell);
         for (parts, bell) in machine.parts.into_iter().zip(&machine.bells) {
             add(Role::Unbuilt(Some(Box::new(parts)), machine.recipe.clone()), bell);
@@ -494,6 +496,7 @@ impl<'a> Running<'a> {
     fn sleeping(&self) -> String {
         let told = self.tasks.iter().enumerate().skip(1).map(|(task, worker)| match &worker.role {
             Role::Shard(shard) => format!("task {task} {:?} {}", worker.step, shard.waits_for()),
+            Role::Writer(writer) => format!("task {task} {:?} {}", worker.step, writer.waits_for()),
             _ => format!("task {task} {:?}", worker.step),
         });
         told.collect::<Vec<_>>().join("; ")
