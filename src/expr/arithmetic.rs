@@ -130,26 +130,37 @@ fn integer_kernel(
 
 fn integers<T: ArrowPrimitiveType>(operation: Operation, arguments: &[Argument], rows: usize) -> Outcome {
     let (left, right) = (&arguments[0], &arguments[1]);
-    let by_zero = |reason: &str| Err(reason.to_owned());
     match operation {
         Operation::Add => text_of(numeric::add_wrapping(left, right)),
         Operation::Subtract => text_of(numeric::sub_wrapping(left, right)),
         Operation::Multiply => text_of(numeric::mul_wrapping(left, right)),
         Operation::Divide => {
-            let values: PrimitiveArray<T> =
-                map2(rows, left.primitive::<T>(), right.primitive::<T>(), |a, b| {
-                    if b.is_zero() { by_zero("division by zero") } else { Ok(Some(a.div_wrapping(b))) }
-                })?;
-            done(values)
+            by_divisor::<T>(rows, left, right, "division by zero", ArrowNativeTypeOp::div_wrapping)
         }
         Operation::Modulo => {
-            let values: PrimitiveArray<T> =
-                map2(rows, left.primitive::<T>(), right.primitive::<T>(), |a, b| {
-                    if b.is_zero() { by_zero("modulo by zero") } else { Ok(Some(a.mod_wrapping(b))) }
-                })?;
-            done(values)
+            by_divisor::<T>(rows, left, right, "modulo by zero", ArrowNativeTypeOp::mod_wrapping)
         }
     }
+}
+
+/// Applies what is an error where the divisor is 0.
+fn by_divisor<T: ArrowPrimitiveType>(
+    rows: usize,
+    left: &Argument,
+    right: &Argument,
+    by_zero: &str,
+    apply: impl Fn(T::Native, T::Native) -> T::Native,
+) -> Outcome {
+    let (left, right) = (left.primitive::<T>(), right.primitive::<T>());
+    let values: PrimitiveArray<T> = if right.constant().flatten().is_some_and(|divisor| !divisor.is_zero()) {
+        map2_total(rows, left, right, apply)?
+    } else {
+        let checked = |a, b: T::Native| {
+            if b.is_zero() { Err(by_zero.to_owned()) } else { Ok(Some(apply(a, b))) }
+        };
+        map2(rows, left, right, checked)?
+    };
+    done(values)
 }
 
 fn floats<T: ArrowPrimitiveType>(operation: Operation, arguments: &[Argument], rows: usize) -> Outcome {

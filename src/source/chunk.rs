@@ -9,10 +9,13 @@ use memchr::memchr;
 
 use crate::record::BadRecord;
 
-/// The bytes of a chunk, where nobody asks for chunks of another size.
-pub const CHUNK_BYTES: usize = 1 << 20;
-/// How many blocks a chunk has: the watermark advances at block ends.
+/// The bytes of a chunk, where nobody asks for chunks of another size: so few that it stays in a core's own cache from when
+/// it is read until it is decoded.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// How many blocks a chunk has at most: the watermark advances at block ends.
 pub const BLOCKS_PER_CHUNK: u64 = 16;
+/// The least bytes of a block of a chunk that has as many: each block costs every shard behind an exchange some time.
+const BLOCK_BYTES_MIN: usize = 64 << 10;
 /// Longer records are not kept in memory: they go to quarantine, cut.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 /// How much of a record that is too long the quarantine keeps, bytes.
@@ -41,7 +44,8 @@ pub fn first_record(bytes: &[u8], is_first: bool, end: usize) -> Option<usize> {
 /// The bytes of each block of a chunk of `chunk_bytes` bytes, at least 1.
 #[must_use]
 pub fn block_bytes(chunk_bytes: usize) -> u64 {
-    (chunk_bytes as u64 / BLOCKS_PER_CHUNK).max(1)
+    let even = (chunk_bytes as u64 / BLOCKS_PER_CHUNK).max(1);
+    if chunk_bytes < BLOCK_BYTES_MIN { even } else { even.max(BLOCK_BYTES_MIN as u64) }
 }
 
 /// The number of the block that a record belongs to, by the distance of its start from the start of the piece.
@@ -87,7 +91,8 @@ mod tests {
         let block = block_bytes(CHUNK_BYTES);
         assert_eq!(block_of(32, 0, block), 32);
         assert_eq!(block_of(32, block, block), 33);
-        assert_eq!(block_of(32, 3 * CHUNK_BYTES as u64, block), 47);
+        assert_eq!(block_of(32, CHUNK_BYTES as u64 - 1, block), 35);
+        assert_eq!(block_of(32, 300 * CHUNK_BYTES as u64, block), 47);
         assert_eq!(block_of(32, 5, block_bytes(7)), 37);
     }
 }

@@ -84,6 +84,7 @@ impl Source for Declared {
                 next: None,
                 pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard)),
                 due_us: None,
+                advised: CHUNKS_ADVISED,
             };
             Box::new(reader) as Box<dyn Reader + Send>
         });
@@ -148,7 +149,12 @@ struct FileReader {
     /// When the chunks of a benchmark are due, and when the next one is, where that has been worked out.
     pace: Option<Pace>,
     due_us: Option<u64>,
+    /// For how many more chunks the kernel is told what is read next.
+    advised: u32,
 }
+
+/// For how many chunks the kernel is told what is read next, each time one was not in memory.
+const CHUNKS_ADVISED: u32 = 64;
 
 impl Reader for FileReader {
     fn poll(&mut self, now: Now) -> Result<Polled, SourceError> {
@@ -219,15 +225,20 @@ impl FileReader {
         let (found, rejected) = if input.bytes == 0 {
             (Found { start: 0, end: 0, cut: 0 }, Vec::new())
         } else {
-            let mut records =
-                Records { handle: self.handle(file)?, input, from, buffer: &mut buffer, filled: 0 };
+            let handle = self.handle(file)?;
+            let mut records = Records { handle, input, from, buffer: &mut buffer, filled: 0, waited: false };
             let found = records.find(start, end)?;
             let rejected = records.rejected(&found);
+            if records.waited {
+                self.advised = CHUNKS_ADVISED;
+            }
             (found, rejected)
         };
-        // The kernel reads ahead what this shard reads next while it decodes what it has; a refusal costs nothing.
+        // The kernel reads ahead what this shard reads next while it decodes what it has; a refusal costs nothing. What
+        // is in memory anyway is not asked for: to find that out costs the kernel as much as some operators do.
         let ahead = start + self.shards * chunk_bytes;
-        if inputs.files.len() == 1 && ahead < input.bytes {
+        if self.advised > 0 && inputs.files.len() == 1 && ahead < input.bytes {
+            self.advised -= 1;
             let _ = fadvise(self.handle(file)?, ahead, NonZeroU64::new(chunk_bytes), Advice::WillNeed);
         }
         let chunk_bytes = usize::try_from(chunk_bytes).expect("a chunk fits in memory");

@@ -1,18 +1,19 @@
 //! The records of one chunk of a file, whole: also what reaches beyond the chunk's end.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 
 use memchr::memchr;
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::schedule::Input;
 use crate::record::BadRecord;
 use crate::source::SourceError;
 use crate::source::chunk::{RECORD_BYTES_MAX, first_record, too_long};
 
-/// How much is read behind a chunk at once, in the hope that its last record ends there, bytes.
-pub(super) const BEHIND_BYTES: usize = 8 << 10;
+/// How much is read behind a chunk at first, in the hope that its last record ends there, bytes.
+pub(super) const BEHIND_BYTES: usize = 4 << 10;
 
 /// Where the records of a chunk are in its buffer.
 pub(super) struct Found {
@@ -36,6 +37,8 @@ pub(super) struct Records<'a> {
     pub buffer: &'a mut Vec<u8>,
     /// How much of the buffer has been read.
     pub filled: usize,
+    /// Whether some of it was not in memory yet.
+    pub waited: bool,
 }
 
 impl Records<'_> {
@@ -62,7 +65,7 @@ impl Records<'_> {
             if self.filled - last > RECORD_BYTES_MAX {
                 return Ok(Found { start: first, end: self.filled, cut: last });
             }
-            self.fill(self.filled * 2)?;
+            self.fill(self.filled + (self.filled - chunk_end).max(BEHIND_BYTES))?;
         }
     }
 
@@ -76,7 +79,7 @@ impl Records<'_> {
         while self.filled < bytes {
             let position = self.from + self.filled as u64;
             let path = || self.input.path.to_string();
-            match self.handle.read_at(&mut self.buffer[self.filled..bytes], position) {
+            match read_at(self.handle, &mut self.buffer[self.filled..bytes], position, &mut self.waited) {
                 Ok(0) => {
                     let (expected, found) = (self.input.bytes, position);
                     return Err(SourceError::Truncated { path: path(), expected, found });
@@ -96,5 +99,17 @@ impl Records<'_> {
         }
         let position = self.from + found.cut as u64;
         vec![too_long(&self.input.path, position, &self.buffer[found.cut..found.end])]
+    }
+}
+
+/// Reads at a position. Sets `waited` where what is there was not in memory, or the file system does not tell.
+fn read_at(file: &File, into: &mut [u8], position: u64, waited: &mut bool) -> io::Result<usize> {
+    let at_once = preadv2(file, &mut [IoSliceMut::new(into)], position, ReadWriteFlags::NOWAIT);
+    match at_once {
+        Ok(count) if count > 0 => Ok(count),
+        _ => {
+            *waited = true;
+            file.read_at(into, position)
+        }
     }
 }
