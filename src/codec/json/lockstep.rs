@@ -37,8 +37,8 @@ pub(super) struct Lockstep<'a> {
 #[expect(clippy::inline_always, reason = "compiled once for each level, with what its processors have")]
 pub(super) fn follow(records: Lockstep<'_>) {
     let Lockstep { template, piece, offset, shape, grid, members } = records;
-    for run in &template.runs {
-        compare(run, piece, members);
+    for member in &mut *members {
+        member.good = has_runs(&template.runs, piece, member.mark);
     }
     let mut members = members;
     if members.iter().any(|member| !member.good) {
@@ -60,24 +60,22 @@ pub(super) fn follow(records: Lockstep<'_>) {
     }
 }
 
+/// Whether a record has all bytes that records of its layout have.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of a kernel that is compiled for each level")]
-fn compare(run: &Run, piece: &Piece, members: &mut [Member]) {
+fn has_runs(runs: &[Run], piece: &Piece, mark: usize) -> bool {
     let (marks, bytes) = (piece.marks(), &piece.bytes);
-    let (want, mask) = (run.want, run.mask);
-    for member in members {
-        let found = run.at.place(marks, member.mark).and_then(|place| chunk::<RUN>(bytes, place));
-        let Some(found) = found else {
-            member.good = false;
-            continue;
-        };
+    // What differs is gathered, and looked at once.
+    let mut differs = [0; RUN / 8];
+    for run in runs {
+        let found = run.at.place(marks, mark).and_then(|place| chunk::<RUN>(bytes, place));
+        let Some(found) = found else { return false };
         let (words, _) = found.as_chunks::<8>();
-        let mut differs = 0;
         for word in 0..RUN / 8 {
-            differs |= (u64::from_le_bytes(words[word]) ^ want[word]) & mask[word];
+            differs[word] |= (u64::from_le_bytes(words[word]) ^ run.want[word]) & run.mask[word];
         }
-        member.good &= differs == 0;
     }
+    differs == [0; RUN / 8]
 }
 
 /// Bytes at a position.
@@ -85,6 +83,42 @@ fn compare(run: &Run, piece: &Piece, members: &mut [Member]) {
 #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
 fn chunk<const N: usize>(bytes: &[u8; ROOM], place: usize) -> Option<&[u8; N]> {
     bytes.get(place.wrapping_add(PAD)..)?.first_chunk()
+}
+
+/// The ends of a slot; none if nothing is in between.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
+fn slot(piece: &Piece, step: &Step, member: Member) -> Option<(usize, usize)> {
+    let marks = piece.marks();
+    let start = step.start.place(marks, member.mark)?;
+    let end = step.end.place(marks, member.mark)?;
+    (start <= end && end < 1 << 16).then_some((start, end))
+}
+
+/// Fills in the integers of a slot; tells whether some are left, because they are not plain digits.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
+fn fill_integers<T: TryFrom<i64>>(
+    piece: &Piece,
+    step: &Step,
+    (valid, values): (&mut [u8], &mut [T]),
+    members: &[Member],
+) -> bool {
+    let mut some_left = false;
+    for member in members {
+        let value = slot(piece, step, *member).and_then(|(start, end)| digits(&piece.bytes, start, end));
+        match value.and_then(|value| T::try_from(value).ok()) {
+            Some(value) => {
+                values[member.row] = value;
+                valid[member.row] = 1;
+            }
+            None => {
+                valid[member.row] = 0;
+                some_left = true;
+            }
+        }
+    }
+    some_left
 }
 
 struct Along<'a> {
@@ -95,14 +129,10 @@ struct Along<'a> {
 }
 
 impl Along<'_> {
-    /// The ends of a slot; none if nothing is in between.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
     fn slot(&self, step: &Step, member: Member) -> Option<(usize, usize)> {
-        let marks = self.piece.marks();
-        let start = step.start.place(marks, member.mark)?;
-        let end = step.end.place(marks, member.mark)?;
-        (start <= end && end < 1 << 16).then_some((start, end))
+        slot(self.piece, step, member)
     }
 
     #[inline(always)]
@@ -121,71 +151,80 @@ impl Along<'_> {
     #[inline(always)]
     fn integers(&mut self, step: &Step, members: &mut [Member]) {
         macro_rules! fill {
-            ($member:ident, $($variant:ident)+) => {
-                match &mut self.grid.leaves[step.node].values {
-                    $(Values::$variant(_) => {
-                        for $member in members {
-                            let Some((start, end)) = self.slot(step, *$member) else {
-                                $member.good = false;
-                                continue;
-                            };
-                            let value = digits(&self.piece.bytes, start, end);
-                            let leaf = &mut self.grid.leaves[step.node];
-                            let Values::$variant(values) = &mut leaf.values else { continue };
-                            match value.and_then(|value| value.try_into().ok()) {
-                                Some(value) => {
-                                    values[$member.row] = value;
-                                    leaf.valid[$member.row] = 1;
-                                }
-                                None => self.value(step, Written::Plain, $member, start, end),
-                            }
-                        }
+            ($($variant:ident)+) => {{
+                let leaf = &mut self.grid.leaves[step.node];
+                match &mut leaf.values {
+                    $(Values::$variant(values) => {
+                        fill_integers(self.piece, step, (&mut leaf.valid, values), members)
                     })+
                     _ => unreachable!("only integers have this task"),
                 }
-            };
+            }};
         }
-        fill!(member, TinyInt SmallInt Int BigInt);
+        if fill!(TinyInt SmallInt Int BigInt) {
+            self.unfilled(step, Written::Plain, members);
+        }
+    }
+
+    /// Fills in what a step's own way has left NULL.
+    #[cold]
+    #[inline(never)]
+    fn unfilled(&mut self, step: &Step, written: Written, members: &mut [Member]) {
+        for member in members.iter_mut().filter(|member| member.good) {
+            if self.grid.leaves[step.node].valid[member.row] == 0 {
+                match self.slot(step, *member) {
+                    Some((start, end)) => self.value(step, written, member, start, end),
+                    None => member.good = false,
+                }
+            }
+        }
     }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of a kernel that is compiled for each level")]
     fn timestamps(&mut self, step: &Step, members: &mut [Member]) {
-        for member in members {
-            let Some((start, end)) = self.slot(step, *member) else {
-                member.good = false;
-                continue;
-            };
-            let leaf = &mut self.grid.leaves[step.node];
-            let Values::Timestamp { values, minute, .. } = &mut leaf.values else { continue };
-            let read = |text| Minute::read(minute, text, end - start);
-            match chunk(&self.piece.bytes, start).and_then(read) {
+        let leaf = &mut self.grid.leaves[step.node];
+        let Values::Timestamp { values, minute, .. } = &mut leaf.values else { return };
+        let mut some_unread = false;
+        for member in &*members {
+            let slot = slot(self.piece, step, *member);
+            let read = |(start, end)| Minute::read(minute, chunk(&self.piece.bytes, start)?, end - start);
+            match slot.and_then(read) {
                 Some(value) => {
                     values[member.row] = value;
                     leaf.valid[member.row] = 1;
                 }
-                None => self.value(step, Written::Text, member, start, end),
+                None => {
+                    leaf.valid[member.row] = 0;
+                    some_unread = true;
+                }
             }
+        }
+        if some_unread {
+            self.unfilled(step, Written::Text, members);
         }
     }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of a kernel that is compiled for each level")]
     fn texts(&mut self, step: &Step, members: &mut [Member]) {
-        for member in members {
-            let Some((start, end)) = self.slot(step, *member) else {
-                member.good = false;
-                continue;
-            };
-            if member.escaped {
-                self.value(step, Written::Text, member, start, end);
-                continue;
+        let leaf = &mut self.grid.leaves[step.node];
+        let Values::String(places) = &mut leaf.values else { return };
+        let mut some_escaped = false;
+        for member in &*members {
+            match slot(self.piece, step, *member).filter(|_| !member.escaped) {
+                Some((start, end)) => {
+                    places[member.row] = span(self.offset, start, end);
+                    leaf.valid[member.row] = 1;
+                }
+                None => {
+                    leaf.valid[member.row] = 0;
+                    some_escaped = true;
+                }
             }
-            let place = self.span(start, end);
-            let leaf = &mut self.grid.leaves[step.node];
-            let Values::String(places) = &mut leaf.values else { continue };
-            places[member.row] = place;
-            leaf.valid[member.row] = 1;
+        }
+        if some_escaped {
+            self.unfilled(step, Written::Text, members);
         }
     }
 
@@ -214,16 +253,16 @@ impl Along<'_> {
             Written::Text if member.escaped && text.contains(&b'\\') => (true, Written::Escaped),
             written => (true, written),
         };
-        let place = self.span(start, end);
+        let place = span(self.offset, start, end);
         let nullable = self.shape.nodes[step.node].nullable;
         member.good &= right && self.grid.set(step.node, member.row, written, text, place, nullable);
     }
+}
 
-    /// Where a slot is in the input.
-    #[inline]
-    fn span(&self, start: usize, end: usize) -> u64 {
-        ((self.offset + start) as u64) << 32 | (end - start) as u64
-    }
+/// Where a slot of a piece that begins at `offset` is in the input.
+#[inline]
+fn span(offset: usize, start: usize, end: usize) -> u64 {
+    ((offset + start) as u64) << 32 | (end - start) as u64
 }
 
 /// The number that up to 16 digits make, unless there is a zero before others.
