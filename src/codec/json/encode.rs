@@ -346,31 +346,37 @@ fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes at the front need no escape: first in strides that the compiler turns into vector instructions.
+/// How many bytes at the front need no escape.
+#[inline]
 fn clean_prefix(text: &[u8]) -> usize {
-    const STRIDE: usize = 32;
-    let (strides, rest) = text.as_chunks::<STRIDE>();
-    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    let any_special = |stride: &[u8; STRIDE]| stride.iter().fold(false, |any, byte| any | special(byte));
-    match strides.iter().position(any_special) {
-        Some(index) => index * STRIDE + clean_words(&strides[index]),
-        None => text.len() - rest.len() + clean_words(rest),
-    }
+    if is_clean(text) { text.len() } else { clean_words(text) }
 }
 
-/// How many bytes at the front need no escape.
-///
-/// Eight bytes at a time; the tests for a byte that is zero, or below a bound, are those of Sean Anderson's "Bit Twiddling
-/// Hacks". They may flag a byte above a flagged one wrongly, never the lowest.
+/// Whether no byte needs an escape: in strides that the compiler turns into vector instructions, the last of which may
+/// cover bytes of the one before again.
+#[inline]
+fn is_clean(text: &[u8]) -> bool {
+    const STRIDE: usize = 32;
+    const WORD: usize = 8;
+    let special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    let any_special = |stride: &[u8; STRIDE]| stride.iter().fold(false, |any, byte| any | special(byte));
+    if let Some(last) = text.last_chunk::<STRIDE>() {
+        let (strides, _) = text.as_chunks::<STRIDE>();
+        return !strides.iter().fold(any_special(last), |any, stride| any | any_special(stride));
+    }
+    if let Some(last) = text.last_chunk::<WORD>() {
+        let (words, _) = text.as_chunks::<WORD>();
+        return words.iter().fold(flagged(*last), |all, word| all | flagged(*word)) == 0;
+    }
+    !text.iter().any(special)
+}
+
+/// How many bytes at the front need no escape, eight at a time.
+#[cold]
 fn clean_words(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let (words, _) = text.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let flagged = (control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c))) & HIGH;
+        let flagged = flagged(*word);
         if flagged != 0 {
             return index * 8 + flagged.trailing_zeros() as usize / 8;
         }
@@ -378,4 +384,18 @@ fn clean_words(text: &[u8]) -> usize {
     let start = words.len() * 8;
     let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     start + text[start..].iter().position(special).unwrap_or(text.len() - start)
+}
+
+/// The high bits of the bytes that need an escape.
+///
+/// The tests for a byte that is zero, or below a bound, are those of Sean Anderson's "Bit Twiddling Hacks". They may flag a
+/// byte above a flagged one wrongly, never the lowest.
+#[inline]
+fn flagged(word: [u8; 8]) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let word = u64::from_le_bytes(word);
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c))) & HIGH
 }

@@ -294,35 +294,34 @@ const STEP: usize = 32;
 fn texts(places: &[u64], nulls: Option<NullBuffer>, source: &[u8], made: &[u8]) -> ArrayRef {
     let length_of = |place: u64| (place & 0xffff_ffff) as usize;
     let total: usize = places.iter().map(|place| length_of(*place)).sum();
-    let mut bytes = vec![0; total + STEP];
+    let mut bytes = Vec::with_capacity(total + STEP);
     let mut offsets = Vec::with_capacity(places.len() + 1);
     offsets.push(0);
-    let mut end = 0;
     for (row, place) in places.iter().enumerate() {
         if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
             let from = if place & MADE == 0 { source } else { made };
-            let (start, length) = (((place & !MADE) >> 32) as usize, length_of(*place));
-            copy(from, start, length, &mut bytes, end);
-            end += length;
+            let start = ((place & !MADE) >> 32) as usize;
+            push(from, start, length_of(*place), &mut bytes);
         }
-        offsets.push(i32::try_from(end).expect("a batch is not longer than offsets reach"));
+        offsets.push(i32::try_from(bytes.len()).expect("a batch is not longer than offsets reach"));
     }
-    bytes.truncate(end);
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
     let array = StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls);
     Arc::new(array.expect("each text was checked, or is a part of a checked one between ASCII characters"))
 }
 
-/// Copies a text to `at`, with what follows it where that is faster.
+/// Appends a text, by steps of one size where what follows it may be copied too.
 #[inline]
-fn copy(from: &[u8], start: usize, length: usize, to: &mut [u8], at: usize) {
+fn push(from: &[u8], start: usize, length: usize, to: &mut Vec<u8>) {
+    let end = to.len() + length;
     let mut done = 0;
-    // Behind the longest texts the target has room for one more step.
     while done < length {
-        match from.get(start + done..).and_then(<[u8]>::first_chunk::<STEP>) {
-            Some(step) => to[at + done..][..STEP].copy_from_slice(step),
-            None => to[at + done..at + length].copy_from_slice(&from[start + done..start + length]),
+        let rest = &from[start + done..];
+        match rest.first_chunk::<STEP>() {
+            Some(step) => to.extend_from_slice(step),
+            None => to.extend_from_slice(&rest[..length - done]),
         }
         done += STEP;
     }
+    to.truncate(end);
 }

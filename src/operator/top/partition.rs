@@ -177,13 +177,16 @@ impl Partition {
         self.first.pop_first().map(|(row, _)| row)
     }
 
+    /// The order behind which no row is one of the first; none while there are fewer than may be.
+    pub fn last(&self, limit: &Limit) -> Option<&[u8]> {
+        let (last, _) = self.first.last_key_value().filter(|_| self.first.len() >= limit.n)?;
+        Some(last.order())
+    }
+
     /// Whether a row of this order that arrives now may become one of the first.
     pub fn admits(&self, order: &[u8], limit: &Limit) -> bool {
-        if self.first.len() < limit.n {
-            return true;
-        }
-        let Some((last, _)) = self.first.last_key_value() else { return true };
-        match order.cmp(last.order()) {
+        let Some(last) = self.last(limit) else { return true };
+        match order.cmp(last) {
             Ordering::Less => true,
             Ordering::Equal => limit.ties || !limit.by_arrival,
             Ordering::Greater => false,

@@ -96,8 +96,31 @@ struct Firing {
 struct Open {
     /// Their ends, ascending.
     ends_ms: Vec<i64>,
-    /// The slice and the watermark that they follow from: mostly those of the row before.
-    of: Option<(i64, i64)>,
+    /// The times of rows, and the watermark, for which they are the same: mostly also those of the next row.
+    of: Option<(Range<i64>, i64)>,
+}
+
+/// Where the row before belonged, and the first bytes of the order behind which no row of that partition is taken.
+struct Before<'a> {
+    window: i64,
+    hash: u64,
+    key: &'a [u8],
+    bound: Option<u64>,
+}
+
+impl Before<'_> {
+    /// Whether a row of this place and order is certainly not among the first.
+    fn rejects(&self, window: i64, hash: u64, key: &[u8], order: &[u8]) -> bool {
+        let is_same = (self.window, self.hash) == (window, hash)
+            && self.key.len() == key.len()
+            && (key.is_empty() || self.key == key);
+        is_same && self.bound.zip(head(order)).is_some_and(|(bound, head)| head > bound)
+    }
+}
+
+/// The first bytes of an order, which compare as it does where they differ; none of one that is shorter.
+fn head(order: &[u8]) -> Option<u64> {
+    order.first_chunk().map(|first| u64::from_be_bytes(*first))
 }
 
 /// A row that may be one of the first of its partition in a window.
@@ -141,13 +164,19 @@ impl Open {
                 self.ends_ms.extend(end_ms.filter(|end_ms| !has_fired(*end_ms, watermark_ms)));
             }
             Assign::Time(windows) => {
-                let of = windows.slice_of(work.at_ms(row)).map(|slice| (slice, watermark_ms));
-                if of.is_some() && of == self.of {
+                let at_ms = work.at_ms(row);
+                if self
+                    .of
+                    .as_ref()
+                    .is_some_and(|(span, watermark)| span.contains(&at_ms) && *watermark == watermark_ms)
+                {
                     return;
                 }
-                self.of = of;
+                self.of = None;
                 self.ends_ms.clear();
-                let Some((slice, _)) = of else { return };
+                let Some(slice) = windows.slice_of(at_ms) else { return };
+                let (start_ms, end_ms) = windows.slice_span_ms(slice);
+                self.of = Some((start_ms..end_ms, watermark_ms));
                 // A window has fired where its end is not above this.
                 let fired_ms = watermark_ms.saturating_add(1);
                 let next = |end_ms: &i64| windows.next_end_ms(slice, *end_ms);
@@ -250,8 +279,8 @@ impl Windowed {
     ) -> Vec<Candidate> {
         let limit = &self.spec.limit;
         let (mut candidates, mut open, mut index) = (Vec::new(), Open::default(), 0);
-        // The group of the row before: mostly there are few, or one.
-        let mut before: Option<(i64, u64, u32)> = None;
+        // Mostly there are few partitions, or one.
+        let mut before: Option<Before> = None;
         for row in rows {
             open.find(&self.spec.assign, work, row, work.watermark_ms(row, clock));
             if open.ends_ms.is_empty() {
@@ -262,18 +291,15 @@ impl Windowed {
             let order = orders.row(row);
             let found = candidates.len();
             for end_ms in &open.ends_ms {
+                if before.as_ref().is_some_and(|before| before.rejects(*end_ms, hash, key, order.data())) {
+                    continue;
+                }
                 let window = self.windows.entry(*end_ms).or_default();
-                let group = match before {
-                    Some((window_ms, hash_before, group))
-                        if (window_ms, hash_before) == (*end_ms, hash)
-                            && window.groups.has_key(group, key) =>
-                    {
-                        group
-                    }
-                    _ => window.group(hash, key),
-                };
-                before = Some((*end_ms, hash, group));
-                if window.partitions[group as usize].admits(order.data(), limit) {
+                let group = window.group(hash, key);
+                let partition = &window.partitions[group as usize];
+                before =
+                    Some(Before { window: *end_ms, hash, key, bound: partition.last(limit).and_then(head) });
+                if partition.admits(order.data(), limit) {
                     candidates.push(Candidate { row, index, window: *end_ms, group });
                 }
             }

@@ -10,14 +10,19 @@ pub fn write_integer(value: impl Into<i64>, out: &mut Vec<u8>) {
     if value < 0 {
         out.push(b'-');
     }
-    if magnitude < EIGHT {
+    write_natural(magnitude, out);
+}
+
+#[inline]
+fn write_natural(value: u64, out: &mut Vec<u8>) {
+    if value < EIGHT {
         // All bytes are copied, because so many are one store, and those too many cut off.
-        let (text, length) = short_digits(magnitude);
+        let (text, length) = short_digits(value);
         let end = out.len() + length;
         out.extend_from_slice(&text);
         return out.truncate(end);
     }
-    write_long(magnitude, out);
+    write_long(value, out);
 }
 
 /// Appends a number of more than eight digits.
@@ -164,15 +169,33 @@ fn write_plain(digits: &[u8], exponent: i32, out: &mut Vec<u8>) {
 
 /// Appends the decimal `value` / 10^`scale`, plain, with all `scale` digits behind the point.
 pub fn write_decimal(value: i128, scale: u8, out: &mut Vec<u8>) {
-    let mut buffer = itoa::Buffer::new();
-    let digits = match i64::try_from(value.unsigned_abs()) {
-        Ok(small) => buffer.format(small),
-        Err(_) => buffer.format(value.unsigned_abs()),
-    };
-    let scale = usize::from(scale);
     if value < 0 {
         out.push(b'-');
     }
+    let magnitude = value.unsigned_abs();
+    match (u64::try_from(magnitude), usize::from(scale)) {
+        (Ok(magnitude), scale @ 1..=8) => write_short_decimal(magnitude, scale, out),
+        (_, scale) => write_any_decimal(magnitude, scale, out),
+    }
+}
+
+/// As [`write_decimal`], of a decimal of 1 to 8 digits behind the point.
+fn write_short_decimal(value: u64, scale: usize, out: &mut Vec<u8>) {
+    const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, EIGHT];
+    let (whole, fraction) = (value / POWERS[scale], value % POWERS[scale]);
+    write_natural(whole, out);
+    let digits = (eight_digits(fraction) | ZEROS).to_be_bytes();
+    let mut text = [0; 9];
+    text[0] = b'.';
+    text[1..=scale].copy_from_slice(&digits[8 - scale..]);
+    let end = out.len() + 1 + scale;
+    out.extend_from_slice(&text);
+    out.truncate(end);
+}
+
+fn write_any_decimal(value: u128, scale: usize, out: &mut Vec<u8>) {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(value);
     if scale == 0 {
         out.extend_from_slice(digits.as_bytes());
     } else if digits.len() > scale {
@@ -389,6 +412,12 @@ mod tests {
         check(-12345, 0, "-12345");
         check(10_i128.pow(38) - 1, 38, &format!("0.{}", "9".repeat(38)));
         check(i128::MIN, 1, "-17014118346046923173168730371588410572.8");
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..100_000 {
+            let (value, scale) = (random.u64(..) >> random.u32(0..64), random.usize(1..=8));
+            let long = written(|out| write_any_decimal(u128::from(value), scale, out));
+            check(i128::from(value), u8::try_from(scale).unwrap(), &long);
+        }
     }
 
     #[test]
