@@ -15,6 +15,10 @@ pub fn frame_lines(bytes: &[u8], spans: &mut Vec<u64>) {
     Level::best().frame(bytes, spans);
 }
 
+/// How many newlines of a block are written down whether there are so many or not: a branch that is taken now and then
+/// costs more than they do.
+const AT_ONCE: usize = 2;
+
 /// [`frame_lines`] by a kernel that tells which bytes of a block are newlines, the first in the lowest bit.
 #[inline]
 pub(super) fn frame(bytes: &[u8], spans: &mut Vec<u64>, newlines: impl Fn(&[u8; BLOCK]) -> u64) {
@@ -22,30 +26,46 @@ pub(super) fn frame(bytes: &[u8], spans: &mut Vec<u64>, newlines: impl Fn(&[u8; 
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     let mut last = [b' '; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
-    let (mut start, mut base) = (0, 0);
+    // First where the lines end, in the place of their spans.
+    let first = spans.len();
+    let mut base = 0;
     for block in blocks.iter().chain([&last]) {
         let mut left = newlines(block);
+        let end = spans.len() + left.count_ones() as usize;
+        spans.extend_from_slice(&[0; AT_ONCE].map(|_: u64| {
+            let newline = base + u64::from(left.trailing_zeros());
+            left &= left.wrapping_sub(1);
+            newline
+        }));
         while left != 0 {
-            let newline = base + left.trailing_zeros() as usize;
-            push_line(bytes, start, newline, spans);
-            start = newline + 1;
+            spans.push(base + u64::from(left.trailing_zeros()));
             left &= left - 1;
         }
-        base += block.len();
+        spans.truncate(end);
+        base += BLOCK as u64;
     }
-    push_line(bytes, start, bytes.len(), spans);
+    spans.push(bytes.len() as u64);
+    let (mut start, mut kept) = (0, first);
+    for index in first..spans.len() {
+        let end = usize::try_from(spans[index]).expect("a position in memory");
+        if let Some(span) = span_of(bytes, start, end) {
+            spans[kept] = span;
+            kept += 1;
+        }
+        start = end + 1;
+    }
+    spans.truncate(kept);
 }
 
+/// The record of a line; none if the line is blank.
 #[inline]
-fn push_line(bytes: &[u8], start: usize, end: usize, spans: &mut Vec<u64>) {
+fn span_of(bytes: &[u8], start: usize, end: usize) -> Option<u64> {
     let line = &bytes[start..end];
     let cut = usize::from(line.last() == Some(&b'\r'));
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+    let part = |bytes: usize| u32::try_from(bytes).expect("chunks are far below 4 GiB");
     // Records start with a visible byte, so the search ends at once.
-    if !line.iter().all(blank) {
-        let part = |bytes: usize| u32::try_from(bytes).expect("chunks are far below 4 GiB");
-        spans.push(Origin::span(part(start), part(end - start - cut)));
-    }
+    (!line.iter().all(blank)).then(|| Origin::span(part(start), part(end - start - cut)))
 }
 
 #[cfg(test)]
@@ -79,6 +99,7 @@ mod tests {
         check("a\r\r\n", &["a\r"]);
         check("\n\n a \n\t \n \r\n\r\nb\n\n", &[" a ", "b"]);
         check("é\nü", &["é", "ü"]);
+        check(&"a\nb\n\n".repeat(40), &["a", "b"].repeat(40));
         // Around the ends of blocks.
         for length in 60..70 {
             let line = "x".repeat(length);

@@ -48,7 +48,7 @@ pub struct Capacity {
 impl Default for Capacity {
     /// A few chunks' worth, so that a shard may run ahead of another's turn by about one chunk.
     fn default() -> Self {
-        Self { batches: 16, blocks: 16, rejected: 256, chunk_bytes: CHUNK_BYTES }
+        Self { batches: 16, blocks: 32, rejected: 256, chunk_bytes: CHUNK_BYTES }
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Encoder {
 const BATCHES_HELD_MAX: usize = 16;
 
 /// For how many blocks, and for how many bytes of them, a busy shard leaves a writer asleep that has nothing else to do.
-const UNRUNG_MAX: (usize, usize) = (8, 512 << 10);
+const UNRUNG_MAX: (usize, usize) = (16, 512 << 10);
 
 impl Encoder {
     /// An encoder that sends to the writer over `lane`, nothing but numbers where there is no `encode`.
