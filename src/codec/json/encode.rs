@@ -19,6 +19,7 @@ use arrow::datatypes::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::line;
 use crate::codec::Encode;
 use crate::record::text::{self, TimestampStyle, TimestampWriter};
 use crate::record::{Column, Schema, SqlType};
@@ -40,9 +41,15 @@ impl Encode for JsonEncoder {
     fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) {
         debug_assert_eq!(rows.num_columns(), self.columns.len());
         let mut columns = bind_all(&self.columns, rows.columns());
-        for row in 0..rows.num_rows() {
-            write_object(&mut columns, row, out);
+        let write = |columns: &mut [(&Prefix, Bound<'_>)], row: usize, out: &mut Vec<u8>| {
+            write_object(columns, row, out);
             out.push(b'\n');
+        };
+        if line::is_for(&columns) {
+            return line::encode(&mut columns, rows.num_rows(), out, write);
+        }
+        for row in 0..rows.num_rows() {
+            write(&mut columns, row, out);
         }
     }
 }
@@ -54,10 +61,10 @@ struct Named {
 }
 
 /// Text that is written before every value of a column.
-struct Prefix {
-    text: Vec<u8>,
+pub(super) struct Prefix {
+    pub(super) text: Vec<u8>,
     /// The same with what is missing to [`Prefix::SHORT`] bytes, where it is not longer.
-    padded: Option<[u8; Prefix::SHORT]>,
+    pub(super) padded: Option<[u8; Prefix::SHORT]>,
 }
 
 impl Prefix {
@@ -100,7 +107,7 @@ fn named(columns: &[Column]) -> Vec<Named> {
         .zip(opening)
         .map(|(column, opening)| {
             let mut prefix = vec![opening];
-            write_string(&column.name, &mut prefix);
+            write_string(column.name.as_bytes(), &mut prefix);
             prefix.push(b':');
             Named { prefix: Prefix::new(prefix), writer: Writer::new(&column.data_type) }
         })
@@ -120,12 +127,12 @@ impl Writer {
 }
 
 /// A column of a batch, its array told by type once a batch.
-struct Bound<'a> {
-    nulls: Option<&'a NullBuffer>,
-    values: Values<'a>,
+pub(super) struct Bound<'a> {
+    pub(super) nulls: Option<&'a NullBuffer>,
+    pub(super) values: Values<'a>,
 }
 
-enum Values<'a> {
+pub(super) enum Values<'a> {
     Null,
     Boolean(&'a BooleanArray),
     TinyInt(&'a Int8Array),
@@ -232,7 +239,7 @@ impl<'a> Values<'a> {
                 quoted_if(!value.is_finite(), out, |out| text::write_double(value, out));
             }
             Self::Decimal(values, scale) => text::write_decimal(values.value(row), *scale, out),
-            Self::String(values) => write_string(values.value(row), out),
+            Self::String(values) => write_string(values.value(row).as_bytes(), out),
             Self::Bytes(values) => quoted_if(true, out, |out| write_base64(values.value(row), out)),
             Self::Date(values) => quoted_if(true, out, |out| text::write_date(values.value(row), out)),
             Self::Time(values) => {
@@ -316,9 +323,9 @@ fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     STANDARD.encode_slice(bytes, &mut out[start..]).expect("the room was made for it");
 }
 
-fn write_string(text: &str, out: &mut Vec<u8>) {
+pub(super) fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    write_escaped(text.as_bytes(), out);
+    write_escaped(text, out);
     out.push(b'"');
 }
 
@@ -355,7 +362,7 @@ fn clean_prefix(text: &[u8]) -> usize {
 /// Whether no byte needs an escape: in strides that the compiler turns into vector instructions, the last of which may
 /// cover bytes of the one before again.
 #[inline]
-fn is_clean(text: &[u8]) -> bool {
+pub(super) fn is_clean(text: &[u8]) -> bool {
     const STRIDE: usize = 32;
     const WORD: usize = 8;
     let special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');

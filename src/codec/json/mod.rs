@@ -13,6 +13,7 @@ mod fields;
 mod fill;
 mod grid;
 mod level;
+mod line;
 mod literal;
 mod lockstep;
 mod minute;

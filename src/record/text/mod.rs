@@ -6,10 +6,13 @@
 mod number;
 mod time;
 
-pub use number::{is_whole, parse_decimal, write_decimal, write_double, write_float, write_integer};
+pub use number::{
+    EIGHT_DIGITS, is_whole, padded_digits, parse_decimal, short_decimal, short_digits, write_decimal,
+    write_double, write_float, write_integer,
+};
 pub use time::{
-    ParsedTimestamp, TimestampStyle, TimestampWriter, parse_date, parse_time, parse_timestamp, write_date,
-    write_time, write_timestamp,
+    ParsedTimestamp, TimestampStyle, TimestampText, TimestampWriter, parse_date, parse_time, parse_timestamp,
+    write_date, write_time, write_timestamp,
 };
 
 /// The text as an error shows it: the first 40 characters, and an ellipsis where there are more.

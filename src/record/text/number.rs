@@ -15,7 +15,7 @@ pub fn write_integer(value: impl Into<i64>, out: &mut Vec<u8>) {
 
 #[inline]
 fn write_natural(value: u64, out: &mut Vec<u8>) {
-    if value < EIGHT {
+    if value < EIGHT_DIGITS {
         // All bytes are copied, because so many are one store, and those too many cut off.
         let (text, length) = short_digits(value);
         let end = out.len() + length;
@@ -27,28 +27,35 @@ fn write_natural(value: u64, out: &mut Vec<u8>) {
 
 /// Appends a number of more than eight digits.
 fn write_long(value: u64, out: &mut Vec<u8>) {
-    if value >= EIGHT * EIGHT {
+    if value >= EIGHT_DIGITS * EIGHT_DIGITS {
         return out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
-    let (first, length) = short_digits(value / EIGHT);
-    let second = eight_digits(value % EIGHT) | ZEROS;
+    let (first, length) = short_digits(value / EIGHT_DIGITS);
     out.extend_from_slice(&first[..length]);
-    out.extend_from_slice(&second.to_be_bytes());
+    out.extend_from_slice(&padded_digits(value % EIGHT_DIGITS));
 }
 
 /// Numbers below this have at most eight digits.
-const EIGHT: u64 = 100_000_000;
+pub const EIGHT_DIGITS: u64 = 100_000_000;
 /// Eight times the digit 0.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// The digits of a number below [`EIGHT`] at the front of a text, and how many there are.
+/// The digits of a number below [`EIGHT_DIGITS`] at the front of a text, and how many there are.
 #[inline]
-fn short_digits(value: u64) -> ([u8; 8], usize) {
+#[must_use]
+pub fn short_digits(value: u64) -> ([u8; 8], usize) {
     let digits = eight_digits(value);
     // The last digit is there even where it is 0.
     let zeros = (digits | 1).leading_zeros() / 8;
     let text = (digits | ZEROS) << (zeros * 8);
     (text.to_be_bytes(), 8 - zeros as usize)
+}
+
+/// The digits of a number below [`EIGHT_DIGITS`], with zeros before them.
+#[inline]
+#[must_use]
+pub fn padded_digits(value: u64) -> [u8; 8] {
+    (eight_digits(value) | ZEROS).to_be_bytes()
 }
 
 /// The eight digits of a number below 100,000,000, one a byte, the first of them in the highest: halves are divided side
@@ -173,24 +180,36 @@ pub fn write_decimal(value: i128, scale: u8, out: &mut Vec<u8>) {
         out.push(b'-');
     }
     let magnitude = value.unsigned_abs();
-    match (u64::try_from(magnitude), usize::from(scale)) {
-        (Ok(magnitude), scale @ 1..=8) => write_short_decimal(magnitude, scale, out),
-        (_, scale) => write_any_decimal(magnitude, scale, out),
+    if let Some((whole, (fraction, length))) = short_decimal(magnitude, scale) {
+        write_natural(whole, out);
+        let end = out.len() + length;
+        out.extend_from_slice(&fraction);
+        return out.truncate(end);
     }
+    write_any_decimal(magnitude, usize::from(scale), out);
 }
 
-/// As [`write_decimal`], of a decimal of 1 to 8 digits behind the point.
-fn write_short_decimal(value: u64, scale: usize, out: &mut Vec<u8>) {
-    const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, EIGHT];
-    let (whole, fraction) = (value / POWERS[scale], value % POWERS[scale]);
-    write_natural(whole, out);
-    let digits = (eight_digits(fraction) | ZEROS).to_be_bytes();
-    let mut text = [0; 9];
-    text[0] = b'.';
-    text[1..=scale].copy_from_slice(&digits[8 - scale..]);
-    let end = out.len() + 1 + scale;
-    out.extend_from_slice(&text);
-    out.truncate(end);
+/// What stands before the point of the decimal `value` / 10^`scale`, and the point with what is behind it, of which so many
+/// bytes count; none where that is not told at once.
+#[inline]
+#[must_use]
+pub fn short_decimal(value: u128, scale: u8) -> Option<(u64, ([u8; 9], usize))> {
+    let value = u64::try_from(value).ok()?;
+    // A division by what the compiler knows is a multiplication.
+    let (whole, below) = match scale {
+        1 => (value / 10, value % 10 * 10_000_000),
+        2 => (value / 100, value % 100 * 1_000_000),
+        3 => (value / 1000, value % 1000 * 100_000),
+        4 => (value / 10_000, value % 10_000 * 10_000),
+        5 => (value / 100_000, value % 100_000 * 1000),
+        6 => (value / 1_000_000, value % 1_000_000 * 100),
+        7 => (value / 10_000_000, value % 10_000_000 * 10),
+        8 => (value / EIGHT_DIGITS, value % EIGHT_DIGITS),
+        _ => return None,
+    };
+    let mut text = [b'.'; 9];
+    text[1..].copy_from_slice(&padded_digits(below));
+    Some((whole, (text, usize::from(scale) + 1)))
 }
 
 fn write_any_decimal(value: u128, scale: usize, out: &mut Vec<u8>) {

@@ -126,26 +126,35 @@ fn write_seconds(second_of_day: u32, out: &mut Vec<u8>) {
 
 /// Appends the point and the digits behind it, as the style has them.
 fn write_fraction(nanos: u32, style: TimestampStyle, out: &mut Vec<u8>) {
-    let digits = match style {
-        TimestampStyle::Iso if nanos == 0 => 0,
-        TimestampStyle::Iso => 9,
-        TimestampStyle::Sql { digits } => usize::from(digits.min(9)),
-    };
-    if digits == 0 {
-        return;
-    }
-    let mut fraction = [b'.'; 10];
-    fraction[1] = two_digits(nanos / 100_000_000)[1];
-    for (index, below) in [1_000_000, 10_000, 100, 1].into_iter().enumerate() {
-        fraction[index * 2 + 2..index * 2 + 4].copy_from_slice(&two_digits(nanos / below % 100));
+    // A copy of a length that is known needs no call; what is too much is cut off.
+    let (fraction, length) = fraction(nanos, style);
+    let end = out.len() + length;
+    out.extend_from_slice(&fraction);
+    out.truncate(end);
+}
+
+/// The point and nine digits behind it, and how many bytes of that the style has.
+#[inline]
+fn fraction(nanos: u32, style: TimestampStyle) -> ([u8; 10], usize) {
+    let mut fraction = *b".000000000";
+    let (ms, below_ms) = (nanos / 1_000_000, nanos % 1_000_000);
+    fraction[1] = two_digits(ms / 100)[1];
+    fraction[2..4].copy_from_slice(&two_digits(ms % 100));
+    if below_ms > 0 {
+        for (index, below) in [10_000, 100, 1].into_iter().enumerate() {
+            fraction[index * 2 + 4..index * 2 + 6].copy_from_slice(&two_digits(below_ms / below % 100));
+        }
     }
     let length = match style {
+        TimestampStyle::Iso if nanos == 0 => 0,
+        TimestampStyle::Iso if below_ms == 0 => {
+            4 - usize::from(ms.is_multiple_of(10)) - usize::from(ms.is_multiple_of(100))
+        }
         TimestampStyle::Iso => fraction.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1),
-        TimestampStyle::Sql { .. } => digits + 1,
+        TimestampStyle::Sql { digits: 0 } => 0,
+        TimestampStyle::Sql { digits } => usize::from(digits.min(9)) + 1,
     };
-    // A copy of a length that is known needs no call; what is too much is cut off.
-    out.extend_from_slice(&fraction);
-    out.truncate(out.len() - fraction.len() + length);
+    (fraction, length)
 }
 
 /// Appends a time of day given in milliseconds since midnight: `09:30:15.5`.
@@ -190,27 +199,49 @@ pub struct TimestampWriter {
     style: TimestampStyle,
     /// The day and its second that `text` is of; none before the first.
     second: Option<(i64, u32)>,
-    text: Vec<u8>,
+    text: [u8; TimestampWriter::SECOND],
+    length: usize,
 }
 
+/// The text of a timestamp: the first part up to its second, and its fraction, each with how many bytes of it count.
+pub type TimestampText<'a> = ((&'a [u8; TimestampWriter::SECOND], usize), ([u8; 10], usize));
+
 impl TimestampWriter {
+    /// The most bytes of a date and time up to its second, whatever the year.
+    pub const SECOND: usize = 32;
+
     /// A writer of values counted in `unit`.
     #[must_use]
     pub fn new(unit: TimeUnit, style: TimestampStyle) -> Self {
-        Self { unit, style, second: None, text: Vec::new() }
+        Self { unit, style, second: None, text: [0; Self::SECOND], length: 0 }
     }
 
     /// Appends the date and time of a value.
     pub fn write(&mut self, value: i64, out: &mut Vec<u8>) {
+        let ((second, length), (fraction, fraction_length)) = self.text(value);
+        out.extend_from_slice(&second[..length]);
+        out.extend_from_slice(&fraction[..fraction_length]);
+    }
+
+    /// The date and time of a value.
+    #[inline]
+    pub fn text(&mut self, value: i64) -> TimestampText<'_> {
         let (day, second_of_day, nanos) = split(value, self.unit);
         if self.second != Some((day, second_of_day)) {
-            self.second = Some((day, second_of_day));
-            self.text.clear();
-            write_day_of(day, self.style, &mut self.text);
-            write_seconds(second_of_day, &mut self.text);
+            self.turn(day, second_of_day);
         }
-        out.extend_from_slice(&self.text);
-        write_fraction(nanos, self.style, out);
+        ((&self.text, self.length), fraction(nanos, self.style))
+    }
+
+    /// Goes to another second.
+    #[inline(never)]
+    fn turn(&mut self, day: i64, second_of_day: u32) {
+        let mut text = Vec::with_capacity(Self::SECOND);
+        write_day_of(day, self.style, &mut text);
+        write_seconds(second_of_day, &mut text);
+        self.second = Some((day, second_of_day));
+        self.length = text.len();
+        self.text[..text.len()].copy_from_slice(&text);
     }
 }
 

@@ -12,6 +12,8 @@ use crate::io::{FileKind, Open, Storage, StoredFile, folder_of};
 
 /// How much is collected before it is written, bytes.
 const BUFFER_BYTES: usize = 256 << 10;
+/// So much at once is not collected, bytes: to copy it would take longer than to write it by itself.
+const DIRECT_BYTES: usize = 32 << 10;
 
 /// What to do about an output that is not as it was left.
 const PUT_BACK: &str = "put it back, or start afresh with --fresh";
@@ -329,11 +331,11 @@ impl FileOutput {
 
 impl Output for FileOutput {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+        if bytes.len() >= DIRECT_BYTES || self.buffer.len() + bytes.len() > BUFFER_BYTES {
             self.flush()?;
         }
         self.bytes += bytes.len() as u64;
-        if bytes.len() >= BUFFER_BYTES {
+        if bytes.len() >= DIRECT_BYTES {
             return self.file.write_all(bytes).map_err(|source| self.failed(source));
         }
         self.buffer.extend_from_slice(bytes);
@@ -342,8 +344,10 @@ impl Output for FileOutput {
 
     fn flush(&mut self) -> Result<(), SinkError> {
         self.progress.check(&self.path)?;
-        self.file.write_all(&self.buffer).map_err(|source| self.failed(source))?;
-        self.buffer.clear();
+        if !self.buffer.is_empty() {
+            self.file.write_all(&self.buffer).map_err(|source| self.failed(source))?;
+            self.buffer.clear();
+        }
         Ok(())
     }
 

@@ -131,3 +131,64 @@ fn rows_are_read_back() {
         assert_eq!(encode(&schema, &again), text);
     }
 }
+
+/// Rows of plain columns are put together in another way than those below a ROW.
+#[test]
+fn plain_rows_are_written_as_nested_ones() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..60 {
+        let count = random.usize(..400);
+        let scale = random.i8(0..=10);
+        let decimal = format!("DECIMAL(38, {scale})");
+        let columns: [(&str, &str); 7] = [
+            ("small", "SMALLINT"),
+            ("a name so long that it is not padded", "BIGINT"),
+            ("flag", "BOOLEAN"),
+            ("amount", &decimal),
+            ("text", "STRING"),
+            ("at", "TIMESTAMP(9)"),
+            ("utc", "TIMESTAMP_LTZ(3)"),
+        ];
+        let number = |random: &mut fastrand::Rng| random.i64(..) >> random.u32(..64);
+        let text = |random: &mut fastrand::Rng| {
+            let length = if random.u8(..100) == 0 { random.usize(..40_000) } else { random.usize(..90) };
+            let special = random.u8(..4) == 0;
+            let one = |random: &mut fastrand::Rng| {
+                if special && random.u8(..9) == 0 { random.char('\u{0}'..'é') } else { 'x' }
+            };
+            (0..length).map(|_| one(random)).collect::<String>()
+        };
+        macro_rules! column {
+            ($array:ty, $one:expr) => {
+                (0..count).map(|_| (random.u8(..6) > 0).then(|| ($one)(&mut random))).collect::<$array>()
+            };
+        }
+        let decimals: Decimal128Array =
+            column!(Decimal128Array, |random: &mut fastrand::Rng| i128::from(number(random))
+                << if random.bool() { 0 } else { random.u32(..50) });
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(column!(arrow::array::Int16Array, |random: &mut fastrand::Rng| random.i16(..))),
+            Arc::new(column!(Int64Array, number)),
+            Arc::new(column!(arrow::array::BooleanArray, fastrand::Rng::bool)),
+            Arc::new(decimals.with_precision_and_scale(38, scale).unwrap()),
+            Arc::new(column!(StringArray, text)),
+            Arc::new(column!(TimestampNanosecondArray, number)),
+            Arc::new(column!(TimestampMillisecondArray, number).with_timezone("+00:00")),
+        ];
+        let plain = schema(&columns);
+        let rows = RecordBatch::try_new(plain.arrow().clone(), arrays.clone()).unwrap();
+        let fields = columns.map(|(name, data_type)| format!("`{name}` {data_type}")).join(", ");
+        let nested = schema(&[("r", &format!("ROW<{fields}>"))]);
+        let arrow::datatypes::DataType::Struct(fields) = nested.arrow().field(0).data_type().clone() else {
+            unreachable!()
+        };
+        let column: ArrayRef = Arc::new(StructArray::new(fields, arrays, None));
+        let below = RecordBatch::try_new(nested.arrow().clone(), vec![column]).unwrap();
+        let (lines, expect) = (encode(&plain, &rows), encode(&nested, &below));
+        let mut expect = expect.lines().map(|line| &line["{\"r\":".len()..line.len() - 1]);
+        for line in lines.lines() {
+            assert_eq!(Some(line), expect.next());
+        }
+        assert_eq!(expect.next(), None);
+    }
+}
