@@ -152,7 +152,7 @@ fn by_divisor<T: ArrowPrimitiveType>(
     apply: impl Fn(T::Native, T::Native) -> T::Native,
 ) -> Outcome {
     let (left, right) = (left.primitive::<T>(), right.primitive::<T>());
-    let values: PrimitiveArray<T> = if right.constant().flatten().is_some_and(|divisor| !divisor.is_zero()) {
+    let values: PrimitiveArray<T> = if right.constant().is_some_and(|divisor| !divisor.is_zero()) {
         map2_total(rows, left, right, apply)?
     } else {
         let checked = |a, b: T::Native| {

@@ -122,9 +122,9 @@ impl<A: ArrayAccessor> Values<A> {
         (!self.array.is_null(index)).then(|| self.array.value(index))
     }
 
-    /// The value of all rows, where it is one.
-    pub(super) fn constant(&self) -> Option<Option<A::Item>> {
-        self.scalar.then(|| self.get(0))
+    /// The value of all rows, where it is one and not NULL.
+    pub(super) fn constant(&self) -> Option<A::Item> {
+        self.scalar.then(|| self.get(0)).flatten()
     }
 }
 
@@ -229,7 +229,8 @@ pub(super) fn map2_total<T: ArrowPrimitiveType>(
     b: Values<&PrimitiveArray<T>>,
     f: impl Fn(T::Native, T::Native) -> T::Native,
 ) -> Result<PrimitiveArray<T>, String> {
-    match (a.constant(), b.constant()) {
+    let constant = |values: Values<&PrimitiveArray<T>>| values.scalar.then(|| values.get(0));
+    match (constant(a), constant(b)) {
         (Some(None), _) | (_, Some(None)) => Ok(PrimitiveArray::new_null(rows)),
         (Some(Some(a)), None) => Ok(b.array.unary(|b| f(a, b))),
         (None, Some(Some(b))) => Ok(a.array.unary(|a| f(a, b))),

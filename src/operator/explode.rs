@@ -263,8 +263,9 @@ mod tests {
             explode.push(Batch::of_rows(rows, 0), &mut context);
             std::iter::from_fn(|| explode.pull(&mut context)).map(|batch| batch.len()).collect()
         };
-        assert_eq!(pulled(10, 2050), [1024, 1024, 2]);
-        assert_eq!(pulled(10, 1024), [1024]);
+        let most = i32::try_from(Batch::ROWS_MAX).unwrap();
+        assert_eq!(pulled(10, 2 * most + 2), [Batch::ROWS_MAX, Batch::ROWS_MAX, 2]);
+        assert_eq!(pulled(10, most), [Batch::ROWS_MAX]);
         // Three gigabytes in one column would be more than its offsets can count.
         let batches = pulled(3 << 20, 1024);
         assert!(batches.iter().all(|rows| (1..=21).contains(rows)), "{batches:?}");

@@ -128,7 +128,7 @@ impl Segment {
 
 impl Batch {
     /// The most rows a stage puts into one batch.
-    pub const ROWS_MAX: usize = 1024;
+    pub const ROWS_MAX: usize = 2048;
 
     /// A batch of plain rows: one unfinished segment of block `number`, no times, no origin.
     #[must_use]

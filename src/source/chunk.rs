@@ -11,7 +11,7 @@ use crate::record::BadRecord;
 
 /// The bytes of a chunk, where nobody asks for chunks of another size: so few that it stays in a core's own cache from when
 /// it is read until it is decoded.
-pub const CHUNK_BYTES: usize = 256 << 10;
+pub const CHUNK_BYTES: usize = 512 << 10;
 /// How many blocks a chunk has at most: the watermark advances at block ends.
 pub const BLOCKS_PER_CHUNK: u64 = 16;
 /// The least bytes of a block of a chunk that has as many: each block costs every shard behind an exchange some time.
@@ -91,7 +91,8 @@ mod tests {
         let block = block_bytes(CHUNK_BYTES);
         assert_eq!(block_of(32, 0, block), 32);
         assert_eq!(block_of(32, block, block), 33);
-        assert_eq!(block_of(32, CHUNK_BYTES as u64 - 1, block), 35);
+        assert_eq!(block, BLOCK_BYTES_MIN as u64);
+        assert_eq!(block_of(32, CHUNK_BYTES as u64 - 1, block), 39);
         assert_eq!(block_of(32, 300 * CHUNK_BYTES as u64, block), 47);
         assert_eq!(block_of(32, 5, block_bytes(7)), 37);
     }

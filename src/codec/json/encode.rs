@@ -365,7 +365,7 @@ fn clean_prefix(text: &[u8]) -> usize {
 pub(super) fn is_clean(text: &[u8]) -> bool {
     const STRIDE: usize = 32;
     const WORD: usize = 8;
-    let special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     let any_special = |stride: &[u8; STRIDE]| stride.iter().fold(false, |any, byte| any | special(byte));
     if let Some(last) = text.last_chunk::<STRIDE>() {
         let (strides, _) = text.as_chunks::<STRIDE>();

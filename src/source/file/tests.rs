@@ -257,7 +257,8 @@ fn a_change_right_before_the_barrier_is_seen() {
     content[CHUNK_BYTES - 10] = b'y';
     fs::write(&path, &content).unwrap();
     let error = declared.open(&testing::opening(1, Some(Resume { barrier, position }))).err().unwrap();
-    assert!(error.to_string().contains("the 65536 bytes before byte 1048576 are not"), "{error}");
+    let expect = format!("the 65536 bytes before byte {CHUNK_BYTES} are not");
+    assert!(error.to_string().contains(&expect), "{error}");
 }
 
 #[test]
