@@ -6,9 +6,11 @@
 //! for numbers too large for a double, and the depth, where the limits differ.
 //!
 //! `MILLSTREAM_FUZZ` sets how many records are tried, `MILLSTREAM_FUZZ_SEED` where the draws begin; `scripts/fuzz-decoder`
-//! runs a campaign.
+//! runs a campaign. `tests/corpus/decoder.txt` keeps one drawn record of each kind: of a schema, read by a layer, and taken
+//! or refused for a reason. `UPDATE=1` draws it anew.
 
-use std::env;
+use std::collections::BTreeMap;
+use std::{env, fs, thread};
 
 use arrow::array::RecordBatch;
 use fastrand::Rng;
@@ -17,7 +19,11 @@ use millstream::codec::{Decode, Rejected};
 use millstream::record::{Column, Origin, Schema, parse_type};
 
 /// How many records are tried where nobody says.
-const RECORDS: u64 = 100_000;
+const RECORDS: u64 = 1_000_000;
+/// Where the corpus is.
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/decoder.txt");
+/// From how many draws the corpus is made.
+const CORPUS_DRAWS: u64 = 3000;
 /// How many records a batch has.
 const BATCH: usize = 96;
 /// How many batches are decoded before the layouts change.
@@ -414,11 +420,7 @@ struct Decoders {
 
 impl Decoders {
     fn new(columns: Columns) -> Self {
-        let column = |(name, text): &(&str, &str)| {
-            let (data_type, nullable) = parse_type(text).expect(text);
-            Column::new(*name, data_type, nullable)
-        };
-        let schema = Schema::new(columns.iter().map(column).collect());
+        let schema = Schema::new(schema_of(columns));
         let levels = Level::available();
         Self {
             exact: JsonDecoder::exact(&schema),
@@ -483,54 +485,185 @@ fn number_of(variable: &str, default: u64) -> u64 {
     env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
 
+/// What some draws came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tried {
+    records: u64,
+    objects: u64,
+    layers: Layers,
+}
+
+impl Tried {
+    fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.objects += other.objects;
+        self.layers.followed += other.layers.followed;
+        self.layers.walked += other.layers.walked;
+        self.layers.parsed += other.layers.parsed;
+    }
+}
+
+fn schema_of(columns: Columns) -> Vec<Column> {
+    let column = |(name, text): &(&str, &str)| {
+        let (data_type, nullable) = parse_type(text).expect(text);
+        Column::new(*name, data_type, nullable)
+    };
+    columns.iter().map(column).collect()
+}
+
+/// The batches of a seed, and the schema they are for.
+fn draw(seed: u64) -> (usize, Rng, impl Iterator<Item = Records>) {
+    let mut random = Rng::with_seed(seed);
+    let schema = random.usize(..SCHEMAS.len());
+    let columns = schema_of(SCHEMAS[schema]);
+    let layouts: Vec<Tree> = (0..random.usize(1..5)).map(|_| layout(&mut random, &columns, 3)).collect();
+    let other = random.fork();
+    (schema, other, (0..BATCHES).map(move |_| Records::draw(&mut random, &layouts)))
+}
+
+/// Tries what a seed draws.
+fn try_seed(seed: u64) -> Tried {
+    let mut tried = Tried::default();
+    let context = format!("seed {seed}");
+    let (schema, mut random, batches) = draw(seed);
+    let mut decoders = Decoders::new(SCHEMAS[schema]);
+    let levels = Level::available();
+    let level = levels[random.usize(..levels.len())];
+    let mut counter = JsonDecoder::with_level(&Schema::new(Vec::new()), level);
+    for records in batches {
+        decoders.decode(&records, &context);
+        let mut rejected = Vec::new();
+        tried.objects += counter.decode(&records.bytes, &records.spans, &mut rejected).num_rows() as u64;
+        for index in 0..records.spans.len() {
+            let taken = rejected.iter().all(|bad| bad.record as usize != index);
+            let text = || String::from_utf8_lossy(records.record(index));
+            if let Some(is_object) = is_object(records.record(index)) {
+                assert_eq!(taken, is_object, "{context}: {}", text());
+            }
+        }
+        tried.records += records.spans.len() as u64;
+    }
+    for layers in decoders.levels.iter().filter_map(|(_, decoder)| decoder.layers()) {
+        tried.add(&Tried { layers, ..Tried::default() });
+    }
+    tried
+}
+
 #[test]
 fn all_layers_say_the_same() {
     let total = number_of("MILLSTREAM_FUZZ", RECORDS);
     let first = number_of("MILLSTREAM_FUZZ_SEED", 0);
-    let (mut tried, mut accepted, mut seed) = (0, 0, first);
-    let mut layers = Layers::default();
-    while tried < total {
-        let mut random = Rng::with_seed(seed);
-        let columns = SCHEMAS[random.usize(..SCHEMAS.len())];
-        let mut decoders = Decoders::new(columns);
-        let levels = Level::available();
-        let mut counter =
-            JsonDecoder::with_level(&Schema::new(Vec::new()), levels[random.usize(..levels.len())]);
-        let schema_columns: Vec<Column> = columns
-            .iter()
-            .map(|(name, text)| {
-                let (data_type, nullable) = parse_type(text).expect(text);
-                Column::new(*name, data_type, nullable)
-            })
-            .collect();
-        let layouts: Vec<Tree> =
-            (0..random.usize(1..5)).map(|_| layout(&mut random, &schema_columns, 3)).collect();
-        for _ in 0..BATCHES {
-            let records = Records::draw(&mut random, &layouts);
-            let context = format!("seed {seed}");
-            decoders.decode(&records, &context);
-            let mut rejected = Vec::new();
-            accepted += counter.decode(&records.bytes, &records.spans, &mut rejected).num_rows();
+    let seeds = total.div_ceil((BATCH * BATCHES) as u64);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut tried = Tried::default();
+    thread::scope(|scope| {
+        let run = |thread: usize| {
+            let mut tried = Tried::default();
+            for seed in (first..first + seeds).skip(thread).step_by(threads) {
+                tried.add(&try_seed(seed));
+            }
+            tried
+        };
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
+        for thread in running {
+            tried.add(&thread.join().expect("no draw tells layers apart"));
+        }
+    });
+    let Layers { followed, walked, parsed } = tried.layers;
+    let Tried { records, objects, layers } = tried;
+    assert!(followed.min(walked).min(parsed) > (followed + walked + parsed) / 20, "{layers:?}");
+    assert!(objects > records / 4 && objects < records, "{objects} of {records}");
+    println!("{records} records, seeds {first} to {}, {objects} were objects; {layers:?}", first + seeds - 1);
+}
+
+/// What kind of record it is: its schema, the layer of the best level that reads it behind others, and what is said of it.
+fn kind(schema: usize, decoder: &mut JsonDecoder, records: &Records, index: usize) -> String {
+    let before = decoder.layers().expect("it has layers");
+    let mut rejected = Vec::new();
+    decoder.decode(&records.bytes, &records.spans[index..=index], &mut rejected);
+    let after = decoder.layers().expect("it has layers");
+    let layer = if after.followed > before.followed {
+        "followed"
+    } else if after.walked > before.walked {
+        "walked"
+    } else {
+        "parsed"
+    };
+    // Reasons quote what they are about.
+    let reason = rejected.first().map_or("taken", |rejected| &rejected.reason);
+    let words = reason.split(' ').filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+    format!("{schema} {layer} {}", words.collect::<Vec<_>>().join(" "))
+}
+
+/// One record of each kind that the first seeds draw, the shortest.
+fn draw_corpus() -> String {
+    let mut kept: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for seed in 0..CORPUS_DRAWS {
+        let (schema, _, batches) = draw(seed);
+        let mut decoder = JsonDecoder::new(&Schema::new(schema_of(SCHEMAS[schema])));
+        for records in batches {
             for index in 0..records.spans.len() {
-                let taken = rejected.iter().all(|bad| bad.record as usize != index);
-                let text = || String::from_utf8_lossy(records.record(index));
-                if let Some(is_object) = is_object(records.record(index)) {
-                    assert_eq!(taken, is_object, "{context}: {}", text());
+                let record = records.record(index);
+                let kind = kind(schema, &mut decoder, &records, index);
+                let shortest = kept.entry(kind).or_insert_with(|| record.to_vec());
+                if record.len() < shortest.len() {
+                    *shortest = record.to_vec();
                 }
             }
-            tried += records.spans.len() as u64;
-        }
-        seed += 1;
-        for read in decoders.levels.iter().filter_map(|(_, decoder)| decoder.layers()) {
-            layers.followed += read.followed;
-            layers.walked += read.walked;
-            layers.parsed += read.parsed;
         }
     }
-    let all = layers.followed + layers.walked + layers.parsed;
-    assert!(layers.followed.min(layers.walked).min(layers.parsed) > all / 20, "{layers:?}");
-    assert!(accepted as u64 > tried / 4 && (accepted as u64) < tried, "{accepted} of {tried}");
-    println!("{tried} records, seeds {first} to {}, {accepted} were objects; {layers:?}", seed - 1);
+    let line = |(kind, record): (&String, &Vec<u8>)| format!("{}\t{}\n", &kind[..1], record.escape_ascii());
+    kept.iter().map(line).collect()
+}
+
+/// Undoes `escape_ascii`.
+fn unescape(text: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'\\' => match rest.next() {
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
+                Some(b'x') => {
+                    let digits =
+                        [rest.next(), rest.next()].map(|digit| char::from(digit.expect("two digits")));
+                    digits.iter().fold(0, |value, digit| {
+                        value * 16 + u8::try_from(digit.to_digit(16).expect("a digit")).expect("below 16")
+                    })
+                }
+                Some(other) => other,
+                None => unreachable!("a backslash escapes something"),
+            },
+            byte => byte,
+        });
+    }
+    bytes
+}
+
+/// Each record of the corpus by itself, and behind and between records that teach a template.
+#[test]
+fn the_corpus() {
+    if env::var_os("UPDATE").is_some() {
+        fs::write(CORPUS, draw_corpus()).expect("it can be written");
+    }
+    let corpus = fs::read_to_string(CORPUS).expect("it can be read");
+    assert!(corpus.lines().count() > 150, "there is a corpus");
+    for (number, line) in (1..).zip(corpus.lines()) {
+        let (schema, text) = line.split_once('\t').expect("a schema and a record");
+        let schema: usize = schema.parse().expect("a number");
+        let (record, mut random) = (unescape(text), Rng::with_seed(number));
+        let tree = layout(&mut random, &schema_of(SCHEMAS[schema]), 3);
+        for others in [0, 3, 40] {
+            let mut records = Records::default();
+            for index in 0..=2 * others {
+                let mut other = String::new();
+                tree.write(&mut random, 0, &mut other);
+                records.push(if index == others { &record } else { other.as_bytes() }, b"\n");
+            }
+            Decoders::new(SCHEMAS[schema]).decode(&records, &format!("line {number}"));
+        }
+    }
 }
 
 /// Records around the size of what is indexed at once, and far beyond it, between ordinary ones.
