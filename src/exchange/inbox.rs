@@ -7,8 +7,12 @@ use crate::record::{Barrier, Batch, Segment};
 /// The lanes into one shard from every producer, `[producer]`.
 pub struct Inbox {
     lanes: Vec<LaneReceiver<Parcel>>,
-    /// Per lane what is left of the batch taken last: its rows before `from` are gone.
-    heads: Vec<Option<Batch>>,
+    /// Per lane the batch taken last, of which something is left.
+    heads: Vec<Option<Head>>,
+    /// Segments that are due, in front of the rows that come next. Of those without rows many make one batch.
+    ends: Vec<Segment>,
+    /// No rows, once there has been a batch.
+    empty: Option<Batch>,
     order: Order,
     watermarks: Watermarks,
     /// A barrier that some lane has come to, and others may not have.
@@ -17,6 +21,13 @@ pub struct Inbox {
     epoch: u64,
     /// What the stage is working on, to be sent back to its maker afterwards.
     lent: Option<(usize, Batch)>,
+}
+
+/// A batch, and how far it has been taken.
+struct Head {
+    batch: Batch,
+    segment: usize,
+    row: usize,
 }
 
 /// What [`Inbox::take`] yields.
@@ -39,7 +50,17 @@ impl Inbox {
     pub fn new(lanes: Vec<LaneReceiver<Parcel>>, first: Vec<u64>, watermarks: Watermarks) -> Self {
         assert_eq!(lanes.len(), first.len(), "every lane has a first number");
         let heads = lanes.iter().map(|_| None).collect();
-        Self { lanes, heads, order: Order::new(first), watermarks, ahead: None, epoch: 0, lent: None }
+        Self {
+            lanes,
+            heads,
+            ends: Vec::new(),
+            empty: None,
+            order: Order::new(first),
+            watermarks,
+            ahead: None,
+            epoch: 0,
+            lent: None,
+        }
     }
 
     /// The watermark, and what it rests on.
@@ -73,16 +94,42 @@ impl Inbox {
         if let Some((lane, batch)) = self.lent.take() {
             self.lanes[lane].give_back(Parcel::Batch(batch));
         }
+        let taken = self.take_next();
+        match taken {
+            Taken::Batch(batch) => Taken::Batch(self.stamp(batch)),
+            // What was due before has its turn first, and this comes again.
+            Taken::Empty | Taken::Finished if self.ends.is_empty() => taken,
+            Taken::Barrier(barrier) if self.ends.is_empty() => {
+                (self.ahead, self.epoch) = (None, barrier.epoch);
+                taken
+            }
+            Taken::Barrier(_) | Taken::Empty | Taken::Finished => {
+                let empty = self.empty.clone().expect("ends come in batches");
+                let ends = std::mem::take(&mut self.ends);
+                Taken::Batch(self.stamp(Batch { segments: ends, ..empty }))
+            }
+        }
+    }
+
+    fn stamp(&mut self, mut batch: Batch) -> Batch {
+        self.watermarks.stamp(&mut batch);
+        batch
+    }
+
+    /// What comes next, behind [`Inbox::ends`]; a batch that has rows has these in front of them.
+    fn take_next(&mut self) -> Taken {
         loop {
-            if let Some(barrier) = self.ahead.take_if(|barrier| self.order.has_reached(barrier.number)) {
-                self.epoch = barrier.epoch;
+            if let Some(barrier) = self.ahead.filter(|barrier| self.order.has_reached(barrier.number)) {
                 return Taken::Barrier(barrier);
             }
             let Some(lane) = self.order.turn() else { return Taken::Finished };
             let head = match self.heads[lane].take() {
                 Some(head) => head,
                 None => match self.lanes[lane].take() {
-                    Some(Parcel::Batch(head)) => head,
+                    Some(Parcel::Batch(batch)) => {
+                        self.empty.get_or_insert_with(|| batch.slice(0, 0, Vec::new()));
+                        Head { batch, segment: 0, row: 0 }
+                    }
                     Some(Parcel::Barrier(barrier)) => {
                         // A lane may come to it after all lanes, itself included, have ended all numbers before it.
                         if barrier.epoch > self.epoch {
@@ -100,35 +147,42 @@ impl Inbox {
         }
     }
 
-    /// The part of `head` that is due now; the rest stays as the lane's head. None if the lane must wait its turn.
-    fn take_due(&mut self, lane: usize, head: Batch) -> Option<Batch> {
-        self.order.reached(lane, head.segments.first().map_or(0, |segment| segment.number));
-        let mut due: Vec<Segment> = Vec::with_capacity(head.segments.len());
-        for segment in &head.segments {
-            if !self.order.allows(lane, segment.number) {
-                break;
-            }
+    /// The rows of `head` that are due now, behind all ends that are due; what is behind them stays as the lane's head.
+    /// None if nothing is due but ends, or the lane must wait its turn.
+    fn take_due(&mut self, lane: usize, mut head: Head) -> Option<Batch> {
+        let segments = &head.batch.segments;
+        self.order.reached(lane, segments.get(head.segment).map_or(0, |segment| segment.number));
+        let (from, mut rows) = (head.row, 0);
+        while let Some(segment) =
+            segments.get(head.segment).filter(|segment| self.order.allows(lane, segment.number))
+        {
             if let Some(end) = segment.end {
                 self.order.ended(lane, end.through);
             }
             // A number ends for the stage when its last lane has ended it.
             let end = segment.end.filter(|_| self.order.complete(segment.number));
-            due.push(Segment { end, ..*segment });
+            if segment.rows > 0 || end.is_some() {
+                self.ends.push(Segment { end, ..*segment });
+            }
+            head.segment += 1;
+            rows += segment.rows as usize;
         }
-        if due.is_empty() {
+        head.row += rows;
+        let is_rest = head.segment < segments.len();
+        let due = (rows > 0).then(|| {
+            let segments = std::mem::take(&mut self.ends);
+            if rows == head.batch.len() {
+                return Batch { segments, ..head.batch.clone() };
+            }
+            head.batch.slice(from, rows, segments)
+        });
+        if is_rest {
             self.heads[lane] = Some(head);
-            return None;
-        }
-        let rows: usize = due.iter().map(|segment| segment.rows as usize).sum();
-        let mut batch = if due.len() == head.segments.len() {
-            self.lent = Some((lane, head.clone()));
-            Batch { segments: due, ..head }
+        } else if due.is_some() {
+            self.lent = Some((lane, head.batch));
         } else {
-            let rest = head.segments[due.len()..].to_vec();
-            self.heads[lane] = Some(head.slice(rows, head.len() - rows, rest));
-            head.slice(0, rows, due)
-        };
-        self.watermarks.stamp(&mut batch);
-        Some(batch)
+            self.lanes[lane].give_back(Parcel::Batch(head.batch));
+        }
+        due
     }
 }
