@@ -116,6 +116,9 @@ enum Started {
 }
 
 fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> {
+    let bug = |error: std::io::Error| (Exit::Bug, error.to_string());
+    // Before there is a state directory by which others see that it runs: who asks for a snapshot must not end it.
+    let signals = signals::catch_requests().map_err(bug)?;
     let mode = mode(arguments.io)?;
     let service = std::env::var("STATE_DIRECTORY").ok();
     let given = arguments.state_dir.as_deref().or(plan.state_dir.as_deref());
@@ -175,9 +178,9 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         load: None,
     };
     // A write beyond a limit on the size of files is then an error of that write.
-    survive_file_size_limit().map_err(|error| (Exit::Bug, error.to_string()))?;
+    survive_file_size_limit().map_err(bug)?;
     // Before anything is opened, so that no signal ends the process with an unfinished output beside it.
-    let signals = signals::catch().map_err(|error| (Exit::Bug, error.to_string()))?;
+    signals.catch_ends().map_err(bug)?;
     let running = launch(plan, &settings).map_err(|error| match &error {
         LaunchError::Source(_) => (Exit::Unavailable, error.to_string()),
         LaunchError::Sink(_) | LaunchError::Quarantine(QuarantineError::Write { .. }) => {
@@ -186,7 +189,7 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
         LaunchError::Quarantine(_) | LaunchError::Snapshot(_) => (Exit::BadData, error.to_string()),
         LaunchError::Thread(_) => (Exit::Unavailable, format!("{error}; try fewer --cores or --io threads")),
     })?;
-    signals.forward(running.tell.clone()).map_err(|error| (Exit::Bug, error.to_string()))?;
+    signals.forward(running.tell.clone()).map_err(bug)?;
     notify("READY=1");
     Ok(Started::Running { running, state_dir, recovered })
 }

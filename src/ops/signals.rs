@@ -21,10 +21,30 @@ pub struct Caught(Signals);
 ///
 /// If the handlers cannot be set.
 pub fn catch() -> io::Result<Caught> {
-    Signals::new([SIGINT, SIGTERM, SIGUSR1]).map(Caught)
+    let caught = catch_requests()?;
+    caught.catch_ends()?;
+    Ok(caught)
+}
+
+/// From now on SIGUSR1, which asks for nothing that could be bad, does not end the process but is kept.
+///
+/// # Errors
+///
+/// If the handler cannot be set.
+pub fn catch_requests() -> io::Result<Caught> {
+    Signals::new([SNAPSHOT]).map(Caught)
 }
 
 impl Caught {
+    /// The same for SIGINT and SIGTERM.
+    ///
+    /// # Errors
+    ///
+    /// If the handlers cannot be set.
+    pub fn catch_ends(&self) -> io::Result<()> {
+        [SIGINT, SIGTERM].into_iter().try_for_each(|signal| self.0.add_signal(signal))
+    }
+
     /// Tells `tell` of every signal, those that have come already included.
     ///
     /// # Errors
