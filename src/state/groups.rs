@@ -68,7 +68,8 @@ struct Table {
 }
 
 /// Whether two keys are equal: those of no column and of one integer at once, any other by a call.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+#[must_use]
+pub fn is_same_key(one: &[u8], other: &[u8]) -> bool {
     const INTEGER: usize = 1 + size_of::<i64>();
     if let (Some(one), Some(other)) = (one.as_array::<INTEGER>(), other.as_array::<INTEGER>()) {
         return one == other;
@@ -152,7 +153,7 @@ impl Groups {
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
         let table = &self.tables[self.table_of(hash)].entries;
         let bits = Entry::bits(hash);
-        let is_it = |entry: &Entry| entry.bits == bits && self.has_key(entry.number, key);
+        let is_it = |entry: &Entry| entry.bits == bits && is_same_key(self.keys.get(entry.number), key);
         table.find(Entry::spread(bits), is_it).map(|entry| entry.number)
     }
 
@@ -160,13 +161,7 @@ impl Groups {
     pub fn find_all<'a>(&'a self, hash: u64, key: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
         let table = &self.tables[self.table_of(hash)].entries;
         let numbers = table.iter_hash(Entry::spread(Entry::bits(hash))).map(|entry| entry.number);
-        numbers.filter(move |number| self.has_key(*number, key))
-    }
-
-    /// Whether this is the key of a group.
-    #[must_use]
-    pub fn has_key(&self, number: u32, key: &[u8]) -> bool {
-        is_same(self.keys.get(number), key)
+        numbers.filter(move |number| is_same_key(self.keys.get(*number), key))
     }
 
     /// A new group of `key`, whether or not there is one.

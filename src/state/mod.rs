@@ -7,6 +7,6 @@ mod pages;
 mod timers;
 
 pub use bits::Bits;
-pub use groups::Groups;
+pub use groups::{Groups, is_same_key};
 pub use pages::Pages;
 pub use timers::Timers;

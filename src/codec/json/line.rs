@@ -1,5 +1,5 @@
-//! Rows of columns that are neither floats nor nested, as objects, one a line: put at positions that stay in a register,
-//! where appending each part to a vector would wait for the length that the part before left in memory.
+//! Rows of integers, booleans, decimals, texts and timestamps as objects, one a line: put at positions that stay in a
+//! register, where appending each part to a vector would wait for the length that the part before left in memory.
 
 use super::encode::{Bound, Prefix, Values, is_clean, write_string};
 use crate::record::text::{self, EIGHT_DIGITS};

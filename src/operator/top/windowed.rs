@@ -20,7 +20,7 @@ use crate::operator::saved::{Clock, StateKey};
 use crate::operator::work::{Work, position_of};
 use crate::operator::{Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, BlockEnd, Schema};
-use crate::state::{Groups, Pages};
+use crate::state::{Groups, Pages, is_same_key};
 use crate::time::SegmentClock;
 use crate::window::Windows;
 
@@ -111,9 +111,7 @@ struct Before<'a> {
 impl Before<'_> {
     /// Whether a row of this place and order is certainly not among the first.
     fn rejects(&self, window: i64, hash: u64, key: &[u8], order: &[u8]) -> bool {
-        let is_same = (self.window, self.hash) == (window, hash)
-            && self.key.len() == key.len()
-            && (key.is_empty() || self.key == key);
+        let is_same = (self.window, self.hash) == (window, hash) && is_same_key(self.key, key);
         is_same && self.bound.zip(head(order)).is_some_and(|(bound, head)| head > bound)
     }
 }
