@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, fadvise};
 
-use self::records::{BEHIND_BYTES, Found, Records};
+use self::records::{BEHIND_BYTES, Found, Records, reading_starts};
 use self::schedule::{Inputs, Schedule, Turn};
 use super::chunk::{BLOCKS_PER_CHUNK, block_bytes};
 use super::cuts::{Gate, Pass};
@@ -220,7 +220,7 @@ impl FileReader {
         let (input, chunk_bytes) = (&inputs.files[file], inputs.chunk_bytes);
         let start = part * chunk_bytes;
         let end = input.bytes.min(start + chunk_bytes);
-        let from = start.saturating_sub(1);
+        let from = reading_starts(start);
         let mut buffer = self.spare.pop().unwrap_or_default();
         let (found, rejected) = if input.bytes == 0 {
             (Found { start: 0, end: 0, cut: 0 }, Vec::new())

@@ -15,6 +15,15 @@ use crate::source::chunk::{RECORD_BYTES_MAX, first_record, too_long};
 /// How much is read behind a chunk at first, in the hope that its last record ends there, bytes.
 pub(super) const BEHIND_BYTES: usize = 4 << 10;
 
+/// Where reading begins for a chunk that starts at `start`: with the byte before it, or up to 15 earlier.
+///
+/// x86 copies a page with `rep movsb` at a third of its speed where the destination's address is 1 to 15 more than the
+/// source's, by what is left of them on division by 4,096. Allocations and these positions are multiples of 16, so that
+/// remainders are too.
+pub(super) fn reading_starts(start: u64) -> u64 {
+    start.saturating_sub(1) & !15
+}
+
 /// Where the records of a chunk are in its buffer.
 pub(super) struct Found {
     /// Where the first begins.
@@ -46,9 +55,12 @@ impl Records<'_> {
     pub fn find(&mut self, start: u64, end: u64) -> Result<Found, SourceError> {
         let chunk_end = usize::try_from(end - self.from).expect("chunks are small");
         self.fill(chunk_end + BEHIND_BYTES)?;
-        let Some(first) = first_record(&self.buffer[..self.filled], start == 0, chunk_end) else {
+        let before = usize::try_from(start.saturating_sub(1) - self.from).expect("fewer than 16 bytes");
+        let Some(first) = first_record(&self.buffer[before..self.filled], start == 0, chunk_end - before)
+        else {
             return Ok(Found { start: chunk_end, end: chunk_end, cut: chunk_end });
         };
+        let first = before + first;
         // The last record is the one that holds the chunk's last byte.
         let mut searched = chunk_end.saturating_sub(1).max(first);
         loop {
