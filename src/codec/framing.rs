@@ -1,6 +1,6 @@
 //! Where the records of a chunk are, for formats of one record a line.
 
-use super::json::{BLOCK, Level};
+use super::json::{BLOCK, Level, write_each};
 use crate::record::Origin;
 
 /// Pushes to `spans` where the records of `bytes` are, one a line, in order, as [`Origin::span`] has it.
@@ -19,42 +19,37 @@ pub fn frame_lines(bytes: &[u8], spans: &mut Vec<u64>) {
 /// costs more than they do.
 const AT_ONCE: usize = 2;
 
+/// The bytes whose newlines are gathered before lines are made of them.
+const GROUP: usize = 4 << 10;
+
 /// [`frame_lines`] by a kernel that tells which bytes of a block are newlines, the first in the lowest bit.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled once for each level, with what its processors have")]
 pub(super) fn frame(bytes: &[u8], spans: &mut Vec<u64>, newlines: impl Fn(&[u8; BLOCK]) -> u64) {
     assert!(u32::try_from(bytes.len()).is_ok(), "chunks are far below 4 GiB");
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    let mut last = [b' '; BLOCK];
+    let (groups, rest) = bytes.as_chunks::<GROUP>();
+    let mut last = [b' '; GROUP];
     last[..rest.len()].copy_from_slice(rest);
-    // First where the lines end, in the place of their spans.
-    let first = spans.len();
-    let mut base = 0;
-    for block in blocks.iter().chain([&last]) {
-        let mut left = newlines(block);
-        let end = spans.len() + left.count_ones() as usize;
-        spans.extend_from_slice(&[0; AT_ONCE].map(|_: u64| {
-            let newline = base + u64::from(left.trailing_zeros());
-            left &= left.wrapping_sub(1);
-            newline
-        }));
-        while left != 0 {
-            spans.push(base + u64::from(left.trailing_zeros()));
-            left &= left - 1;
+    let mut ends = [0_u16; GROUP + AT_ONCE];
+    let (mut start, mut from) = (0, 0);
+    // One loop with one call of the kernel: what is called twice is compiled apart, with what every processor has.
+    for number in 0..=groups.len() {
+        let group = groups.get(number).unwrap_or(&last);
+        let (mut base, mut count) = (0, 0);
+        for block in group.as_chunks::<BLOCK>().0 {
+            count += write_each::<AT_ONCE>(newlines(block), base, count, &mut ends);
+            base += 64;
         }
-        spans.truncate(end);
-        base += BLOCK as u64;
-    }
-    spans.push(bytes.len() as u64);
-    let (mut start, mut kept) = (0, first);
-    for index in first..spans.len() {
-        let end = usize::try_from(spans[index]).expect("a position in memory");
-        if let Some(span) = span_of(bytes, start, end) {
-            spans[kept] = span;
-            kept += 1;
+        for end in &ends[..count] {
+            let end = from + usize::from(*end);
+            spans.extend(span_of(bytes, start, end));
+            start = end + 1;
         }
-        start = end + 1;
+        from += GROUP;
     }
-    spans.truncate(kept);
+    if start < bytes.len() {
+        spans.extend(span_of(bytes, start, bytes.len()));
+    }
 }
 
 /// The record of a line; none if the line is blank.

@@ -82,7 +82,9 @@ impl Level {
     /// Copies and indexes a piece; returns how many marks there are, and whether a byte is special.
     pub(super) fn index(self, source: &[u8], index: Index<'_>) -> (usize, bool) {
         match self.0 {
-            Kind::Portable => piece::index(source, index, piece::look_portable, piece::write_each),
+            Kind::Portable => {
+                piece::index(source, index, piece::look_portable, piece::write_each::<{ piece::AT_ONCE }>)
+            }
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is only made where the processor has its instructions.
             Kind::Avx2 => unsafe { x86::index_avx2(source, index) },
@@ -143,7 +145,7 @@ mod x86 {
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn index_avx2(source: &[u8], index: Index<'_>) -> (usize, bool) {
-        piece::index(source, index, |block| look_avx2(block), piece::write_each)
+        piece::index(source, index, |block| look_avx2(block), piece::write_each::<{ piece::AT_ONCE }>)
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512vl,avx512vbmi2")]

@@ -29,7 +29,7 @@ mod tests;
 pub use decode::{JsonDecoder, Layers};
 pub use encode::JsonEncoder;
 pub use level::Level;
-pub(super) use piece::BLOCK;
+pub(super) use piece::{BLOCK, write_each};
 
 use super::{Decode, Encode};
 use crate::record::Schema;

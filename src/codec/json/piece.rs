@@ -200,10 +200,8 @@ pub(super) fn index(
     last[..rest.len()].copy_from_slice(rest);
     let (mut base, mut count, mut escaped, mut any) = (0_u16, 0, 0, 0);
     // One loop with one call of each: what is called twice is compiled apart, with what every processor has.
-    for (number, (copy, special)) in copies.iter_mut().zip(special).enumerate() {
-        if number * BLOCK >= source.len() {
-            break;
-        }
+    let count_of_blocks = source.len().div_ceil(BLOCK);
+    for (number, (copy, special)) in copies.iter_mut().zip(special).take(count_of_blocks).enumerate() {
         let block = blocks.get(number).unwrap_or(&last);
         *copy = *block;
         let masks = look(block);
@@ -236,12 +234,17 @@ fn escaped_by(backslash: u64, carry: &mut u64) -> u64 {
 
 /// How many marks of a block are written down whether there are so many or not: most blocks have no more, and a branch
 /// that is taken now and then costs more than the marks for nothing.
-const AT_ONCE: usize = 12;
+pub(super) const AT_ONCE: usize = 12;
 
-/// Writes down the marks of a block one by one.
+/// Writes down the marks of a block one by one, `AT_ONCE` of them in any case.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
-pub(super) fn write_each(mut mask: u64, base: u16, at: usize, marks: &mut [u16]) -> usize {
+pub(in crate::codec) fn write_each<const AT_ONCE: usize>(
+    mut mask: u64,
+    base: u16,
+    at: usize,
+    marks: &mut [u16],
+) -> usize {
     let count = mask.count_ones() as usize;
     // What is written beyond the count is overwritten by the next block.
     let (first, rest) = marks[at..].split_at_mut(AT_ONCE);
