@@ -19,9 +19,12 @@ pub struct Inbox {
     ahead: Option<Barrier>,
     /// The epoch that ended last for the stage.
     epoch: u64,
-    /// What the stage is working on, to be sent back to its maker afterwards.
-    lent: Option<(usize, Batch)>,
+    /// What the stage is working on, to be sent back to their makers afterwards.
+    lent: Vec<(usize, Batch)>,
 }
+
+/// Shares that come to fewer rows together make one batch: each batch costs a stage some time, however small it is.
+const ROWS_MIN: usize = 512;
 
 /// A batch, and how far it has been taken.
 struct Head {
@@ -44,6 +47,13 @@ pub enum Taken {
     Finished,
 }
 
+/// Why there are no rows now.
+enum Pause {
+    Barrier(Barrier),
+    Empty,
+    Finished,
+}
+
 impl Inbox {
     /// An inbox over these lanes; `first` is each lane's first number.
     #[must_use]
@@ -59,7 +69,7 @@ impl Inbox {
             watermarks,
             ahead: None,
             epoch: 0,
-            lent: None,
+            lent: Vec::new(),
         }
     }
 
@@ -91,23 +101,26 @@ impl Inbox {
 
     /// The next batch in order. The stage must be done with the batch before: it goes back to its maker.
     pub fn take(&mut self) -> Taken {
-        if let Some((lane, batch)) = self.lent.take() {
+        for (lane, batch) in self.lent.drain(..) {
             self.lanes[lane].give_back(Parcel::Batch(batch));
         }
-        let taken = self.take_next();
-        match taken {
-            Taken::Batch(batch) => Taken::Batch(self.stamp(batch)),
-            // What was due before has its turn first, and this comes again.
-            Taken::Empty | Taken::Finished if self.ends.is_empty() => taken,
-            Taken::Barrier(barrier) if self.ends.is_empty() => {
+        let pause = match self.take_next() {
+            Ok(batch) => return Taken::Batch(self.stamp(batch)),
+            Err(pause) => pause,
+        };
+        if !self.ends.is_empty() {
+            // What was due before has its turn first, and the pause comes again.
+            let empty = self.empty.clone().expect("ends come in batches");
+            let ends = std::mem::take(&mut self.ends);
+            return Taken::Batch(self.stamp(Batch { segments: ends, ..empty }));
+        }
+        match pause {
+            Pause::Barrier(barrier) => {
                 (self.ahead, self.epoch) = (None, barrier.epoch);
-                taken
+                Taken::Barrier(barrier)
             }
-            Taken::Barrier(_) | Taken::Empty | Taken::Finished => {
-                let empty = self.empty.clone().expect("ends come in batches");
-                let ends = std::mem::take(&mut self.ends);
-                Taken::Batch(self.stamp(Batch { segments: ends, ..empty }))
-            }
+            Pause::Empty => Taken::Empty,
+            Pause::Finished => Taken::Finished,
         }
     }
 
@@ -117,12 +130,30 @@ impl Inbox {
     }
 
     /// What comes next, behind [`Inbox::ends`]; a batch that has rows has these in front of them.
-    fn take_next(&mut self) -> Taken {
+    fn take_next(&mut self) -> Result<Batch, Pause> {
+        let first = self.take_share(usize::MAX)?;
+        if first.len() >= ROWS_MIN {
+            return Ok(first);
+        }
+        let mut rows = first.len();
+        let mut shares = vec![first];
+        while rows < ROWS_MIN
+            && let Ok(share) = self.take_share(Batch::ROWS_MAX - rows)
+        {
+            rows += share.len();
+            shares.push(share);
+        }
+        Ok(if shares.len() == 1 { shares.remove(0) } else { Batch::concat(&shares) })
+    }
+
+    /// The rows that are next in order and have come in one batch, if there are not more than `rows_max` of them; else
+    /// why there are none now.
+    fn take_share(&mut self, rows_max: usize) -> Result<Batch, Pause> {
         loop {
             if let Some(barrier) = self.ahead.filter(|barrier| self.order.has_reached(barrier.number)) {
-                return Taken::Barrier(barrier);
+                return Err(Pause::Barrier(barrier));
             }
-            let Some(lane) = self.order.turn() else { return Taken::Finished };
+            let Some(lane) = self.order.turn() else { return Err(Pause::Finished) };
             let head = match self.heads[lane].take() {
                 Some(head) => head,
                 None => match self.lanes[lane].take() {
@@ -138,11 +169,15 @@ impl Inbox {
                         }
                         continue;
                     }
-                    None => return Taken::Empty,
+                    None => return Err(Pause::Empty),
                 },
             };
-            if let Some(batch) = self.take_due(lane, head) {
-                return Taken::Batch(batch);
+            if head.batch.len() - head.row > rows_max {
+                self.heads[lane] = Some(head);
+                return Err(Pause::Empty);
+            }
+            if let Some(share) = self.take_due(lane, head) {
+                return Ok(share);
             }
         }
     }
@@ -179,7 +214,7 @@ impl Inbox {
         if is_rest {
             self.heads[lane] = Some(head);
         } else if due.is_some() {
-            self.lent = Some((lane, head.batch));
+            self.lent.push((lane, head.batch));
         } else {
             self.lanes[lane].give_back(Parcel::Batch(head.batch));
         }

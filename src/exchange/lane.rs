@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::io::Bell;
 
@@ -12,6 +13,7 @@ pub struct LaneSender<T> {
     ring: Producer<T>,
     used: Consumer<T>,
     waiting: VecDeque<T>,
+    wants: Arc<Wants>,
     bell: Arc<Bell>,
 }
 
@@ -19,16 +21,51 @@ pub struct LaneSender<T> {
 pub struct LaneReceiver<T> {
     ring: Consumer<T>,
     used: Producer<T>,
+    wants: Arc<Wants>,
     bell: Arc<Bell>,
 }
 
-/// A lane that holds `capacity` items. `to` is rung when something was sent, `from` when room was made.
+/// What the ends of a lane wait for. A shard has many lanes and waits for few of them: it is woken only for these.
+#[derive(Default)]
+struct Wants {
+    /// The receiver has found nothing.
+    item: Want,
+    /// The sender has found no room.
+    room: Want,
+}
+
+/// Whether one end waits for the other. As with the bell, an end looks once more after it has said so, and the other end
+/// asks after it has done something (Dekker's pattern): one of them sees the other.
+#[derive(Default)]
+struct Want(AtomicBool);
+
+impl Want {
+    /// Says so. The caller looks once more.
+    fn say(&self) {
+        if !self.0.load(Ordering::Relaxed) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// Rings if the other end waits.
+    fn meet(&self, bell: &Bell) {
+        fence(Ordering::SeqCst);
+        if self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel) {
+            bell.ring();
+        }
+    }
+}
+
+/// A lane that holds `capacity` items. `to` is rung when there is something for a receiver that has found nothing, `from`
+/// when there is room for a sender that has found none.
 #[must_use]
 pub fn lane<T>(capacity: usize, from: &Arc<Bell>, to: &Arc<Bell>) -> (LaneSender<T>, LaneReceiver<T>) {
     let (ring, taken) = RingBuffer::new(capacity);
     let (back, used) = RingBuffer::new(capacity);
-    let sender = LaneSender { ring, used, waiting: VecDeque::new(), bell: to.clone() };
-    (sender, LaneReceiver { ring: taken, used: back, bell: from.clone() })
+    let wants = Arc::new(Wants::default());
+    let sender = LaneSender { ring, used, waiting: VecDeque::new(), wants: wants.clone(), bell: to.clone() };
+    (sender, LaneReceiver { ring: taken, used: back, wants, bell: from.clone() })
 }
 
 /// The lanes of one exchange: senders `[producer][receiver]` and receivers `[receiver][producer]`.
@@ -57,41 +94,52 @@ pub fn mesh<T>(
 impl<T> LaneSender<T> {
     /// Sends an item, or keeps it until there is room; then the sender is no longer [`LaneSender::is_clear`].
     pub fn send(&mut self, item: T) {
-        self.waiting.push_back(item);
-        self.offer();
+        self.send_quietly(item);
+        self.ring();
     }
 
     /// Sends an item as [`LaneSender::send`] does, but leaves a receiver that sleeps asleep: [`LaneSender::ring`] wakes it.
     pub fn send_quietly(&mut self, item: T) {
+        if !self.waiting.is_empty() {
+            self.offer();
+        }
         if self.waiting.is_empty() {
-            match self.ring.push(item) {
+            match self.push(item) {
                 Ok(()) => {}
-                Err(rtrb::PushError::Full(item)) => self.waiting.push_back(item),
+                Err(item) => self.waiting.push_back(item),
             }
         } else {
-            self.send(item);
+            self.waiting.push_back(item);
         }
     }
 
-    /// Wakes the receiver, if it sleeps.
+    /// Wakes the receiver, if it sleeps and waits for this lane.
     pub fn ring(&self) {
-        self.bell.ring();
+        self.wants.item.meet(&self.bell);
     }
 
     /// Hands over as much as there is room for. Returns whether anything went.
     pub fn offer(&mut self) -> bool {
         let before = self.waiting.len();
         while let Some(item) = self.waiting.pop_front() {
-            if let Err(rtrb::PushError::Full(item)) = self.ring.push(item) {
+            if let Err(item) = self.push(item) {
                 self.waiting.push_front(item);
                 break;
             }
         }
         let sent = self.waiting.len() < before;
         if sent {
-            self.bell.ring();
+            self.ring();
         }
         sent
+    }
+
+    /// Puts an item into the ring; what finds no room comes back, and the receiver knows that room is wanted.
+    fn push(&mut self, item: T) -> Result<(), T> {
+        self.ring.push(item).or_else(|PushError::Full(item)| {
+            self.wants.room.say();
+            self.ring.push(item).map_err(|PushError::Full(item)| item)
+        })
     }
 
     /// Whether nothing waits for room.
@@ -115,8 +163,12 @@ impl<T> LaneSender<T> {
 impl<T> LaneReceiver<T> {
     /// The next item, if there is one.
     pub fn take(&mut self) -> Option<T> {
-        let item = self.ring.pop().ok()?;
-        self.bell.ring();
+        let item = self.ring.pop().or_else(|_| {
+            self.wants.item.say();
+            self.ring.pop()
+        });
+        let item = item.ok()?;
+        self.wants.room.meet(&self.bell);
         Some(item)
     }
 

@@ -12,7 +12,8 @@
 //! keeps what does not fit a full ring in a list per lane ([`Outbox`]) and offers each lane by itself, so a full ring to
 //! another receiver never keeps back what goes to *R*; *P*'s batch of *N* is then either handed over or not made yet,
 //! and in the latter case *P*'s lists are empty or *P* holds a batch for a receiver that waits on a number below *N*,
-//! against the choice of *N*. The sink behind the last exchange takes its lanes by the same rule.
+//! against the choice of *N*. The sink behind the last exchange takes its lanes by the same rule. What *P* holds back of
+//! ends of blocks while it is busy it tells before it sleeps ([`Outbox::settle`]).
 //!
 //! **What the claim rests on.** A keyed stage sends rows of a number only once that number has ended for it: then *P* has
 //! sent the end to every lane, or keeps it in a list per lane, and every other shard can end the number too. An operator
@@ -20,7 +21,7 @@
 //! the receiver waits for a lower lane to end the same number, whose shard waits for rows that *P*, blocked by the full
 //! lane, has not made. So the stage holds such rows until the number has ended ([`Inbox::has_ended`]): not more than what
 //! one block of the input makes. That the numbers before it have ended is said to every lane as soon as rows of a number are
-//! sent to one ([`Outbox::send`]): else the receiver of such rows, and with it *P*, could wait for a shard that waits to be
+//! sent to one, at the latest when *P* has nothing else to do ([`Outbox::send`]): else the receiver of such rows, and with it *P*, could wait for a shard that waits to be
 //! told.
 //!
 //! **Barriers.** A barrier is a block number that is the same for all lanes. Every producer sends it in its lane behind all
@@ -36,6 +37,8 @@ mod order;
 mod outbox;
 mod parcel;
 mod partition;
+#[cfg(test)]
+mod tests;
 mod watermark;
 
 pub use inbox::{Inbox, Taken};

@@ -22,6 +22,13 @@ impl Partition {
         Self { codec, columns, bytes: Vec::new(), ends: Vec::new(), rows: Vec::new() }
     }
 
+    /// A share without rows and segments of such a batch.
+    #[must_use]
+    pub fn nothing_of(batch: &Batch) -> Batch {
+        let nothing = batch.slice(0, 0, Vec::new());
+        Batch { origin: None, hashes: Some(UInt64Array::from(Vec::<u64>::new())), ..nothing }
+    }
+
     /// Each shard's share of the batch, `[shard]`: its rows with their hashes, in order, and all block ends.
     pub fn split(&mut self, mut batch: Batch, shards: usize) -> Vec<Batch> {
         batch.origin = None;
@@ -33,12 +40,17 @@ impl Partition {
         }
         self.deal(hashes.values(), shards);
         batch.hashes = Some(hashes);
+        // One copy in the order of owners, of which each gets its part.
+        let dealt = if self.rows.iter().any(|rows| rows.len() == batch.len()) {
+            batch.clone()
+        } else {
+            batch.take(&UInt32Array::from(self.rows.concat()), batch.segments.clone())
+        };
+        let mut from = 0;
         let shares = self.rows.iter().map(|rows| {
-            let segments = share_of(&batch.segments, rows);
-            if rows.len() == batch.len() {
-                return Batch { segments, ..batch.clone() };
-            }
-            batch.take(&UInt32Array::from(rows.clone()), segments)
+            let share = dealt.slice(from, rows.len(), share_of(&batch.segments, rows));
+            from += rows.len();
+            share
         });
         shares.collect()
     }

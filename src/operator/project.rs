@@ -1,6 +1,6 @@
 //! The running form of every step that makes columns of columns: `select`, `set`, `drop`, `rename`.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 
 use super::expression::evaluate_all;
 use super::{Build, Changelog, Context, Flow, Operator, Part, Resolved, WindowColumns, column_expression};
@@ -78,6 +78,7 @@ pub(super) fn part(
             step,
             input: input.clone(),
             output: output.clone(),
+            empty: RecordBatch::new_empty(output.arrow().clone()),
             outputs: outputs.clone(),
             ready: None,
         })
@@ -107,11 +108,17 @@ struct Project {
     input: Schema,
     output: Schema,
     outputs: Vec<Output>,
+    /// No rows: block ends pass without them.
+    empty: RecordBatch,
     ready: Option<Batch>,
 }
 
 impl Operator for Project {
     fn push(&mut self, batch: Batch, context: &mut Context) {
+        if batch.is_empty() {
+            self.ready = Some(batch.with_rows(self.empty.clone()));
+            return;
+        }
         let expressions: Vec<&Expr> = self.outputs.iter().filter_map(Output::expression).collect();
         let (batch, results) = evaluate_all(&expressions, self.step, &self.input, batch, context);
         let mut results = results.into_iter();

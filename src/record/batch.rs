@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, RecordBatch, RecordBatchOptions,
-    UInt32Array, UInt64Array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Int8Array, Int64Array, PrimitiveArray,
+    RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
 };
-use arrow::compute::{FilterBuilder, cast, take};
-use arrow::datatypes::{DataType, Int64Type, TimeUnit};
+use arrow::compute::{FilterBuilder, cast, concat, take};
+use arrow::datatypes::{DataType, Int8Type, Int64Type, TimeUnit, UInt64Type};
 
 use crate::time::SegmentClock;
 
@@ -190,6 +190,37 @@ impl Batch {
         self.map_columns(count, segments, |array| array.slice(from, count))
     }
 
+    /// The rows of these batches, of which there is at least one, one behind the other; all have the same columns and
+    /// come from the same exchange, so without origins.
+    #[must_use]
+    pub fn concat(batches: &[Self]) -> Self {
+        let (first, count) = (&batches[0], batches.iter().map(Self::len).sum());
+        let joined = |arrays: Vec<&dyn Array>| concat(&arrays).expect("columns of one type");
+        let columns = (0..first.rows.num_columns())
+            .map(|index| joined(batches.iter().map(|batch| batch.rows.column(index).as_ref()).collect()));
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let rows = RecordBatch::try_new_with_options(first.rows.schema(), columns.collect(), &options)
+            .expect("columns keep their types and have one length");
+        let weights = batches.iter().any(|batch| batch.weights.is_some()).then(|| {
+            let inserts = |batch: &Self| Int8Array::from_value(1, batch.len());
+            joined_values(batches, |batch| batch.weights.clone().unwrap_or_else(|| inserts(batch)))
+        });
+        let times = first.times.is_some().then(|| {
+            let times = |batch: &Self| batch.times.clone().expect("all have times, or none has");
+            let is_seen = |batch: &Self| times(batch).seen_ms.is_some();
+            let nothing = |batch: &Self| Int64Array::from_value(i64::MIN, batch.len());
+            let seen_ms = |batch: &Self| times(batch).seen_ms.unwrap_or_else(|| nothing(batch));
+            EventTimes {
+                at_ms: joined_values(batches, |batch| times(batch).at_ms),
+                seen_ms: batches.iter().any(is_seen).then(|| joined_values(batches, seen_ms)),
+            }
+        });
+        let hashes = |batch: &Self| batch.hashes.clone().expect("all have hashes, or none has");
+        let hashes = first.hashes.is_some().then(|| joined_values(batches, hashes));
+        let segments = batches.iter().flat_map(|batch| &batch.segments).copied().collect();
+        Self { rows, weights, times, origin: None, hashes, segments, clocks: Vec::new() }
+    }
+
     /// The segments before `segment` and the rest; nothing is copied.
     #[must_use]
     pub fn split_at(self, segment: usize) -> (Self, Self) {
@@ -218,20 +249,31 @@ impl Batch {
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let rows = RecordBatch::try_new_with_options(self.rows.schema(), columns, &options)
             .expect("columns keep their types and have one length");
-        let weights = self.weights.as_ref().map(|weights| apply(weights).to_data().into());
-        let int64 = |array: &Int64Array| -> Int64Array { apply(array).to_data().into() };
+        let int64 = |array: &Int64Array| apply(array).as_primitive::<Int64Type>().clone();
+        let uint64 = |array: &UInt64Array| apply(array).as_primitive::<UInt64Type>().clone();
+        let weights = self.weights.as_ref().map(|weights| apply(weights).as_primitive::<Int8Type>().clone());
         let times = self.times.as_ref().map(|times| EventTimes {
             at_ms: int64(&times.at_ms),
             seen_ms: times.seen_ms.as_ref().map(int64),
         });
-        let origin = self
-            .origin
-            .as_ref()
-            .map(|origin| Origin { spans: apply(&origin.spans).to_data().into(), ..origin.clone() });
-        let hashes = self.hashes.as_ref().map(|hashes| apply(hashes).to_data().into());
+        let origin =
+            self.origin.as_ref().map(|origin| Origin { spans: uint64(&origin.spans), ..origin.clone() });
+        let hashes = self.hashes.as_ref().map(uint64);
         let clocks = if segments.len() == self.clocks.len() { self.clocks.clone() } else { Vec::new() };
         Self { rows, weights, times, origin, hashes, segments, clocks }
     }
+}
+
+/// A column without NULLs that every batch has, one behind the other.
+fn joined_values<T: ArrowPrimitiveType>(
+    batches: &[Batch],
+    column: impl Fn(&Batch) -> PrimitiveArray<T>,
+) -> PrimitiveArray<T> {
+    let mut values = Vec::with_capacity(batches.iter().map(Batch::len).sum());
+    for batch in batches {
+        values.extend_from_slice(column(batch).values());
+    }
+    PrimitiveArray::new(values.into(), None)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub struct Block {
 }
 
 /// The end of a stage.
+#[expect(clippy::large_enum_variant, reason = "one a stage, in its place from start to end")]
 pub enum Outlet {
     /// Rows move to the next stage.
     Exchange(Outbox),
@@ -147,8 +148,9 @@ impl Outlet {
     /// whether there was anything.
     pub fn settle(&mut self) -> bool {
         match self {
+            Self::Exchange(outbox) => outbox.settle(),
             Self::Bytes(encoder) => encoder.settle(),
-            Self::Exchange(_) | Self::Rows(_) => false,
+            Self::Rows(_) => false,
         }
     }
 

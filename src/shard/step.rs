@@ -148,6 +148,7 @@ impl Shard {
                 moved |= stage.outlet().offer();
             }
             let writing = self.write_cut();
+            moved |= !moved && self.settle();
             return Ok(if moved { Progress::Moved } else { Progress::Idle(look_again(writing, now)) });
         }
         let (mut done, mut wake_us) = (true, None);
@@ -193,7 +194,7 @@ impl Shard {
             self.end_unordered();
         }
         let writing = self.write_cut();
-        moved |= !moved && self.last_outlet().settle();
+        moved |= !moved && self.settle();
         let clear = self.quarantine.is_clear() && self.sides.iter().all(SideOutlet::is_clear);
         Ok(match (moved, done && clear && writing == Writing::Nothing) {
             (_, true) => Progress::Done,
@@ -204,6 +205,15 @@ impl Shard {
                 Progress::Idle(wake_us.into_iter().chain(again_us).min())
             }
         })
+    }
+
+    /// Sends what the stages have held back while there was more to come. Returns whether there was anything.
+    fn settle(&mut self) -> bool {
+        let mut settled = self.source.outlet().settle();
+        for stage in &mut self.stages {
+            settled |= stage.outlet().settle();
+        }
+        settled
     }
 
     /// Notes that a stage has come to a barrier. Once all have, so have the side streams and the quarantine.

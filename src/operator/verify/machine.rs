@@ -133,8 +133,8 @@ impl Machine {
     fn step_source(&mut self, shard: usize, input: &mut VecDeque<Batch>) -> bool {
         let mut outbox = self.outboxes[shard].as_mut();
         let offered = outbox.as_mut().is_some_and(|outbox| outbox.offer());
-        if outbox.as_ref().is_some_and(|outbox| !outbox.is_clear()) {
-            return offered;
+        if let Some(outbox) = outbox.as_mut().filter(|outbox| !outbox.is_clear()) {
+            return offered || outbox.settle();
         }
         let chain = &mut self.sources[shard];
         let made = chain.pull().or_else(|| {
@@ -144,6 +144,7 @@ impl Machine {
         match (made, outbox) {
             (Some(batch), Some(outbox)) => outbox.send(batch),
             (Some(batch), None) => self.output.collect(batch),
+            (None, Some(outbox)) if input.is_empty() => return offered || outbox.settle(),
             (None, _) => return offered || !input.is_empty(),
         }
         true
