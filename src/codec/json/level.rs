@@ -111,11 +111,12 @@ impl Level {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_max_epu8, _mm256_movemask_epi8,
-        _mm256_set1_epi8, _mm256_sub_epi8, _mm512_add_epi16, _mm512_castsi512_si256, _mm512_cmpeq_epi8_mask,
-        _mm512_cmpge_epu8_mask, _mm512_cvtepu8_epi16, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
-        _mm512_maskz_compress_epi8, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_storeu_si512,
-        _mm512_sub_epi8,
+        __m256i, __m512i, _mm256_add_epi16, _mm256_cmpeq_epi8, _mm256_cvtepu8_epi16, _mm256_loadu_si256,
+        _mm256_max_epu8, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_storeu_si256,
+        _mm256_sub_epi8, _mm512_add_epi16, _mm512_castsi512_si128, _mm512_castsi512_si256,
+        _mm512_cmpeq_epi8_mask, _mm512_cmpge_epu8_mask, _mm512_cvtepu8_epi16, _mm512_extracti64x4_epi64,
+        _mm512_loadu_si512, _mm512_maskz_compress_epi8, _mm512_set1_epi8, _mm512_set1_epi16,
+        _mm512_storeu_si512, _mm512_sub_epi8,
     };
 
     use super::super::lockstep::{self, Lockstep};
@@ -223,20 +224,30 @@ mod x86 {
         }
     }
 
-    /// Writes down the marks of a block, 32 at once.
+    /// Writes down the marks of a block, 16 at once: few blocks have more.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
     #[inline]
     fn write_avx512(mask: u64, base: u16, at: usize, marks: &mut [u16]) -> usize {
         let places = _mm512_maskz_compress_epi8(mask, load_avx512(&PLACES));
-        let base = _mm512_set1_epi16(base.cast_signed());
         let count = mask.count_ones() as usize;
-        let first = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(places));
-        store(_mm512_add_epi16(first, base), &mut marks[at..]);
-        if count > 32 {
+        let first = _mm256_cvtepu8_epi16(_mm512_castsi512_si128(places));
+        store_16(_mm256_add_epi16(first, _mm256_set1_epi16(base.cast_signed())), &mut marks[at..]);
+        if count > 16 {
+            let base = _mm512_set1_epi16(base.cast_signed());
+            let first = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(places));
+            store(_mm512_add_epi16(first, base), &mut marks[at..]);
             let second = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(places));
             store(_mm512_add_epi16(second, base), &mut marks[at + 32..]);
         }
         count
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn store_16(values: __m256i, marks: &mut [u16]) {
+        let marks: &mut [u16] = &mut marks[..16];
+        // SAFETY: 16 values of 16 bits are there to be written, and the instruction asks for no alignment.
+        unsafe { _mm256_storeu_si256(marks.as_mut_ptr().cast(), values) };
     }
 
     #[target_feature(enable = "avx512f")]

@@ -271,33 +271,34 @@ fn digits(bytes: &[u8; ROOM], start: usize, end: usize) -> Option<i64> {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    /// For each number of digits which of the 16 bytes that end with them are digits.
-    const MASKS: [[u64; 2]; 17] = {
-        let mut masks = [[0; 2]; 17];
+    /// For each number of digits which of the 8 bytes that end with them are digits.
+    const MASKS: [u64; 9] = {
+        let mut masks = [0; 9];
         let mut count = 1;
-        while count <= 16 {
-            masks[count] = match count {
-                1..8 => [0, u64::MAX << (64 - 8 * count)],
-                8 => [0, u64::MAX],
-                _ => [u64::MAX << (128 - 8 * count), u64::MAX],
-            };
+        while count <= 8 {
+            masks[count] = u64::MAX << (64 - 8 * count);
             count += 1;
         }
         masks
     };
-    let masks = *MASKS.get(end - start)?;
-    let text: &[u8; 16] = chunk(bytes, end.wrapping_sub(16))?;
-    let (words, _) = text.as_chunks::<8>();
-    let above_nine = |digits: u64| digits.wrapping_add(ABOVE_NINE) | digits;
-    let word = |at: usize| (u64::from_le_bytes(words[at]) ^ ZEROS) & masks[at];
-    let (upper, lower) = (word(0), word(1));
-    let wrong = (above_nine(upper) | above_nine(lower)) & HIGH;
-    let zero_first = bytes.get(PAD + start).is_some_and(|first| *first == b'0') && end - start > 1;
-    if wrong != 0 || zero_first || end == start {
-        return None;
-    }
-    let value = eight_digits(upper) * 100_000_000 + eight_digits(lower);
-    Some(value.cast_signed())
+    // The digits as numbers, and the high bits of what is none.
+    let word = |text: &[u8; 8], mask: u64| {
+        let digits = (u64::from_le_bytes(*text) ^ ZEROS) & mask;
+        (digits, (digits.wrapping_add(ABOVE_NINE) | digits) & HIGH)
+    };
+    let count = end.wrapping_sub(start);
+    let zero_first = bytes.get(PAD + start).is_some_and(|first| *first == b'0') && count > 1;
+    // Most numbers of a column are on the same side of this.
+    let (value, wrong) = if count <= 8 {
+        let (digits, wrong) = word(chunk(bytes, end.wrapping_sub(8))?, MASKS[count]);
+        (eight_digits(digits), wrong)
+    } else {
+        let mask = *MASKS.get(count - 8)?;
+        let (words, _) = chunk::<16>(bytes, end.wrapping_sub(16))?.as_chunks::<8>();
+        let (upper, lower) = (word(&words[0], mask), word(&words[1], u64::MAX));
+        (eight_digits(upper.0) * 100_000_000 + eight_digits(lower.0), upper.1 | lower.1)
+    };
+    (wrong == 0 && !zero_first && count > 0).then_some(value.cast_signed())
 }
 
 /// The number that eight digits make, the first in the lowest byte (Johnny Lee's way, by pairs, then fours, then all).

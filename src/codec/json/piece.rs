@@ -193,17 +193,13 @@ pub(super) fn index(
 ) -> (usize, bool) {
     assert!(source.len() <= PIECE_MAX, "a piece fits its copy");
     let Index { bytes, marks, special } = index;
+    // What is beyond the end is blank, and no mark.
+    bytes[PAD..][..source.len()].copy_from_slice(source);
     bytes[PAD + source.len()..][..PAD].fill(b' ');
-    let (blocks, rest) = source.as_chunks::<BLOCK>();
-    let (copies, _) = bytes[PAD..].as_chunks_mut::<BLOCK>();
-    let mut last = [b' '; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
+    let (blocks, _) = bytes[PAD..].as_chunks::<BLOCK>();
+    let blocks = &blocks[..source.len().div_ceil(BLOCK)];
     let (mut base, mut count, mut escaped, mut any) = (0_u16, 0, 0, 0);
-    // One loop with one call of each: what is called twice is compiled apart, with what every processor has.
-    let count_of_blocks = source.len().div_ceil(BLOCK);
-    for (number, (copy, special)) in copies.iter_mut().zip(special).take(count_of_blocks).enumerate() {
-        let block = blocks.get(number).unwrap_or(&last);
-        *copy = *block;
+    for (block, special) in blocks.iter().zip(special) {
         let masks = look(block);
         let mut quote = masks.quote;
         if masks.backslash | escaped != 0 {
