@@ -187,15 +187,14 @@ impl Inbox {
     fn take_due(&mut self, lane: usize, mut head: Head) -> Option<Batch> {
         let segments = &head.batch.segments;
         self.order.reached(lane, segments.get(head.segment).map_or(0, |segment| segment.number));
+        let (allowed, open) = (self.order.allows_below(lane), self.order.others_open(lane));
         let (from, mut rows) = (head.row, 0);
-        while let Some(segment) =
-            segments.get(head.segment).filter(|segment| self.order.allows(lane, segment.number))
-        {
+        while let Some(segment) = segments.get(head.segment).filter(|segment| segment.number < allowed) {
             if let Some(end) = segment.end {
                 self.order.ended(lane, end.through);
             }
             // A number ends for the stage when its last lane has ended it.
-            let end = segment.end.filter(|_| self.order.complete(segment.number));
+            let end = segment.end.filter(|_| segment.number < open);
             if segment.rows > 0 || end.is_some() {
                 self.ends.push(Segment { end, ..*segment });
             }

@@ -33,15 +33,20 @@ impl Order {
         self.reached(lane, number.saturating_add(1));
     }
 
-    /// Whether what `lane` sent of `number` may be taken now.
+    /// Below which number what `lane` sent may be taken now.
     #[must_use]
-    pub fn allows(&self, lane: usize, number: u64) -> bool {
-        let passed = |(other, next): (usize, &u64)| match other.cmp(&lane) {
-            std::cmp::Ordering::Less => *next > number,
-            std::cmp::Ordering::Equal => true,
-            std::cmp::Ordering::Greater => *next >= number,
-        };
-        self.next.iter().enumerate().all(passed)
+    pub fn allows_below(&self, lane: usize) -> u64 {
+        // A lane before it goes first with the same number.
+        let before = self.next[..lane].iter().copied();
+        let behind = self.next[lane + 1..].iter().map(|next| next.saturating_add(1));
+        before.chain(behind).min().unwrap_or(u64::MAX)
+    }
+
+    /// The least number that a lane other than `lane` has not ended; `u64::MAX` where all have ended all.
+    #[must_use]
+    pub fn others_open(&self, lane: usize) -> u64 {
+        let others = self.next.iter().enumerate().filter(|(other, _)| *other != lane);
+        others.map(|(_, next)| *next).min().unwrap_or(u64::MAX)
     }
 
     /// Whether no lane sends anything more below `number`.
@@ -72,7 +77,8 @@ mod tests {
         assert_eq!(order.turn(), Some(0));
         order.ended(0, 31);
         assert_eq!(order.turn(), Some(1));
-        assert!(order.allows(1, 31) && !order.allows(0, 32));
+        assert_eq!((order.allows_below(1), order.allows_below(0)), (32, 17));
+        assert_eq!((order.others_open(1), order.others_open(0)), (32, 16));
         order.ended(1, 47);
         assert_eq!(order.turn(), Some(0));
         order.ended(0, u64::MAX);
@@ -84,9 +90,10 @@ mod tests {
     #[test]
     fn a_number_is_complete_when_all_lanes_have_ended_it() {
         let mut order = Order::new(vec![0, 0]);
+        assert_eq!((order.allows_below(0), order.allows_below(1)), (1, 0));
         order.ended(0, 3);
         assert!(!order.complete(3));
-        assert!(order.allows(1, 3) && !order.allows(0, 4));
+        assert_eq!((order.allows_below(1), order.allows_below(0)), (4, 1));
         order.ended(1, 3);
         assert!(order.complete(3) && !order.complete(4));
     }

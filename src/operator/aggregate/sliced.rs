@@ -102,9 +102,12 @@ struct Correction {
 }
 
 /// Rows that are assigned to slices and not yet added.
-#[derive(Default)]
 struct Pending {
     slices: Vec<(i64, Vec<u32>)>,
+    /// How many rows a slice may get.
+    rows_max: usize,
+    /// The least end of a window that has not fired and has rows, be they pending or added; none where there is none.
+    next_end_ms: Option<i64>,
 }
 
 /// The slice of the row before, so that neighbours need no division.
@@ -153,7 +156,8 @@ impl Sliced {
     /// Works the batch off until something has to be fired. Returns whether there was anything to do.
     fn advance(&mut self, context: &mut Context) -> bool {
         let Some(mut work) = self.work.take() else { return false };
-        let mut pending = Pending::default();
+        let mut pending =
+            Pending { slices: Vec::new(), rows_max: work.batch.len(), next_end_ms: self.next_end_ms() };
         let mut place = None;
         while let Some((segment, clock)) = work.segment() {
             while let Some(row) = work.next_row() {
@@ -161,7 +165,7 @@ impl Sliced {
                     Fate::Slice(slice) => {
                         let corrects = self.spec.lateness.allow_ms > 0
                             && self.prepare_correction(slice, &work, &mut pending, segment.number, &clock);
-                        pending.push(slice, row);
+                        pending.push(slice, row, place.and_then(|place: Place| place.next_end_ms));
                         if corrects && self.spec.every_change {
                             self.apply(&work, &mut pending);
                             self.correct(segment.number);
@@ -182,7 +186,8 @@ impl Sliced {
             work.leave_segment();
             let Some(end) = segment.end else { continue };
             let until_ms = self.clock.end_block(&clock, &mut self.queue);
-            if self.is_due(until_ms, &pending) || !self.corrections.is_empty() {
+            let is_due = pending.next_end_ms.is_some_and(|end_ms| end_ms - 1 <= until_ms);
+            if is_due || !self.corrections.is_empty() {
                 self.apply(&work, &mut pending);
                 self.firing =
                     Some(Firing { number: segment.number, until_ms, end: Some(end), current: None });
@@ -190,7 +195,8 @@ impl Sliced {
                 return true;
             }
             self.fired_ms = self.fired_ms.max(until_ms.saturating_add(1));
-            place = None;
+            // What was the slice's next window still is, unless it has been passed.
+            place = place.filter(|place| place.next_end_ms.is_some_and(|end_ms| end_ms > self.fired_ms));
             self.queue.end(segment.number, &end);
         }
         self.apply(&work, &mut pending);
@@ -219,13 +225,6 @@ impl Sliced {
         let (from_ms, behind_ms) = windows.slice_span_ms(slice);
         let next_end_ms = windows.next_end_ms(slice, self.fired_ms);
         Some(Place { slice, from_ms, behind_ms, next_end_ms, last_end_ms: windows.last_end_ms(slice) })
-    }
-
-    /// Whether a window is due at this watermark, with the rows that are pending.
-    fn is_due(&self, watermark_ms: i64, pending: &Pending) -> bool {
-        let next = |(slice, _): &(i64, Vec<u32>)| self.spec.windows.next_end_ms(*slice, self.fired_ms);
-        let next_ms = pending.slices.iter().filter_map(next).chain(self.next_end_ms()).min();
-        next_ms.is_some_and(|end_ms| end_ms - 1 <= watermark_ms)
     }
 
     /// The end of the next window that has not fired and has rows.
@@ -386,11 +385,15 @@ fn results(spec: &Spec, end_ms: i64, tally: &Tally, numbers: &[u32]) -> RecordBa
 }
 
 impl Pending {
-    fn push(&mut self, slice: i64, row: u32) {
-        match self.slices.iter_mut().rev().find(|(known, _)| *known == slice) {
-            Some((_, rows)) => rows.push(row),
-            None => self.slices.push((slice, vec![row])),
+    /// Adds a row to a slice, whose next window that has not fired ends at `next_end_ms`.
+    fn push(&mut self, slice: i64, row: u32, next_end_ms: Option<i64>) {
+        if let Some((_, rows)) = self.slices.iter_mut().rev().find(|(known, _)| *known == slice) {
+            return rows.push(row);
         }
+        let mut rows = Vec::with_capacity(self.rows_max);
+        rows.push(row);
+        self.slices.push((slice, rows));
+        self.next_end_ms = self.next_end_ms.into_iter().chain(next_end_ms).min();
     }
 }
 
