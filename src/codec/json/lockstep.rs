@@ -3,7 +3,7 @@
 
 use super::grid::{Grid, Values};
 use super::minute::Minute;
-use super::piece::{PAD, Piece, ROOM};
+use super::piece::Piece;
 use super::shape::Shape;
 use super::template::{RUN, Run, Step, Task, Template};
 use super::walk::{self, Written};
@@ -64,13 +64,12 @@ pub(super) fn follow(records: Lockstep<'_>) {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of a kernel that is compiled for each level")]
 fn has_runs(runs: &[Run], piece: &Piece, mark: usize) -> bool {
-    let (marks, bytes) = (piece.marks(), &piece.bytes);
+    let Some(marks) = piece.marks_from(mark) else { return false };
     // What differs is gathered, and looked at once.
     let mut differs = [0; RUN / 8];
     for run in runs {
-        let found = run.at.place(marks, mark).and_then(|place| chunk::<RUN>(bytes, place));
-        let Some(found) = found else { return false };
-        let (words, _) = found.as_chunks::<8>();
+        let Some(place) = run.at.place(marks) else { return false };
+        let (words, _) = piece.from::<RUN>(place).as_chunks::<8>();
         for word in 0..RUN / 8 {
             differs[word] |= (u64::from_le_bytes(words[word]) ^ run.want[word]) & run.mask[word];
         }
@@ -78,21 +77,13 @@ fn has_runs(runs: &[Run], piece: &Piece, mark: usize) -> bool {
     differs == [0; RUN / 8]
 }
 
-/// Bytes at a position.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
-fn chunk<const N: usize>(bytes: &[u8; ROOM], place: usize) -> Option<&[u8; N]> {
-    bytes.get(place.wrapping_add(PAD)..)?.first_chunk()
-}
-
 /// The ends of a slot; none if nothing is in between.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
-fn slot(piece: &Piece, step: &Step, member: Member) -> Option<(usize, usize)> {
-    let marks = piece.marks();
-    let start = step.start.place(marks, member.mark)?;
-    let end = step.end.place(marks, member.mark)?;
-    (start <= end && end < 1 << 16).then_some((start, end))
+fn slot(piece: &Piece, step: &Step, member: Member) -> Option<(u16, u16)> {
+    let marks = piece.marks_from(member.mark)?;
+    let (start, end) = (step.start.place(marks)?, step.end.place(marks)?);
+    (start <= end).then_some((start, end))
 }
 
 /// Fills in the integers of a slot; tells whether some are left, because they are not plain digits.
@@ -106,7 +97,7 @@ fn fill_integers<T: TryFrom<i64>>(
 ) -> bool {
     let mut some_left = false;
     for member in members {
-        let value = slot(piece, step, *member).and_then(|(start, end)| digits(&piece.bytes, start, end));
+        let value = slot(piece, step, *member).and_then(|(start, end)| digits(piece, start, end));
         match value.and_then(|value| T::try_from(value).ok()) {
             Some(value) => {
                 values[member.row] = value;
@@ -131,7 +122,7 @@ struct Along<'a> {
 impl Along<'_> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
-    fn slot(&self, step: &Step, member: Member) -> Option<(usize, usize)> {
+    fn slot(&self, step: &Step, member: Member) -> Option<(u16, u16)> {
         slot(self.piece, step, member)
     }
 
@@ -143,8 +134,8 @@ impl Along<'_> {
                 member.good = false;
                 continue;
             };
-            let fast = digits(&self.piece.bytes, start, end).is_some();
-            member.good &= fast || walk::is_plain_value(self.piece.slice(start, end));
+            let fast = digits(self.piece, start, end).is_some();
+            member.good &= fast || walk::is_plain_value(self.piece.slice(start.into(), end.into()));
         }
     }
 
@@ -188,7 +179,7 @@ impl Along<'_> {
         let mut some_unread = false;
         for member in &*members {
             let slot = slot(self.piece, step, *member);
-            let read = |(start, end)| Minute::read(minute, chunk(&self.piece.bytes, start)?, end - start);
+            let read = |(start, end)| Minute::read(minute, self.piece.from(start), usize::from(end - start));
             match slot.and_then(read) {
                 Some(value) => {
                     values[member.row] = value;
@@ -246,8 +237,8 @@ impl Along<'_> {
 
     /// Fills in a value that has no way of its own.
     #[inline(never)]
-    fn value(&mut self, step: &Step, written: Written, member: &mut Member, start: usize, end: usize) {
-        let text = self.piece.slice(start, end);
+    fn value(&mut self, step: &Step, written: Written, member: &mut Member, start: u16, end: u16) {
+        let text = self.piece.slice(start.into(), end.into());
         let (right, written) = match written {
             Written::Plain | Written::Whole => (walk::is_plain_value(text), written),
             Written::Text if member.escaped && text.contains(&b'\\') => (true, Written::Escaped),
@@ -261,13 +252,13 @@ impl Along<'_> {
 
 /// Where a slot of a piece that begins at `offset` is in the input.
 #[inline]
-fn span(offset: usize, start: usize, end: usize) -> u64 {
-    ((offset + start) as u64) << 32 | (end - start) as u64
+fn span(offset: usize, start: u16, end: u16) -> u64 {
+    ((offset + usize::from(start)) as u64) << 32 | u64::from(end - start)
 }
 
 /// The number that up to 16 digits make, unless there is a zero before others.
 #[inline(always)]
-fn digits(bytes: &[u8; ROOM], start: usize, end: usize) -> Option<i64> {
+fn digits(piece: &Piece, start: u16, end: u16) -> Option<i64> {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -286,15 +277,15 @@ fn digits(bytes: &[u8; ROOM], start: usize, end: usize) -> Option<i64> {
         let digits = (u64::from_le_bytes(*text) ^ ZEROS) & mask;
         (digits, (digits.wrapping_add(ABOVE_NINE) | digits) & HIGH)
     };
-    let count = end.wrapping_sub(start);
-    let zero_first = bytes.get(PAD + start).is_some_and(|first| *first == b'0') && count > 1;
+    let count = usize::from(end.wrapping_sub(start));
+    let zero_first = *piece.from(start) == [b'0'] && count > 1;
     // Most numbers of a column are on the same side of this.
     let (value, wrong) = if count <= 8 {
-        let (digits, wrong) = word(chunk(bytes, end.wrapping_sub(8))?, MASKS[count]);
+        let (digits, wrong) = word(piece.before(end), MASKS[count]);
         (eight_digits(digits), wrong)
     } else {
         let mask = *MASKS.get(count - 8)?;
-        let (words, _) = chunk::<16>(bytes, end.wrapping_sub(16))?.as_chunks::<8>();
+        let (words, _) = piece.before::<16>(end).as_chunks::<8>();
         let (upper, lower) = (word(&words[0], mask), word(&words[1], u64::MAX));
         (eight_digits(upper.0) * 100_000_000 + eight_digits(lower.0), upper.1 | lower.1)
     };
@@ -323,7 +314,8 @@ mod tests {
             for before in ["", "1", "-", "{\"a\":", "99999999999999999999"] {
                 let source = [before, text, "9,\"x"].concat();
                 piece.load(Level::best(), source.as_bytes());
-                let found = digits(&piece.bytes, before.len(), before.len() + text.len());
+                let place = |at| u16::try_from(at).unwrap();
+                let found = digits(&piece, place(before.len()), place(before.len() + text.len()));
                 assert_eq!(found, expect, "{text} behind {before}");
             }
         };

@@ -1,6 +1,6 @@
 //! A piece of the input with an index of its quotes and newlines: what the fast layers read.
 //!
-//! The piece is copied while it is indexed, so that registers may be read beyond its ends. Its positions fit 16 bits,
+//! The piece is copied while it is indexed, so that registers may be read beyond its ends. Its positions are of 16 bits,
 //! which shows the compiler that no read can miss the copy. The index is the first stage of simdjson (Langdale and
 //! Lemire, "Parsing Gigabytes of JSON per Second", section 3.1) cut down to what a projection needs: a quote is a mark
 //! unless a backslash takes its meaning away, so that the marks within a record open and close strings in turn. Newlines
@@ -16,6 +16,8 @@ pub(super) const PIECE_MAX: usize = 16 << 10;
 pub(super) const ROOM: usize = PAD + (1 << 16) + PAD;
 /// The bytes that are indexed at a time; behind the last there are blanks.
 pub(in crate::codec) const BLOCK: usize = PAD;
+/// How many marks can be looked at from any one on; behind the piece's own they mean nothing.
+pub(super) const MARKS: usize = 1 << 10;
 
 /// A piece of the input, and what is in it.
 pub(super) struct Piece {
@@ -67,7 +69,7 @@ impl Piece {
         Self {
             bytes,
             // A block's marks are written 32 at a time, whether there are so many or not.
-            marks: vec![0; PIECE_MAX + 2 * BLOCK],
+            marks: vec![0; PIECE_MAX + 2 * BLOCK + MARKS],
             count: 0,
             special: vec![0; PIECE_MAX / BLOCK],
             has_special: false,
@@ -87,6 +89,13 @@ impl Piece {
         &self.marks[..=self.count]
     }
 
+    /// The marks from one on, more than there are.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
+    pub(super) fn marks_from(&self, mark: usize) -> Option<&[u16; MARKS]> {
+        self.marks.get(mark..)?.first_chunk()
+    }
+
     /// Puts the end of a record in the place of a mark behind it, if that is not one of the next record, which starts at
     /// `next`; tells whether it could.
     #[inline]
@@ -104,11 +113,20 @@ impl Piece {
         &self.bytes[PAD + start..PAD + end]
     }
 
-    /// Eight bytes at a position.
-    #[inline]
-    pub(super) fn word(&self, place: usize) -> Option<u64> {
-        let bytes = self.bytes.get(place.wrapping_add(PAD)..)?.first_chunk()?;
-        Some(u64::from_le_bytes(*bytes))
+    /// The bytes from a position on, up to [`PAD`] of them.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
+    pub(super) fn from<const N: usize>(&self, place: u16) -> &[u8; N] {
+        const { assert!(N <= PAD) };
+        self.bytes[PAD + usize::from(place)..].first_chunk().expect("there is room behind any position")
+    }
+
+    /// The bytes that end in front of a position, up to [`PAD`] of them.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
+    pub(super) fn before<const N: usize>(&self, place: u16) -> &[u8; N] {
+        const { assert!(N <= PAD) };
+        self.bytes[PAD - N + usize::from(place)..].first_chunk().expect("there is room before any position")
     }
 
     /// What the record from one position to another is made of.

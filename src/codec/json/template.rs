@@ -8,15 +8,13 @@
 
 use std::iter;
 
-use super::piece::Piece;
+use super::piece::{MARKS, Piece};
 use super::shape::Shape;
 use super::walk::{Extent, Slot, Written};
 use crate::record::SqlType;
 
 /// How many templates are kept at most.
 const TEMPLATES_MAX: usize = 16;
-/// Records of more marks than this have no template.
-const MARKS_MAX: usize = 1024;
 /// How many bytes are compared at once.
 pub(super) const RUN: usize = 32;
 /// With all templates in use, this many records follow none before one is replaced.
@@ -31,8 +29,8 @@ const KEPT: u32 = 8;
 /// A place in a record: so far from one of its marks, or, behind the last, from its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Anchor {
-    pub(super) mark: usize,
-    pub(super) offset: isize,
+    mark: u16,
+    offset: i16,
 }
 
 /// Bytes that all records of the layout have.
@@ -57,6 +55,13 @@ pub(super) enum Task {
     Object,
 }
 
+/// The first bytes of a run.
+struct Sample {
+    at: Anchor,
+    want: u64,
+    mask: u64,
+}
+
 /// A slot with something to do.
 pub(super) struct Step {
     pub(super) task: Task,
@@ -74,8 +79,8 @@ pub(super) struct Template {
     lead: usize,
     /// Where the end is, from the last mark; none where a slot lies in between.
     tail: Option<usize>,
-    /// The run whose first bytes tell this layout from others: keys in the middle differ most.
-    sample: usize,
+    /// What tells this layout from others, from a run in the middle: keys there differ most.
+    sample: Sample,
     pub(super) runs: Vec<Run>,
     pub(super) steps: Vec<Step>,
     /// How many records followed it lately, and in all.
@@ -170,27 +175,29 @@ impl Template {
         usize::from(*first) == extent.start + self.lead
             && last < extent.end
             && self.tail.is_none_or(|tail| last + tail == extent.end)
-            && self.runs[self.sample].begins(piece, extent)
+            && self.sample.is_there(piece, extent)
     }
 
     /// The layout of a record; none if its slots cannot be found by marks.
     fn of(piece: &Piece, shape: &Shape, extent: Extent, slots: &[Slot]) -> Option<Self> {
         let marks = &piece.marks()[extent.mark..];
         let count = marks.iter().take_while(|mark| usize::from(**mark) < extent.end).count();
-        if count > MARKS_MAX {
+        // The end is told from the mark behind the last.
+        if count >= MARKS {
             return None;
         }
         // Places are told from the next mark, or from the record's end.
         let place_of = |mark: usize| if mark < count { usize::from(marks[mark]) } else { extent.end };
         let anchor = |mark: usize, place: usize| Anchor {
-            mark,
-            offset: place.cast_signed() - place_of(mark).cast_signed(),
+            mark: u16::try_from(mark).expect("there are fewer marks"),
+            offset: i16::try_from(place.cast_signed() - place_of(mark).cast_signed())
+                .expect("pieces are shorter"),
         };
         let mut template = Self {
             marks: count,
             lead: if count == 0 { extent.end - extent.start } else { place_of(0) - extent.start },
             tail: None,
-            sample: 0,
+            sample: Sample { at: anchor(0, extent.start), want: 0, mask: 0 },
             runs: Vec::new(),
             steps: Vec::new(),
             used: KEPT,
@@ -226,7 +233,8 @@ impl Template {
         if mark < count {
             template.tail = Some(extent.end - place_of(count - 1));
         }
-        template.sample = template.runs.len() / 2;
+        let run = &template.runs[template.runs.len() / 2];
+        template.sample = Sample { at: run.at, want: run.want[0], mask: run.mask[0] };
         Some(template)
     }
 
@@ -236,28 +244,29 @@ impl Template {
             let (mut want, mut mask) = ([0; RUN], [0; RUN]);
             want[..bytes.len()].copy_from_slice(bytes);
             mask[..bytes.len()].fill(u8::MAX);
-            let offset = at.offset + (part * RUN).cast_signed();
-            let at = Anchor { mark: at.mark, offset };
+            let ahead = i16::try_from(part * RUN).expect("pieces are shorter");
+            let at = Anchor { mark: at.mark, offset: at.offset + ahead };
             self.runs.push(Run { at, want: words(&want), mask: words(&mask) });
         }
     }
 }
 
-impl Run {
-    /// Whether its first bytes are there.
+impl Sample {
     #[inline]
-    fn begins(&self, piece: &Piece, extent: Extent) -> bool {
-        let word = self.at.place(piece.marks(), extent.mark).and_then(|place| piece.word(place));
-        word.is_some_and(|word| (word ^ self.want[0]) & self.mask[0] == 0)
+    fn is_there(&self, piece: &Piece, extent: Extent) -> bool {
+        let Some(marks) = piece.marks_from(extent.mark) else { return false };
+        let place = self.at.place(marks);
+        place.is_some_and(|place| (u64::from_le_bytes(*piece.from(place)) ^ self.want) & self.mask == 0)
     }
 }
 
 impl Anchor {
-    /// The position in the piece, given the first mark of a record.
+    /// The position in the piece, given the marks from the first of a record on. What lies in front of the piece counts
+    /// from the end of what 16 bits can tell, where there are blanks, too.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of kernels that are compiled for each level")]
-    pub(super) fn place(self, marks: &[u16], first_mark: usize) -> Option<usize> {
-        Some(usize::from(*marks.get(first_mark + self.mark)?).wrapping_add_signed(self.offset))
+    pub(super) fn place(self, marks: &[u16; MARKS]) -> Option<u16> {
+        Some(marks.get(usize::from(self.mark))?.wrapping_add_signed(self.offset))
     }
 }
 
