@@ -16,7 +16,7 @@ use millstream::exchange::{Inbox, Outbox, Partition, Taken, Watermarks, mesh};
 use millstream::expr::compile;
 use millstream::io::Bell;
 use millstream::operator::verify::{flow_of, resolve_step};
-use millstream::operator::{Build, Chain, Part};
+use millstream::operator::{Build, Network, Part};
 use millstream::record::{
     Batch, BlockEnd, Column, EventTimes, KeyCodec, Schema, Segment, SqlType, parse_type,
 };
@@ -148,7 +148,7 @@ impl Mesh {
         let codec = KeyCodec::new(vec![SqlType::BigInt]).expect("integers are keys");
         let partition = || Partition::new(codec.clone(), vec![0]);
         let outboxes = sending.into_iter().map(|lanes| Outbox::new(lanes, partition())).collect();
-        let inbox = |lanes| Inbox::new(lanes, vec![0, 1], Watermarks::new(1, 0));
+        let inbox = |lanes| Inbox::new(vec![lanes], vec![vec![0, 1]], Watermarks::new(1, 0));
         let inboxes = receiving.into_iter().map(inbox).collect();
         Self { outboxes, inboxes, batch: Batch::of_rows(rows, 0), next: 0 }
     }
@@ -165,7 +165,7 @@ impl Mesh {
         }
         let mut taken = [0; 2];
         for (inbox, taken) in self.inboxes.iter_mut().zip(&mut taken) {
-            while let Taken::Batch(batch) = inbox.take() {
+            while let Taken::Batch(_, batch) = inbox.take() {
                 *taken += batch.len();
             }
         }
@@ -207,25 +207,25 @@ fn aggregate(criterion: &mut Criterion) {
     let mut batch = Batch::of_rows(rows, 0);
     let at = batch.rows.column(5).as_primitive::<TimestampMillisecondType>().values().to_vec();
     batch.times = Some(EventTimes { at_ms: Int64Array::from(at), seen_ms: None });
-    let mut head = Chain::new(operators(before));
-    head.push(batch);
-    let keyed = head.pull().expect("one batch for one batch");
+    let mut head = Network::chain(operators(before));
+    head.push(0, batch);
+    let (_, keyed) = head.pull().expect("one batch for one batch");
     let mut batch = Partition::new(codec.clone(), columns.clone()).split(keyed, 1).remove(0);
     let mut watermarks = Watermarks::new(1, 0);
     watermarks.stamp(&mut batch);
 
-    let mut chain = Chain::new(operators(behind));
-    chain.push(batch.clone());
-    assert!(chain.pull().is_none_or(|output| output.is_empty()), "the window is open");
+    let mut chain = Network::chain(operators(behind));
+    chain.push(0, batch.clone());
+    assert!(chain.pull().is_none_or(|(_, output)| output.is_empty()), "the window is open");
     assert_eq!(windowed(&mut chain, &batch, &mut watermarks), i64::try_from(ROWS).expect("small"));
 
-    let mut chain = Chain::new(operators(behind));
+    let mut chain = Network::chain(operators(behind));
     let mut group = criterion.benchmark_group("aggregate");
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("COUNT(*), MAX(price) by auction, one open window", |bencher| {
         bencher.iter(|| {
-            chain.push(batch.clone());
-            while let Some(output) = chain.pull() {
+            chain.push(0, batch.clone());
+            while let Some((_, output)) = chain.pull() {
                 black_box(output);
             }
         });
@@ -233,14 +233,14 @@ fn aggregate(criterion: &mut Criterion) {
 }
 
 /// Ends the input; the sum of the counts that come out.
-fn windowed(chain: &mut Chain, like: &Batch, watermarks: &mut Watermarks) -> i64 {
+fn windowed(chain: &mut Network, like: &Batch, watermarks: &mut Watermarks) -> i64 {
     let end = BlockEnd { through: 0, max_time_ms: i64::MIN, finished: true, idle: false };
     let last = Segment { rows: 0, number: 0, split: 0, end: Some(end) };
     let mut batch = like.slice(0, 0, vec![last]);
     watermarks.stamp(&mut batch);
-    chain.push(batch);
+    chain.push(0, batch);
     let mut counted = 0;
-    while let Some(output) = chain.pull() {
+    while let Some((_, output)) = chain.pull() {
         let counts: ArrayRef = output.rows.column_by_name("num").expect("a column").clone();
         counted += counts.as_primitive::<Int64Type>().values().iter().sum::<i64>();
     }

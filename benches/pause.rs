@@ -17,7 +17,7 @@ use hdrhistogram::Histogram;
 use millstream::exchange::{Partition, Watermarks};
 use millstream::io::{Disk, Mode, Storage, probe_io_uring};
 use millstream::operator::verify::{flow_of, resolve_step};
-use millstream::operator::{Build, Chain, Flow, Part, StateTable};
+use millstream::operator::{Build, Flow, Network, Part, StateTable};
 use millstream::record::{Batch, BlockEnd, Column, Schema, SqlType};
 use millstream::snapshot::{PartInfo, PartWriter};
 
@@ -90,10 +90,10 @@ fn record(histogram: &mut Histogram<u64>, work: impl FnOnce()) {
 /// The keyed stage of one shard.
 struct Shard {
     schema: Schema,
-    head: Chain,
+    head: Network,
     partition: Partition,
     watermarks: Watermarks,
-    keyed: Chain,
+    keyed: Network,
     tables: Vec<StateTable>,
     /// How many rows it has had.
     rows: i64,
@@ -118,9 +118,9 @@ impl Shard {
         let place = resolved.parts.iter().position(|part| matches!(part, Part::Exchange { .. }));
         let (before, behind) = resolved.parts.split_at(place.expect("an aggregate by key has an exchange"));
         let Part::Exchange { columns, codec } = &behind[0] else { unreachable!("split there") };
-        let keyed = Chain::new(operators(behind));
+        let keyed = Network::chain(operators(behind));
         Self {
-            head: Chain::new(operators(before)),
+            head: Network::chain(operators(before)),
             partition: Partition::new(codec.clone(), columns.clone()),
             watermarks: Watermarks::new(1, 0),
             tables: keyed.tables().remove(0),
@@ -140,12 +140,12 @@ impl Shard {
         let mut block = Batch::of_rows(self.schema.rows(columns, ids.len()), self.number);
         block.segments[0].end =
             Some(BlockEnd { through: self.number, max_time_ms: i64::MIN, finished: false, idle: false });
-        self.head.push(block);
+        self.head.push(0, block);
         self.number += 1;
-        let mut batch = self.head.pull().expect("one batch for one batch");
+        let (_, mut batch) = self.head.pull().expect("one batch for one batch");
         batch = self.partition.split(batch, 1).remove(0);
         self.watermarks.stamp(&mut batch);
-        self.keyed.push(batch);
+        self.keyed.push(0, batch);
         while self.keyed.pull().is_some() {}
         while self.head.pull().is_some() {}
         self.rows += i64::try_from(ids.len()).expect("small");

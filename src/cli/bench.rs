@@ -13,7 +13,7 @@ use crate::io::available_cpus;
 use crate::ops::bench::{Bench, BenchError, Report, Scratch, Session, plot, text};
 use crate::ops::signals;
 use crate::ops::state_dir::StateDir;
-use crate::plan::{Plan, SideOutput};
+use crate::plan::{Plan, SideOutput, SinkOutput};
 use crate::shard::{LaunchError, QuarantineError, WriterError};
 use crate::sink::discarding;
 use crate::yaml::{ProcessEnvironment, parse_duration_ms};
@@ -104,16 +104,21 @@ fn fail(exit: Exit, error: &str) -> Exit {
 
 fn measure(arguments: &Arguments, mut plan: Plan) -> Result<Report, (Exit, String)> {
     let told = |error: BenchError| (exit_of(&error), error.to_string());
-    if !plan.source.can_supply() {
-        return Err(told(BenchError::Input(plan.source.describe())));
+    if let Some(input) = plan.sources.iter().find(|input| !input.source.can_supply()) {
+        return Err(told(BenchError::Input(input.source.describe())));
     }
     if arguments.keep_sinks {
-        let mut targets = plan.sides.iter().map(|side| &side.sink).chain([&plan.sink]);
+        let sinks = plan.sinks.iter().map(|output| &output.sink);
+        let mut targets = plan.sides.iter().map(|side| &side.sink).chain(sinks);
         if targets.any(|sink| sink.target().as_deref() == Some("stdout")) {
             return Err(told(BenchError::Stdout));
         }
     } else {
-        plan.sink = discarding(plan.sink);
+        plan.sinks = plan
+            .sinks
+            .into_iter()
+            .map(|output| SinkOutput { sink: discarding(output.sink), ..output })
+            .collect();
         plan.sides =
             plan.sides.into_iter().map(|side| SideOutput { sink: discarding(side.sink), ..side }).collect();
     }

@@ -251,7 +251,7 @@ impl<'a> Watch<'a> {
     fn new(running: Running, plan: &'a Plan, recovered: Option<Manifest>, clock: Clock) -> Self {
         let breaker = plan.bad_record.stop_above.map(|limit| Breaker::new(limit, clock.now().monotonic_us));
         let progress = Progress::new(running.extent);
-        let closing = plan.time.as_ref().map(|time| Closing::new(&running.splits, time));
+        let closing = plan.time().map(|time| Closing::new(&running.splits, time));
         Self {
             running,
             plan,
@@ -474,8 +474,9 @@ impl<'a> Watch<'a> {
                 "drained: what was read is written and kept in snapshot {epoch}, from which the next run goes on"
             ));
         }
-        let held = kept.iter().find(|total| self.plan.held_in.as_deref() == Some(&*total.name));
-        if let Some(held) = held.filter(|held| self.draining && held.entries > 0) {
+        let holds = |name: &str| self.plan.sinks.iter().any(|sink| sink.held_in.as_deref() == Some(name));
+        let held = kept.iter().filter(|total| holds(&total.name));
+        for held in held.filter(|held| self.draining && held.entries > 0) {
             say(format_args!(
                 "note: the sink writes final rows, and the input was not read to its end: {} rows that can still be taken back are kept, and are written once a run has read the rest",
                 held.entries

@@ -1,4 +1,5 @@
-//! What a pipeline file says, and where it says it: its outer structure in *line form*, no meaning yet.
+//! What a pipeline file says, and where it says it: its outer structure, no meaning yet. A chain is read as the graph
+//! that it is: one source, one stream, and a sink.
 //!
 //! The options of components and steps stay trees: each component reads its own through [`crate::yaml::Fields`]. All
 //! mistakes of a file are told at once, and a mistake in one part does not keep the others from being read.
@@ -10,15 +11,17 @@ mod run;
 mod sink;
 mod source;
 mod steps;
+mod stream;
 
 pub use component::Component;
 pub use run::{Run, Snapshot};
-pub use sink::{SideSink, Sink};
+pub use sink::{NamedSink, Sink};
 pub use source::{BadRecord, BadRecordAction, DeclaredColumn, DeclaredSchema, EventTime, Source};
 pub use steps::{Step, Steps};
+pub use stream::{Inputs, Stream};
 
 use crate::error::{Place, Problem, Problems};
-use crate::yaml::{self, Documents, Environment, Fields, Node, Reading, Spanned};
+use crate::yaml::{self, Documents, Environment, Fields, Key, Node, Reading, Spanned};
 
 /// The version of the language that this program reads.
 const VERSION: &str = "1";
@@ -31,16 +34,25 @@ const NAME_BYTES_MAX: usize = 100;
 pub struct Pipeline {
     /// Its name: letters, digits, `-`, `_`, `.`, beginning with a letter or a digit. It names directories.
     pub name: Spanned<String>,
-    /// Where records come from.
-    pub source: Source,
-    /// What happens to them, in order.
-    pub steps: Steps,
-    /// Where they go.
-    pub sink: Sink,
-    /// Where rows go that leave it at a step, in the order of the page.
-    pub sinks: Vec<SideSink>,
+    /// How it is written.
+    pub form: Form,
+    /// Where records come from, by their names, in the order of the page.
+    pub sources: Vec<(Key, Source)>,
+    /// What happens to them, in the order of the page.
+    pub streams: Vec<Stream>,
+    /// Where rows go, in the order of the page; in line form the main one first.
+    pub sinks: Vec<NamedSink>,
     /// How the pipeline runs on this machine.
     pub run: Run,
+}
+
+/// How a pipeline is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A chain: `source`, `steps`, `sink`, and `sinks` for rows that leave it at a step.
+    Line,
+    /// A graph: `sources`, `streams`, `sinks`.
+    Graph,
 }
 
 /// All that came of reading a file.
@@ -106,19 +118,9 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     let mut fields = Fields::of(root, "the pipeline", problems);
     version(&mut fields, problems);
     let name = name(&mut fields, problems);
-    let graph = other_form(&mut fields, problems);
-    let source = match fields.entry("source") {
-        Some((key, node)) => source::read(key, node, problems),
-        None => missing(&fields, "source", "file: { path: … }", graph, problems),
-    };
-    let steps = fields.take("steps").map_or_else(Steps::none, |node| steps::read(node, problems));
-    let sink = fields.entry("sink");
-    let sides = fields.take("sinks").filter(|_| !graph);
-    let sink = match sink {
-        Some((key, node)) => sink::read(key, node, problems),
-        None => missing(&fields, "sink", "file: { path: … }", graph, problems),
-    };
-    let sinks = sides.map_or_else(Vec::new, |node| sink::read_sides(node, problems));
+    not_yet(&mut fields, problems);
+    let is_graph = ["sources", "streams"].into_iter().fold(false, |is, key| fields.take(key).is_some() | is);
+    let parts = if is_graph { graph(&mut fields, problems) } else { line(&mut fields, problems) };
     let run = fields.entry("run").map(|(key, node)| run::read(key, node, problems)).unwrap_or_default();
     if let Some((key, _)) = fields.entry("tests") {
         problems.push(
@@ -127,18 +129,92 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
         );
     }
     fields.finish(problems);
-    Some(Pipeline { name: name?, source: source?, steps, sink: sink?, sinks, run })
+    let Parts { form, sources, streams, sinks } = parts?;
+    Some(Pipeline { name: name?, form, sources, streams, sinks, run })
 }
 
-/// Reports a part that is missing, unless the file is in the other form, which has been reported.
-fn missing<T>(
-    fields: &Fields<'_>,
-    key: &str,
-    example: &str,
-    graph: bool,
-    problems: &mut Problems,
-) -> Option<T> {
-    if !graph && !fields.rest().any(|(other, _)| fields.meant(&other.text) == Some(key)) {
+/// What rows come from, go through, and go to.
+struct Parts {
+    form: Form,
+    sources: Vec<(Key, Source)>,
+    streams: Vec<Stream>,
+    sinks: Vec<NamedSink>,
+}
+
+/// Reads a chain.
+fn line(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Parts> {
+    let at = fields.at();
+    let key =
+        |text: &str, found: Option<&Key>| found.cloned().unwrap_or_else(|| Key { text: text.to_owned(), at });
+    let source = match fields.entry("source") {
+        Some((key, node)) => source::read(key, node, "source", problems).map(|source| (key.clone(), source)),
+        None => missing(fields, "source", "file: { path: … }", problems),
+    };
+    let steps = fields.entry("steps");
+    let name = key("steps", steps.map(|(key, _)| key));
+    let steps = steps.map_or_else(Steps::none, |(_, node)| steps::read(node, problems));
+    let sink = fields.entry("sink");
+    let sides = fields.take("sinks");
+    let main = match sink {
+        Some((key, node)) => sink::read(key, node, problems).map(|sink| {
+            let from = Inputs::one(&name.text, key.at);
+            NamedSink { name: key.clone(), from, sink }
+        }),
+        None => missing(fields, "sink", "file: { path: … }", problems),
+    };
+    let sides = sides.map_or_else(Vec::new, |node| sink::read_named(node, problems));
+    let source = source?;
+    let stream = Stream { from: Inputs::one(&source.0.text, name.at), name, steps };
+    let sinks = std::iter::once(main?).chain(sides).collect();
+    Some(Parts { form: Form::Line, sources: vec![source], streams: vec![stream], sinks })
+}
+
+/// Reads a graph.
+fn graph(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Parts> {
+    for (chain, instead) in [("source", "sources"), ("steps", "streams"), ("sink", "sinks")] {
+        if let Some((key, _)) = fields.entry(chain) {
+            let what = format!("`{chain}` is of a chain, and this pipeline is a graph");
+            let help =
+                format!("put it under `{instead}`, with a name, or write the whole pipeline as a chain");
+            problems.push(Problem::error(key.at, what).help(help));
+        }
+    }
+    let sources = match fields.take("sources") {
+        Some(node) => Some(node).zip(Some(source::read_named(node, problems))),
+        None if fields.take("source").is_some() => None,
+        None => missing(fields, "sources", "orders: { file: { path: … }, … }", problems),
+    };
+    let streams = fields.take("streams").map(|node| (node, stream::read(node, problems)));
+    let sinks = match fields.take("sinks") {
+        Some(node) => Some(node).zip(Some(sink::read_named(node, problems))),
+        None if fields.take("sink").is_some() => None,
+        None => missing(fields, "sinks", "out: { from: …, file: { path: … }, … }", problems),
+    };
+    let (sources, sinks) = (all_of(sources?, "source", problems)?, all_of(sinks?, "sink", problems)?);
+    // Names lead nowhere where what they name could not be read.
+    let streams = match streams {
+        Some((node, streams)) if node.map().map_or(0, <[_]>::len) > streams.len() => return None,
+        Some((_, streams)) => streams,
+        None => Vec::new(),
+    };
+    Some(Parts { form: Form::Graph, sources, streams, sinks })
+}
+
+/// What was read of a map of `what`, if all of it could be, and there is at least one.
+fn all_of<T>((node, read): (&Node, Vec<T>), what: &str, problems: &mut Problems) -> Option<Vec<T>> {
+    let declared = node.map().unwrap_or_default().len();
+    if declared == 0 && (node.is_null() || node.map().is_some()) {
+        problems.push(
+            Problem::error(node.at, format!("`{what}s` names no {what}"))
+                .help("a pipeline needs at least one"),
+        );
+    }
+    (!read.is_empty() && read.len() == declared).then_some(read)
+}
+
+/// Reports a part that is missing.
+fn missing<T>(fields: &Fields<'_>, key: &str, example: &str, problems: &mut Problems) -> Option<T> {
+    if !fields.rest().any(|(other, _)| fields.meant(&other.text) == Some(key)) {
         problems.push(
             Problem::error(fields.at(), format!("the pipeline needs `{key}`"))
                 .help(format!("add for instance `{key}: {{ {example} }}`")),
@@ -197,20 +273,13 @@ fn name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Spanned<Stri
     Some(Spanned { value: text.to_owned(), at })
 }
 
-/// Reports the keys of the language that this version does not have. True if the file is in graph form.
-fn other_form(fields: &mut Fields<'_>, problems: &mut Problems) -> bool {
-    let line_form =
-        "this version reads a chain: one `source`, `steps`, one `sink`, and `sinks` for side streams";
-    let mut graph = false;
-    for key in ["sources", "streams"] {
-        graph |= fields.not_yet(key, line_form, problems);
-    }
+/// Reports the keys of the language that this version does not have.
+fn not_yet(fields: &mut Fields<'_>, problems: &mut Problems) {
     let values = "write the value where it is used, or use `${NAME}` outside of expressions";
     fields.not_yet("params", values, problems);
     fields.not_yet("connections", "write the options into the source and the sink", problems);
     fields.not_yet("tables", "this version has no lookup tables: remove it", problems);
     fields.not_yet("include", "write everything into this file", problems);
-    graph
 }
 
 #[cfg(test)]

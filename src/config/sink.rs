@@ -1,8 +1,9 @@
 //! `sink`: a component, and the format it writes.
 
 use super::Component;
+use super::stream::{self, Inputs};
 use crate::error::{Place, Problem, Problems};
-use crate::yaml::{Fields, Key, Node, Spanned};
+use crate::yaml::{Fields, Key, Node};
 
 /// Where records go.
 #[derive(Clone, Debug)]
@@ -17,19 +18,19 @@ pub struct Sink {
     pub format: Option<Component>,
 }
 
-/// A sink of a side stream: one entry of `sinks`.
+/// A sink and what it takes: an entry of `sinks`, or `sink`.
 #[derive(Clone, Debug)]
-pub struct SideSink {
+pub struct NamedSink {
     /// Its name in the file.
     pub name: Key,
-    /// The stream it takes.
-    pub from: Spanned<String>,
+    /// The streams it takes.
+    pub from: Inputs,
     /// What it is.
     pub sink: Sink,
 }
 
 /// Reads `sinks`.
-pub(super) fn read_sides(node: &Node, problems: &mut Problems) -> Vec<SideSink> {
+pub(super) fn read_named(node: &Node, problems: &mut Problems) -> Vec<NamedSink> {
     let help = "write for instance late: { from: late_rows, file: { path: … }, format: json }";
     let Some(entries) = node.map() else {
         if !node.is_null() {
@@ -38,21 +39,32 @@ pub(super) fn read_sides(node: &Node, problems: &mut Problems) -> Vec<SideSink> 
         }
         return Vec::new();
     };
-    entries.iter().filter_map(|(name, node)| read_side(name, node, problems)).collect()
+    entries.iter().filter_map(|(name, node)| read_one(name, node, problems)).collect()
 }
 
-fn read_side(name: &Key, node: &Node, problems: &mut Problems) -> Option<SideSink> {
+fn read_one(name: &Key, node: &Node, problems: &mut Problems) -> Option<NamedSink> {
     let what = format!("sinks.{}", name.text);
     if Component::is_bare(node, &what, problems) {
         return None;
     }
     let mut fields = Fields::under(name, node, &what, problems);
-    let from = fields.required("from", problems).map(|node| node.at);
-    let text = fields.text("from", problems).map(str::to_owned);
+    let from = stream::read_from(&mut fields, problems);
     let sink = rest(&mut fields, name, node, &what, problems);
     fields.finish(problems);
-    let from = Spanned { value: text?, at: from? };
-    Some(SideSink { name: name.clone(), from, sink: sink? })
+    let from = match from? {
+        Inputs::Named(named) => {
+            problems.push(
+                Problem::error(
+                    named[0].0.at,
+                    "a sink takes streams as they are, without names of its own for them",
+                )
+                .help("write a list: `from: [a, b]`"),
+            );
+            return None;
+        }
+        from @ Inputs::All(_) => from,
+    };
+    Some(NamedSink { name: name.clone(), from, sink: sink? })
 }
 
 /// Reads `sink`; None without a component, which is reported.

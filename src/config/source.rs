@@ -97,18 +97,35 @@ impl Default for BadRecord {
     }
 }
 
-/// Reads `source`; None without a component, which is reported.
-pub(super) fn read(key: &Key, node: &Node, problems: &mut Problems) -> Option<Source> {
-    if Component::is_bare(node, "source", problems) {
+/// Reads `sources`.
+pub(super) fn read_named(node: &Node, problems: &mut Problems) -> Vec<(Key, Source)> {
+    let example = "write for instance orders: { file: { path: … }, format: json, schema: { … } }";
+    let Some(entries) = node.map() else {
+        if !node.is_null() {
+            let what = format!("`sources` takes a map of names to sources, not {}", node.kind());
+            problems.push(Problem::error(node.at, what).help(example));
+        }
+        return Vec::new();
+    };
+    let read = |(name, node): &(Key, Node)| {
+        let source = read(name, node, &format!("sources.{}", name.text), problems)?;
+        Some((name.clone(), source))
+    };
+    entries.iter().filter_map(read).collect()
+}
+
+/// Reads the source `what`; None without a component, which is reported.
+pub(super) fn read(key: &Key, node: &Node, what: &str, problems: &mut Problems) -> Option<Source> {
+    if Component::is_bare(node, what, problems) {
         return None;
     }
-    let mut fields = Fields::under(key, node, "source", problems);
+    let mut fields = Fields::under(key, node, what, problems);
     let format = fields.take("format").and_then(|node| Component::of_value(node, "format", problems));
     let schema = fields.entry("schema").and_then(|(key, node)| schema(key, node, problems));
     let event_time = fields.entry("event_time").and_then(|(key, node)| event_time(key, node, problems));
     let bad_record = fields.entry("bad_record").map(|(key, node)| bad_record(key, node, problems));
     fields.not_yet("compression", "the input is not compressed in this version", problems);
-    let component = Component::of_rest(&mut fields, "source", "`file: { path: … }` or `stdin:`", problems);
+    let component = Component::of_rest(&mut fields, what, "`file: { path: … }` or `stdin:`", problems);
     let unreadable = (format.is_none() && fields.entry("format").is_some())
         || (schema.is_none() && fields.entry("schema").is_some());
     let misread = unreadable || fields.rest().next().is_some();

@@ -41,8 +41,16 @@ fn a_file_is_read_whole() {
     let Outcome { pipeline, problems, documents } =
         read("a.yaml", LINE_FORM.as_bytes(), &["run.cores=2".to_owned()], &environment());
     assert_eq!(render(&documents, &problems, false), "");
-    let Pipeline { name, source, steps, sink, sinks, run } = pipeline.expect("no errors");
-    assert_eq!(name.value, "user-spend");
+    let Pipeline { name, form, mut sources, mut streams, mut sinks, run } = pipeline.expect("no errors");
+    assert_eq!((name.value.as_str(), form), ("user-spend", Form::Line));
+    let ((_, source), stream, main) = (sources.remove(0), streams.remove(0), sinks.remove(0));
+    let (steps, sink) = (stream.steps, main.sink);
+    assert!(sources.is_empty() && streams.is_empty());
+    let names = |from: &Inputs| from.names().map(|name| name.value.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (names(&stream.from), names(&main.from)),
+        (vec!["source".to_owned()], vec!["steps".to_owned()])
+    );
     assert_eq!(source.component.kind.text, "file");
     assert_eq!(source.component.options.map().expect("a map")[0].1.text(), Some("in.ndjson"));
     let format = source.format.expect("declared");
@@ -82,10 +90,12 @@ fn defaults_hold_where_nothing_is_said() {
     let Outcome { pipeline, problems, .. } = read("a.yaml", text.as_bytes(), &[], &NoEnvironment);
     assert!(problems.all().is_empty(), "{:?}", problems.all());
     let pipeline = pipeline.expect("no errors");
-    assert_eq!(pipeline.source.bad_record, BadRecord::default());
+    let source = &pipeline.sources[0].1;
+    assert_eq!(source.bad_record, BadRecord::default());
     assert_eq!(pipeline.run, Run::default());
-    assert!(pipeline.source.schema.is_none() && pipeline.source.event_time.is_none());
-    assert!(pipeline.steps.list.is_empty() && pipeline.steps.complete);
+    assert!(source.schema.is_none() && source.event_time.is_none());
+    let steps = &pipeline.streams[0].steps;
+    assert!(steps.list.is_empty() && steps.complete);
 }
 
 /// Checks what is told of the sample with one part replaced: each problem's marked source and a part of its words.
@@ -139,7 +149,15 @@ fn mistakes_are_told_at_their_place() {
     check("sink:\n", "sinks:\n  late: { from: late, stdout: }\nsink:\n", &[]);
     check("sink:\n", "sinks: late\nsink:\n", &[("late", "a map of names to sinks")]);
     check("sink:\n", "sinks: { late: { stdout: } }\nsink:\n", &[("late", "needs `from`")]);
-    check("sink:\n", "streams: {}\nsink:\n", &[("streams", "one `sink`")]);
+    check(
+        "sink:\n",
+        "streams: {}\nsink:\n",
+        &[
+            ("source", "put it under `sources`"),
+            ("steps", "put it under `streams`"),
+            ("sink", "put it under `sinks`"),
+        ],
+    );
     check("sink:\n", "snk:\n", &[("snk", "did you mean `sink`?")]);
     check("  format: json", "  format: [json]", &[("[json]", "takes a name")]);
     check("  format: json", "  path: json", &[("path", "indent it under it")]);
@@ -148,10 +166,11 @@ fn mistakes_are_told_at_their_place() {
 #[test]
 fn a_mistake_does_not_hide_the_rest() {
     let pipeline = check("STRING NOT NULL", "STRNG", &[("STRNG", "STRING")]).expect("the rest is there");
-    let schema = pipeline.source.schema.expect("declared");
+    let schema = pipeline.sources[0].1.schema.as_ref().expect("declared");
     assert_eq!(schema.columns[0].column.data_type, SqlType::Null);
     let pipeline = check("- aggregate:", "- 'a'\n  - aggregate:", &[("'a'", "a step")]).expect("the rest");
-    assert_eq!((pipeline.steps.list.len(), pipeline.steps.complete), (1, false));
+    let steps = &pipeline.streams[0].steps;
+    assert_eq!((steps.list.len(), steps.complete), (1, false));
 }
 
 #[test]

@@ -1,26 +1,52 @@
-//! A receiver's end of an exchange: its lanes merged in the order of the input, with the watermark folded in.
+//! A receiver's end of one exchange or more: their lanes merged in the order of the input, with the watermark folded in.
+//!
+//! Each exchange has a port of its own. A number ends for a port with the last of its lanes, which advances the watermark
+//! of what comes by it; it ends for the stage with the last lane of all. Of one number the rows of a port come before those of
+//! the ports behind it.
 
 use super::{LaneReceiver, Order, Parcel, Watermarks};
 use crate::metric::WatermarkReport;
 use crate::record::{Barrier, Batch, Segment};
+use crate::time::SegmentClock;
 
-/// The lanes into one shard from every producer, `[producer]`.
+/// The lanes into one shard from every producer of every port.
 pub struct Inbox {
+    /// Those of a port stand together, one for each shard.
     lanes: Vec<LaneReceiver<Parcel>>,
+    /// How many lanes each port has: as many as there are shards.
+    shards: usize,
     /// Per lane the batch taken last, of which something is left.
     heads: Vec<Option<Head>>,
     /// Segments that are due, in front of the rows that come next. Of those without rows many make one batch.
-    ends: Vec<Segment>,
-    /// No rows, once there has been a batch.
-    empty: Option<Batch>,
+    ends: Vec<Due>,
+    /// No rows, once there has been a batch. `[port]`
+    empty: Vec<Option<Batch>>,
     order: Order,
     watermarks: Watermarks,
+    /// The watermark, where it has moved since the last end for the stage.
+    advanced_ms: Option<i64>,
     /// A barrier that some lane has come to, and others may not have.
     ahead: Option<Barrier>,
     /// The epoch that ended last for the stage.
     epoch: u64,
     /// What the stage is working on, to be sent back to their makers afterwards.
     lent: Vec<(usize, Batch)>,
+}
+
+/// A segment that is due.
+struct Due {
+    segment: Segment,
+    port: usize,
+    /// Whether the number ends for the stage, if it ends for the port.
+    is_whole: bool,
+}
+
+/// Rows of one port, and the segments they are in with what is due before them.
+struct Share {
+    port: usize,
+    /// Its own segments are of no account.
+    rows: Batch,
+    due: Vec<Due>,
 }
 
 /// Shares that come to fewer rows together make one batch: each batch costs a stage some time, however small it is.
@@ -37,8 +63,8 @@ struct Head {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "taken apart at once, never stored")]
 pub enum Taken {
-    /// Rows and block ends that are next in order, with their clocks.
-    Batch(Batch),
+    /// Rows and block ends that are next in order, with their clocks, and the port by which the rows come.
+    Batch(usize, Batch),
     /// Everything before the barrier has been taken, and nothing behind it.
     Barrier(Barrier),
     /// The lane whose turn it is has nothing yet.
@@ -55,18 +81,28 @@ enum Pause {
 }
 
 impl Inbox {
-    /// An inbox over these lanes; `first` is each lane's first number.
+    /// An inbox over the lanes of each port, `[port][producer]`; `first` is each lane's first number, `watermarks` are
+    /// those of all ports ([`Watermarks::joined`]).
+    ///
+    /// # Panics
+    ///
+    /// If the ports do not have equally many lanes, or not each of them has watermarks.
     #[must_use]
-    pub fn new(lanes: Vec<LaneReceiver<Parcel>>, first: Vec<u64>, watermarks: Watermarks) -> Self {
-        assert_eq!(lanes.len(), first.len(), "every lane has a first number");
-        let heads = lanes.iter().map(|_| None).collect();
+    pub fn new(ports: Vec<Vec<LaneReceiver<Parcel>>>, first: Vec<Vec<u64>>, watermarks: Watermarks) -> Self {
+        let shards = ports[0].len();
+        assert!(ports.iter().all(|lanes| lanes.len() == shards), "every port has a lane from every shard");
+        assert_eq!((first.len(), watermarks.ports()), (ports.len(), ports.len()), "every port has both");
+        let empty = ports.iter().map(|_| None).collect();
+        let lanes: Vec<_> = ports.into_iter().flatten().collect();
         Self {
+            heads: lanes.iter().map(|_| None).collect(),
             lanes,
-            heads,
+            shards,
             ends: Vec::new(),
-            empty: None,
-            order: Order::new(first),
+            empty,
+            order: Order::new(first.into_iter().flatten().collect()),
             watermarks,
+            advanced_ms: None,
             ahead: None,
             epoch: 0,
             lent: Vec::new(),
@@ -105,14 +141,14 @@ impl Inbox {
             self.lanes[lane].give_back(Parcel::Batch(batch));
         }
         let pause = match self.take_next() {
-            Ok(batch) => return Taken::Batch(self.stamp(batch)),
+            Ok(share) => return self.stamp(share),
             Err(pause) => pause,
         };
-        if !self.ends.is_empty() {
+        if let Some(Due { port, .. }) = self.ends.first() {
             // What was due before has its turn first, and the pause comes again.
-            let empty = self.empty.clone().expect("ends come in batches");
-            let ends = std::mem::take(&mut self.ends);
-            return Taken::Batch(self.stamp(Batch { segments: ends, ..empty }));
+            let (port, due) = (*port, std::mem::take(&mut self.ends));
+            let rows = self.empty[port].clone().expect("ends come in batches");
+            return self.stamp(Share { port, rows, due });
         }
         match pause {
             Pause::Barrier(barrier) => {
@@ -124,31 +160,48 @@ impl Inbox {
         }
     }
 
-    fn stamp(&mut self, mut batch: Batch) -> Batch {
+    /// Gives what is due its clocks. What ends for a port only advances the watermark and is no end for the stage, which
+    /// learns of it with the next end.
+    fn stamp(&mut self, share: Share) -> Taken {
+        let Share { port, rows: mut batch, due } = share;
+        batch.segments = due.iter().map(|due| due.segment).collect();
         self.watermarks.stamp(&mut batch);
-        batch
+        if self.advanced_ms.is_some() || due.iter().any(|due| !due.is_whole) {
+            let clocks = std::mem::take(&mut batch.clocks);
+            let stamped = batch.segments.iter().zip(clocks).zip(&due);
+            let kept = stamped.filter_map(|((segment, clock), due)| {
+                let end = segment.end.filter(|_| due.is_whole);
+                if segment.end.is_some() {
+                    self.advanced_ms = clock.after_ms.or(self.advanced_ms);
+                }
+                let after_ms = end.and_then(|_| self.advanced_ms.take());
+                let counts = segment.rows > 0 || end.is_some();
+                counts.then_some((Segment { end, ..*segment }, SegmentClock { after_ms, ..clock }))
+            });
+            (batch.segments, batch.clocks) = kept.unzip();
+        }
+        Taken::Batch(port, batch)
     }
 
-    /// What comes next, behind [`Inbox::ends`]; a batch that has rows has these in front of them.
-    fn take_next(&mut self) -> Result<Batch, Pause> {
-        let first = self.take_share(usize::MAX)?;
-        if first.len() >= ROWS_MIN {
-            return Ok(first);
-        }
-        let mut rows = first.len();
+    /// What comes next, behind [`Inbox::ends`]; rows have these in front of them.
+    fn take_next(&mut self) -> Result<Share, Pause> {
+        let Share { port, rows: first, mut due } = self.take_share(usize::MAX, None)?;
+        let mut count = first.len();
         let mut shares = vec![first];
-        while rows < ROWS_MIN
-            && let Ok(share) = self.take_share(Batch::ROWS_MAX - rows)
+        while count < ROWS_MIN
+            && let Ok(mut share) = self.take_share(Batch::ROWS_MAX - count, Some(port))
         {
-            rows += share.len();
-            shares.push(share);
+            count += share.rows.len();
+            due.append(&mut share.due);
+            shares.push(share.rows);
         }
-        Ok(if shares.len() == 1 { shares.remove(0) } else { Batch::concat(&shares) })
+        let rows = if shares.len() == 1 { shares.remove(0) } else { Batch::concat(&shares) };
+        Ok(Share { port, rows, due })
     }
 
-    /// The rows that are next in order and have come in one batch, if there are not more than `rows_max` of them; else
-    /// why there are none now.
-    fn take_share(&mut self, rows_max: usize) -> Result<Batch, Pause> {
+    /// The rows that are next in order and have come in one batch, if there are not more than `rows_max` of them, by
+    /// `port` where one is given; else why there are none now.
+    fn take_share(&mut self, rows_max: usize, port: Option<usize>) -> Result<Share, Pause> {
         loop {
             if let Some(barrier) = self.ahead.filter(|barrier| self.order.has_reached(barrier.number)) {
                 return Err(Pause::Barrier(barrier));
@@ -158,7 +211,7 @@ impl Inbox {
                 Some(head) => head,
                 None => match self.lanes[lane].take() {
                     Some(Parcel::Batch(batch)) => {
-                        self.empty.get_or_insert_with(|| batch.slice(0, 0, Vec::new()));
+                        self.empty[lane / self.shards].get_or_insert_with(|| batch.slice(0, 0, Vec::new()));
                         Head { batch, segment: 0, row: 0 }
                     }
                     Some(Parcel::Barrier(barrier)) => {
@@ -172,7 +225,8 @@ impl Inbox {
                     None => return Err(Pause::Empty),
                 },
             };
-            if head.batch.len() - head.row > rows_max {
+            let rows = head.batch.len() - head.row;
+            if rows > rows_max || rows > 0 && port.is_some_and(|port| port != lane / self.shards) {
                 self.heads[lane] = Some(head);
                 return Err(Pause::Empty);
             }
@@ -184,39 +238,43 @@ impl Inbox {
 
     /// The rows of `head` that are due now, behind all ends that are due; what is behind them stays as the lane's head.
     /// None if nothing is due but ends, or the lane must wait its turn.
-    fn take_due(&mut self, lane: usize, mut head: Head) -> Option<Batch> {
+    fn take_due(&mut self, lane: usize, mut head: Head) -> Option<Share> {
         let segments = &head.batch.segments;
         self.order.reached(lane, segments.get(head.segment).map_or(0, |segment| segment.number));
-        let (allowed, open) = (self.order.allows_below(lane), self.order.others_open(lane));
+        let port = lane / self.shards;
+        let (allowed, open) =
+            (self.order.allows_below(lane), self.order.others_open(lane, 0..self.lanes.len()));
+        let open_of_port = self.order.others_open(lane, port * self.shards..(port + 1) * self.shards);
         let (from, mut rows) = (head.row, 0);
         while let Some(segment) = segments.get(head.segment).filter(|segment| segment.number < allowed) {
             if let Some(end) = segment.end {
                 self.order.ended(lane, end.through);
             }
-            // A number ends for the stage when its last lane has ended it.
-            let end = segment.end.filter(|_| segment.number < open);
+            // A number ends for a port, and for the stage, when the last lane has ended it.
+            let end = segment.end.filter(|_| segment.number < open_of_port);
             if segment.rows > 0 || end.is_some() {
-                self.ends.push(Segment { end, ..*segment });
+                let segment =
+                    Segment { end, split: self.watermarks.first_split(port) + segment.split, ..*segment };
+                let is_whole = end.is_none() || segment.number < open;
+                self.ends.push(Due { segment, port, is_whole });
             }
             head.segment += 1;
             rows += segment.rows as usize;
         }
         head.row += rows;
         let is_rest = head.segment < segments.len();
-        let due = (rows > 0).then(|| {
-            let segments = std::mem::take(&mut self.ends);
-            if rows == head.batch.len() {
-                return Batch { segments, ..head.batch.clone() };
-            }
-            head.batch.slice(from, rows, segments)
+        let share = (rows > 0).then(|| {
+            let all = rows == head.batch.len();
+            let batch = if all { head.batch.clone() } else { head.batch.slice(from, rows, Vec::new()) };
+            Share { port, rows: batch, due: std::mem::take(&mut self.ends) }
         });
         if is_rest {
             self.heads[lane] = Some(head);
-        } else if due.is_some() {
+        } else if share.is_some() {
             self.lent.push((lane, head.batch));
         } else {
             self.lanes[lane].give_back(Parcel::Batch(head.batch));
         }
-        due
+        share
     }
 }

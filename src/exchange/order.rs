@@ -1,5 +1,7 @@
 //! In which order a receiver takes its lanes: by (block number, lane).
 
+use std::ops::Range;
+
 /// The state of an ordered merge of lanes, each of which ends its numbers in ascending order.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -42,11 +44,11 @@ impl Order {
         before.chain(behind).min().unwrap_or(u64::MAX)
     }
 
-    /// The least number that a lane other than `lane` has not ended; `u64::MAX` where all have ended all.
+    /// The least number that one of these lanes other than `lane` has not ended; `u64::MAX` where all have ended all.
     #[must_use]
-    pub fn others_open(&self, lane: usize) -> u64 {
-        let others = self.next.iter().enumerate().filter(|(other, _)| *other != lane);
-        others.map(|(_, next)| *next).min().unwrap_or(u64::MAX)
+    pub fn others_open(&self, lane: usize, lanes: Range<usize>) -> u64 {
+        let others = lanes.filter(|other| *other != lane);
+        others.map(|other| self.next[other]).min().unwrap_or(u64::MAX)
     }
 
     /// Whether no lane sends anything more below `number`.
@@ -78,7 +80,10 @@ mod tests {
         order.ended(0, 31);
         assert_eq!(order.turn(), Some(1));
         assert_eq!((order.allows_below(1), order.allows_below(0)), (32, 17));
-        assert_eq!((order.others_open(1), order.others_open(0)), (32, 16));
+        assert_eq!(
+            (order.others_open(1, 0..2), order.others_open(0, 0..2), order.others_open(0, 0..1)),
+            (32, 16, u64::MAX)
+        );
         order.ended(1, 47);
         assert_eq!(order.turn(), Some(0));
         order.ended(0, u64::MAX);

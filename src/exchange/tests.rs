@@ -40,7 +40,9 @@ fn shards(count: usize) -> (Vec<Outbox>, Vec<Inbox>) {
     let (senders, receivers) = mesh(CAPACITY, &bells, &bells);
     let outboxes = senders.into_iter().map(|lanes| Outbox::new(lanes, partition()));
     let first: Vec<u64> = (0..count as u64).collect();
-    let inboxes = receivers.into_iter().map(|lanes| Inbox::new(lanes, first.clone(), Watermarks::new(1, 0)));
+    let inboxes = receivers
+        .into_iter()
+        .map(|lanes| Inbox::new(vec![lanes], vec![first.clone()], Watermarks::new(1, 0)));
     (outboxes.collect(), inboxes.collect())
 }
 
@@ -53,7 +55,7 @@ fn drain(inbox: &mut Inbox) -> (Vec<Batch>, Taken) {
     let mut batches = Vec::new();
     loop {
         match inbox.take() {
-            Taken::Batch(batch) => batches.push(batch),
+            Taken::Batch(0, batch) => batches.push(batch),
             other => return (batches, other),
         }
     }

@@ -10,8 +10,11 @@ use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN, watermark_of};
 /// Folds the ends of blocks, in their order, into one watermark.
 #[derive(Clone, Debug)]
 pub struct Watermarks {
-    out_of_order_ms: i64,
+    /// How far rows may be out of order, `[split]`.
+    out_of_order_ms: Vec<i64>,
     splits: Vec<Split>,
+    /// The first split of each port.
+    ports: Vec<u32>,
     current_ms: i64,
 }
 
@@ -54,7 +57,45 @@ impl Watermarks {
     #[must_use]
     pub fn new(splits: usize, out_of_order_ms: i64) -> Self {
         let split = Split { max_ms: i64::MIN, activity: Activity::Active };
-        Self { out_of_order_ms, splits: vec![split; splits], current_ms: WATERMARK_MIN }
+        let out_of_order_ms = vec![out_of_order_ms; splits];
+        Self { out_of_order_ms, splits: vec![split; splits], ports: vec![0], current_ms: WATERMARK_MIN }
+    }
+
+    /// Splits that may each be out of order so far, milliseconds, none of which has begun.
+    #[must_use]
+    pub fn of_splits(out_of_order_ms: Vec<i64>) -> Self {
+        Self { splits: Self::new(out_of_order_ms.len(), 0).splits, out_of_order_ms, ..Self::new(0, 0) }
+    }
+
+    /// The watermarks of a stage with a port for each of these, none of which has begun: the least over the splits of all.
+    #[must_use]
+    pub fn joined(ports: Vec<Self>) -> Self {
+        let mut all = Self { ports: Vec::new(), ..Self::new(0, 0) };
+        for mut port in ports {
+            all.ports.push(u32::try_from(all.splits.len()).expect("fewer than 4 G splits"));
+            all.out_of_order_ms.append(&mut port.out_of_order_ms);
+            all.splits.append(&mut port.splits);
+        }
+        all
+    }
+
+    /// Leaves a split out for good: nothing of it comes here.
+    #[must_use]
+    pub fn without(mut self, split: usize) -> Self {
+        self.splits[split].activity = Activity::Finished;
+        self
+    }
+
+    /// How many ports there are.
+    #[must_use]
+    pub fn ports(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// The first of a port's splits.
+    #[must_use]
+    pub fn first_split(&self, port: usize) -> u32 {
+        self.ports[port]
     }
 
     /// What has been made of the block ends so far, for a snapshot. The same on every shard at a barrier.
@@ -119,18 +160,19 @@ impl Watermarks {
         if segment.rows > 0 {
             self.wake(index);
         }
+        let out_of_order_ms = self.out_of_order_ms.get(index).copied().unwrap_or(0);
         // A split that was left out may be behind what the others have made of the watermark meanwhile, which does not
         // go back for it.
         let reached_ms = if self.current_ms == WATERMARK_MIN {
             i64::MIN
         } else {
-            self.current_ms.saturating_add(self.out_of_order_ms)
+            self.current_ms.saturating_add(out_of_order_ms)
         };
         let split_max_ms = self.splits.get(index).map_or(i64::MIN, |split| split.max_ms);
         let clock = SegmentClock {
             others_ms: self.least_ms(Some(index)).unwrap_or(WATERMARK_MAX).max(self.current_ms),
             split_max_ms: split_max_ms.max(reached_ms),
-            out_of_order_ms: self.out_of_order_ms,
+            out_of_order_ms,
             after_ms: None,
         };
         let after_ms = segment.end.and_then(|end| self.advance(index, &end));
@@ -172,7 +214,7 @@ impl Watermarks {
             .iter()
             .enumerate()
             .filter(|(index, split)| Some(*index) != except && split.activity == Activity::Active);
-        active.map(|(_, split)| watermark_of(split.max_ms, self.out_of_order_ms)).min()
+        active.map(|(index, split)| watermark_of(split.max_ms, self.out_of_order_ms[index])).min()
     }
 }
 

@@ -7,7 +7,6 @@
 mod aggregate;
 mod block_order;
 mod by;
-mod chain;
 mod context;
 mod debezium;
 mod dedupe;
@@ -19,15 +18,19 @@ mod feed;
 mod filter;
 mod finale;
 mod key_bytes;
+mod join;
 mod late;
 #[cfg(test)]
 mod model;
+mod narrow;
+mod network;
 mod over;
 mod payload;
 mod prepared;
 mod project;
 mod queue;
 mod rename;
+mod route;
 mod row_bytes;
 mod sample;
 mod saved;
@@ -44,10 +47,13 @@ mod work;
 use std::fmt;
 use std::sync::Arc;
 
-pub use chain::Chain;
 pub use context::{Context, SideRows};
 pub use debezium::{debezium, debezium_schema};
 pub use expression::column_expression;
+pub use join::{JOIN, Join, ResolvedJoin, parse_join};
+pub use narrow::narrow;
+pub use network::{Network, Tail, Target, Wiring};
+pub use route::{case, route};
 pub use settle::settle;
 pub use upsert::UpsertSpec;
 
@@ -65,6 +71,13 @@ use crate::yaml::Node;
 pub trait Operator {
     /// Takes a batch. Called only after [`Operator::pull`] has returned none.
     fn push(&mut self, batch: Batch, context: &mut Context);
+
+    /// Takes a batch by this port, as [`Operator::push`] does by port 0, the only one but of an operator of two inputs. Of
+    /// their blocks each ends once, by whichever port its last rows come.
+    fn push_by(&mut self, port: usize, batch: Batch, context: &mut Context) {
+        debug_assert_eq!(port, 0, "it has one input");
+        self.push(batch, context);
+    }
 
     /// The next batch of output, at most [`Batch::ROWS_MAX`] rows more than the input had; none once the input pushed
     /// last is used up. Every block end of the input comes out once, behind the rows it belongs to.

@@ -34,10 +34,11 @@ pub(super) fn wants_only_final_rows(sink: &dyn Sink) -> bool {
     sink.changes().is_some_and(|changes| changes.form == ChangeForm::Final)
 }
 
-/// Resolves the sink, which stands at `at`, against the rows it gets.
+/// Resolves the sink, which stands at `at`, against the rows it gets; `state` is the name of what is kept before it.
 pub(super) fn resolve(
     sink: &dyn Sink,
     at: Place,
+    state: &str,
     source: Option<&dyn Source>,
     rows: &Flow,
     problems: &mut Problems,
@@ -73,24 +74,24 @@ pub(super) fn resolve(
             let parts = match rows.changelog {
                 Some(_) => {
                     refuse_no_columns(changes, &rows.schema, problems)?;
-                    settled(&rows.schema)
+                    settled(&rows.schema, state)
                 }
                 None => Vec::new(),
             };
             Some(Delivery { parts, ..plain() })
         }
-        ChangeForm::Upsert => upsert(changes, rows, problems),
+        ChangeForm::Upsert => upsert(changes, state, rows, problems),
     }
 }
 
 /// Keeps rows until they are final. Equal rows meet, as many shards as there are and will be: they are exchanged by all
 /// columns that can be a key.
-fn settled(schema: &Schema) -> Vec<Part> {
+fn settled(schema: &Schema, state: &str) -> Vec<Part> {
     let types = schema.columns().iter().map(|column| column.data_type.clone());
     let (columns, types): (Vec<usize>, Vec<SqlType>) =
         types.enumerate().filter(|(_, data_type)| KeyCodec::new(vec![data_type.clone()]).is_ok()).unzip();
     let codec = KeyCodec::new(types).expect("each of them can be a key");
-    let settle = settle(schema, &columns, &codec, STATE);
+    let settle = settle(schema, &columns, &codec, state);
     vec![Part::Exchange { columns, codec }, Part::Operator(settle)]
 }
 
@@ -102,7 +103,7 @@ fn refuse_no_columns(changes: &Changes, schema: &Schema, problems: &mut Problems
     Some(())
 }
 
-fn upsert(changes: &Changes, rows: &Flow, problems: &mut Problems) -> Option<Delivery> {
+fn upsert(changes: &Changes, state: &str, rows: &Flow, problems: &mut Problems) -> Option<Delivery> {
     refuse_no_columns(changes, &rows.schema, problems)?;
     let own = rows.changelog.as_ref().and_then(|changelog| changelog.key.as_deref());
     let names: Vec<(&str, Place)> = match (&changes.upsert_by, own) {
@@ -141,7 +142,7 @@ fn upsert(changes: &Changes, rows: &Flow, problems: &mut Problems) -> Option<Del
     let schema = spec.output();
     // The rows of the changelog's own key are on one shard already, but that may be another one than the key's: those of
     // a ranked `top` are where its partition is. The state is restored to where the key is.
-    let parts = vec![Part::Exchange { columns: key, codec }, Part::Operator(spec.build(STATE))];
+    let parts = vec![Part::Exchange { columns: key, codec }, Part::Operator(spec.build(state))];
     Some(Delivery { parts, schema })
 }
 
@@ -186,7 +187,7 @@ mod tests {
             Column::new(format!("c{index}"), data_type, nullable)
         });
         let schema = Schema::new(columns.collect());
-        let [Part::Exchange { columns, codec }, Part::Operator(build)] = &settled(&schema)[..] else {
+        let [Part::Exchange { columns, codec }, Part::Operator(build)] = &settled(&schema, STATE)[..] else {
             panic!("an exchange, and the operator")
         };
         assert_eq!((columns.as_slice(), codec.columns()), (expect, expect.len()), "{types:?}");

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::Plan;
+use super::{Exit, Plan, SourceInput};
 use crate::config::{BadRecordAction, Snapshot};
 use crate::metric::size_text;
 use crate::record::Schema;
-use crate::source::TimeOf;
+use crate::source::{Source, TimeOf};
 use crate::time::duration_text;
 
 /// The plan for a person.
@@ -19,21 +19,8 @@ pub fn explain(plan: &Plan) -> String {
 
 fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "pipeline {}", plan.name)?;
-    writeln!(out, "source   {}", plan.source.describe())?;
-    writeln!(out, "  reads only: {}", columns(&plan.columns))?;
-    match &plan.time {
-        Some(time) => {
-            let future = time.max_future_ms.map_or("off (the input is not live)".to_owned(), duration_text);
-            writeln!(
-                out,
-                "  event time: {}, out_of_order {}, idle_after {}, max_future {future}",
-                time.expression.data_type(),
-                duration_text(time.out_of_order_ms),
-                duration_text(time.idle_after_ms)
-            )?;
-            writeln!(out, "  a window of event time closes {}", when_windows_close(plan, time))?;
-        }
-        None => writeln!(out, "  event time: none declared")?,
+    for input in &plan.sources {
+        write_source(input, plan.sources.len() == 1, out)?;
     }
     let bad = match (plan.bad_record.action, plan.bad_record.stop_above) {
         (BadRecordAction::Fail, _) => "the first one stops the run".to_owned(),
@@ -56,13 +43,14 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  bad records: {bad} (at most {} of them)", size_text(plan.bad_record.limit_bytes))?;
     for (number, stage) in plan.stages.iter().enumerate() {
         writeln!(out, "stage {number}  on every shard")?;
-        for operator in &stage.operators {
+        for operator in stage.wiring.builds() {
             match &operator.state {
                 Some(name) => writeln!(out, "  {} (keeps state `{name}`)", operator.description)?,
                 None => writeln!(out, "  {}", operator.description)?,
             }
         }
-        if let Some(exchange) = &stage.exchange {
+        for exit in &stage.exits {
+            let Exit::Exchange(exchange) = exit else { continue };
             let to = if exchange.columns.is_empty() {
                 "the shard that owns the one group"
             } else {
@@ -71,9 +59,11 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             writeln!(out, "exchange  every row to {to}")?;
         }
     }
-    writeln!(out, "sink     {}", plan.sink.describe())?;
-    writeln!(out, "  rows: {}", columns(&plan.output))?;
-    writeln!(out, "  guarantee: {}", plan.sink.guarantee())?;
+    for output in &plan.sinks {
+        writeln!(out, "sink     {}", output.sink.describe())?;
+        writeln!(out, "  rows: {}", columns(&output.schema))?;
+        writeln!(out, "  guarantee: {}", output.sink.guarantee())?;
+    }
     for side in &plan.sides {
         writeln!(out, "side     {} to {}", side.stream, side.sink.describe())?;
         writeln!(out, "  rows: {}", columns(&side.schema))?;
@@ -91,13 +81,31 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     )
 }
 
-/// When a window closes, with the pipeline's own numbers.
-fn when_windows_close(plan: &Plan, time: &TimeOf) -> String {
+/// A source: with its name where it is not the only one.
+fn write_source(input: &SourceInput, is_alone: bool, out: &mut String) -> std::fmt::Result {
+    let SourceInput { name, source, columns: read, time, .. } = input;
+    let name = if is_alone { String::new() } else { format!("{name}: ") };
+    writeln!(out, "source   {name}{}", source.describe())?;
+    writeln!(out, "  reads only: {}", columns(read))?;
+    let Some(time) = time else { return writeln!(out, "  event time: none declared") };
+    let future = time.max_future_ms.map_or("off (the input is not live)".to_owned(), duration_text);
+    writeln!(
+        out,
+        "  event time: {}, out_of_order {}, idle_after {}, max_future {future}",
+        time.expression.data_type(),
+        duration_text(time.out_of_order_ms),
+        duration_text(time.idle_after_ms)
+    )?;
+    writeln!(out, "  a window of event time closes {}", when_windows_close(source.as_ref(), time))
+}
+
+/// When a window closes, with the source's own numbers.
+fn when_windows_close(source: &dyn Source, time: &TimeOf) -> String {
     let record = match time.out_of_order_ms {
         0 => "a record at its end or later".to_owned(),
         ms => format!("a record {} or more behind its end", duration_text(ms)),
     };
-    if plan.source.is_live() {
+    if source.is_live() {
         format!(
             "once {record} has come, from every input that was not silent for {}; where all are silent none closes; the \
              end of the input closes all, a drain closes none",

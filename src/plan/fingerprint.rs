@@ -5,9 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::delivery;
-use super::steps::ResolvedSteps;
-use crate::config::{Pipeline, Sink, Step};
+use super::resolve::StreamFlow;
+use crate::config::{Form, Inputs, Pipeline, Sink, Step, Stream};
 use crate::operator::{Part, StateTable};
 use crate::snapshot::{ComponentText, Fingerprint, StateText, StepText, columns};
 use crate::yaml::{Key, Node, Scalar, Style, Value as Written};
@@ -18,33 +17,70 @@ pub(super) const MAIN: &str = "sink";
 /// The options, and verbs, whose entries mean something by their order.
 const ORDERED: [&str; 7] = ["select", "set", "rename", "by", "per", "schema", "columns"];
 
-/// The fingerprint of a pipeline whose steps have been resolved: `settled` is the step that sends only final rows, and
-/// `delivery` what stands behind the last step.
+/// The verb of what stands for the beginning of a stream of a graph.
+const STREAM: &str = "stream";
+
+/// The fingerprint of a pipeline whose streams have been resolved, `[stream]`: `settled` is the step of each that sends only
+/// final rows, and `deliveries` what stands before each sink.
 pub(super) fn of(
     pipeline: &Pipeline,
-    resolved: &ResolvedSteps,
-    settled: Option<usize>,
-    delivery: &[Part],
+    streams: &[&StreamFlow],
+    settled: &[Option<usize>],
+    deliveries: &[&[Part]],
 ) -> Fingerprint {
-    let steps = pipeline.steps.list.iter().zip(resolved.parts()).enumerate();
-    let steps = steps.map(|(index, (step, parts))| step_text(step, parts, settled == Some(index)));
-    let states = states(delivery);
-    let before_sink = (!states.is_empty()).then(|| StepText {
-        verb: MAIN.to_owned(),
-        name: Some(delivery::STATE.to_owned()),
-        options: changes(&pipeline.sink),
-        only_final: false,
-        states,
-    });
-    let source = &pipeline.source;
-    let kind = source.component.kind.text.clone();
-    let sides = pipeline.sinks.iter().map(|side| (side.name.text.as_str(), &side.sink));
-    let sinks = std::iter::once((MAIN, &pipeline.sink)).chain(sides);
-    Fingerprint {
-        source: ComponentText { kind, options: tree(&source.written, false) },
-        steps: steps.chain(before_sink).collect(),
-        sinks: sinks.map(|(name, sink)| (name.to_owned(), sink_text(sink))).collect(),
+    let mut steps = Vec::new();
+    for ((stream, resolved), settled) in pipeline.streams.iter().zip(streams).zip(settled) {
+        if pipeline.form == Form::Graph {
+            steps.push(stream_text(stream));
+        }
+        let join = resolved.join.as_ref().map(|(join, _)| [Part::Operator(join.build.clone())]);
+        let (joins, list) = stream.steps.list.split_at(usize::from(join.is_some()));
+        steps.extend(joins.iter().zip(&join).map(|(step, parts)| step_text(step, parts, false)));
+        let parts = resolved.steps.parts().chain(std::iter::repeat([].as_slice()));
+        let of_stream = list.iter().zip(parts).enumerate();
+        steps.extend(of_stream.map(|(index, (step, parts))| step_text(step, parts, *settled == Some(index))));
     }
+    for (sink, parts) in pipeline.sinks.iter().zip(deliveries) {
+        let states = states(parts);
+        if let Some(state) = states.first() {
+            steps.push(StepText {
+                verb: MAIN.to_owned(),
+                name: Some(state.name.clone()),
+                options: changes(&sink.sink),
+                only_final: false,
+                states,
+            });
+        }
+    }
+    let source = match (pipeline.form, pipeline.sources.as_slice()) {
+        (Form::Line, [(_, source), ..]) => {
+            ComponentText { kind: source.component.kind.text.clone(), options: tree(&source.written, false) }
+        }
+        (_, sources) => {
+            let all = sources.iter().map(|(name, source)| (name.text.clone(), tree(&source.written, false)));
+            let kinds: Vec<&str> =
+                sources.iter().map(|(_, source)| source.component.kind.text.as_str()).collect();
+            ComponentText { kind: kinds.join(", "), options: Value::Object(all.collect()) }
+        }
+    };
+    let sinks = pipeline.sinks.iter().map(|sink| {
+        let mut text = sink_text(&sink.sink);
+        if let (Form::Graph, Value::Object(options)) = (pipeline.form, &mut text.options) {
+            options.insert("from".to_owned(), from(&sink.from));
+        }
+        (sink.name.text.clone(), text)
+    });
+    Fingerprint { source, steps, sinks: sinks.collect() }
+}
+
+/// The beginning of a stream: where its rows come from.
+fn stream_text(stream: &Stream) -> StepText {
+    let options = json!({ "name": stream.name.text, "from": from(&stream.from) });
+    StepText { verb: STREAM.to_owned(), name: None, options, only_final: false, states: Vec::new() }
+}
+
+fn from(from: &Inputs) -> Value {
+    from.names().map(|name| Value::String(name.value.clone())).collect()
 }
 
 fn sink_text(sink: &Sink) -> ComponentText {

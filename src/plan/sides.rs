@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::components;
-use crate::config;
+use super::graph::{Graph, Origin};
+use crate::config::{Form, Inputs, Pipeline};
 use crate::error::{Place, Problem, Problems};
 use crate::operator::SideStream;
 use crate::record::Schema;
@@ -23,96 +23,81 @@ pub struct SideOutput {
     pub sink: Box<dyn Sink>,
 }
 
-/// A sink of `sinks` that could be read, and the stream it takes.
-pub(super) struct SideSink<'a> {
-    declared: &'a config::SideSink,
-    sink: Box<dyn Sink>,
-}
-
-/// Reads the options of every sink under `sinks`: those that could be read, and whether all could; one that could not
-/// has been reported.
-pub(super) fn parse<'a>(
-    declared: &'a [config::SideSink],
-    problems: &mut Problems,
-) -> (Vec<SideSink<'a>>, bool) {
-    let mut complete = true;
-    let mut sinks = Vec::new();
-    for declared in declared {
-        match components::sink(&declared.sink, problems) {
-            Some(sink) => {
-                if let Some(changes) = sink.changes() {
-                    problems.push(
-                        Problem::error(changes.at, "the rows of a side stream are never taken back")
-                            .help("remove `changelog`"),
-                    );
-                }
-                sinks.push(SideSink { declared, sink });
-            }
-            None => complete = false,
-        }
-    }
-    (sinks, complete)
-}
-
-/// Reports sinks that write to one place, or to what the source reads.
-pub(super) fn check_targets(
-    source: Option<&dyn Source>,
-    main: Option<(&dyn Sink, Place)>,
-    sides: &[SideSink<'_>],
-    problems: &mut Problems,
-) {
+/// Reports sinks that write to one place, or to what a source reads.
+pub(super) fn check_targets(sources: &[&dyn Source], sinks: &[(&dyn Sink, Place)], problems: &mut Problems) {
     let mut taken = BTreeSet::new();
-    let sides = sides.iter().map(|side| (side.sink.as_ref(), side.declared.sink.component.kind.at));
-    for (sink, at) in main.into_iter().chain(sides) {
+    for (sink, at) in sinks {
         let Some(target) = sink.target() else { continue };
-        if source.is_some_and(|source| source.reads(&target)) {
+        if sources.iter().any(|source| source.reads(&target)) {
             problems.push(
-                Problem::error(at, format!("the sink would write over {target}, which the source reads"))
+                Problem::error(*at, format!("the sink would write over {target}, which the source reads"))
                     .help("write to another file"),
             );
         }
         if !taken.insert(target.clone()) {
             problems.push(
-                Problem::error(at, format!("two sinks write to {target}"))
+                Problem::error(*at, format!("two sinks write to {target}"))
                     .help("give each a place of its own"),
             );
         }
     }
 }
 
-/// Checks that the sinks' streams are there, each once, and that no stream is without a sink.
+/// The side stream that a sink takes; none where it takes other rows.
+pub(super) fn taken_by(from: &[Origin]) -> Option<&str> {
+    match from {
+        [Origin::Side(name)] => Some(name),
+        _ => None,
+    }
+}
+
+/// Checks that what is taken is there, that side streams go to sinks, and that none is without one. `made` are those that
+/// there are.
 pub(super) fn check(
-    declared: &[config::SideSink],
-    streams: &[&SideStream],
+    pipeline: &Pipeline,
+    graph: &Graph,
+    made: &[&SideStream],
     problems: &mut Problems,
 ) -> Option<()> {
+    let of_streams = pipeline.streams.iter().map(|stream| &stream.from).zip(&graph.streams);
+    let of_sinks = pipeline.sinks.iter().map(|sink| &sink.from).zip(&graph.sinks);
     let mut complete = true;
-    let names = || streams.iter().map(|stream| stream.name.as_str());
-    for side in declared {
-        let from = &side.from;
-        if !names().any(|name| name == from.value) {
-            complete = false;
-            let problem = Problem::error(from.at, format!("there is no side stream `{}`", from.value));
-            problems.push(if streams.is_empty() {
-                problem.help("no step makes one: a step with `late: { to: NAME }` does")
-            } else {
-                problem.suggest(&from.value, names(), "the side streams are")
-            });
-        }
+    for (is_sink, (from, origins)) in of_streams.map(|of| (false, of)).chain(of_sinks.map(|of| (true, of))) {
+        complete &= check_taken(pipeline, from, origins, is_sink, made, problems);
     }
-    for (index, stream) in streams.iter().enumerate() {
-        if streams[..index].iter().any(|before| before.name == stream.name) {
+    let is_taken =
+        |name: &str| graph.taken().any(|origin| matches!(origin, Origin::Side(side) if side == name));
+    for (index, stream) in made.iter().enumerate() {
+        if made[..index].iter().any(|before| before.name == stream.name) {
             complete = false;
             problems.push(
                 Problem::error(stream.at, format!("another step makes the side stream `{}`", stream.name))
                     .help("give each a name of its own"),
             );
-        } else if !declared.iter().any(|side| side.from.value == stream.name) {
+        } else if pipeline
+            .streams
+            .iter()
+            .any(|other| other.name.text == stream.name && pipeline.form == Form::Graph)
+            || pipeline
+                .sources
+                .iter()
+                .any(|(other, _)| other.text == stream.name && pipeline.form == Form::Graph)
+        {
+            complete = false;
+            problems.push(
+                Problem::error(stream.at, format!("another source or stream is called `{}`", stream.name))
+                    .help("give the side stream a name of its own"),
+            );
+        } else if !is_taken(&stream.name) {
             let name = &stream.name;
+            let beside = match pipeline.form {
+                Form::Line => "beside `sink`: sinks: ",
+                Form::Graph => "to `sinks`: ",
+            };
             problems.push(
                 Problem::warning(stream.at, format!("nobody takes the side stream `{name}`: its rows are dropped"))
                     .help(format!(
-                        "add beside `sink`: sinks: {{ {name}: {{ from: {name}, file: {{ path: {name}.ndjson }}, format: json }} }}"
+                        "add {beside}{{ {name}: {{ from: {name}, file: {{ path: {name}.ndjson }}, format: json }} }}"
                     )),
             );
         }
@@ -120,9 +105,62 @@ pub(super) fn check(
     complete.then_some(())
 }
 
-/// Reports a sink that is called as the main output is.
-pub(super) fn check_names(declared: &[config::SideSink], problems: &mut Problems) {
-    for side in declared.iter().filter(|side| side.name.text == super::fingerprint::MAIN) {
+/// Checks the names in one `from`; whether all of them lead somewhere.
+fn check_taken(
+    pipeline: &Pipeline,
+    from: &Inputs,
+    origins: &[Origin],
+    is_sink: bool,
+    made: &[&SideStream],
+    problems: &mut Problems,
+) -> bool {
+    let mut complete = true;
+    for (name, origin) in from.names().zip(origins) {
+        let Origin::Side(side) = origin else { continue };
+        if !made.iter().any(|stream| stream.name == *side) {
+            complete = false;
+            problems.push(unknown(pipeline, side, name.at, made));
+        } else if !is_sink || origins.len() > 1 {
+            complete = false;
+            problems.push(
+                Problem::error(
+                    name.at,
+                    format!("`{side}` is a side stream, and in this version only a sink takes it, alone"),
+                )
+                .help("give it a sink of its own: `from: NAME`"),
+            );
+        }
+    }
+    complete
+}
+
+/// The problem of a name that is taken and that nothing has.
+fn unknown(pipeline: &Pipeline, name: &str, at: Place, made: &[&SideStream]) -> Problem {
+    let sides = made.iter().map(|stream| stream.name.as_str());
+    match pipeline.form {
+        Form::Line => {
+            let problem = Problem::error(at, format!("there is no side stream `{name}`"));
+            if made.is_empty() {
+                return problem.help("no step makes one: a step with `late: { to: NAME }` does");
+            }
+            problem.suggest(name, sides, "the side streams are")
+        }
+        Form::Graph => {
+            let sources = pipeline.sources.iter().map(|(name, _)| name.text.as_str());
+            let streams = pipeline.streams.iter().map(|stream| stream.name.text.as_str());
+            let problem = Problem::error(at, format!("there is no source and no stream `{name}`"));
+            let known: Vec<&str> = sources.chain(streams).chain(sides).collect();
+            problem.suggest(name, known.into_iter(), "there are")
+        }
+    }
+}
+
+/// Reports a sink of a side stream that is called as the main output is.
+pub(super) fn check_names(pipeline: &Pipeline, problems: &mut Problems) {
+    if pipeline.form == Form::Graph {
+        return;
+    }
+    for side in pipeline.sinks[1..].iter().filter(|side| side.name.text == super::fingerprint::MAIN) {
         problems.push(
             Problem::error(side.name.at, format!("`{}` is the name of the main output", side.name.text))
                 .help("call this sink something else"),
@@ -130,27 +168,13 @@ pub(super) fn check_names(declared: &[config::SideSink], problems: &mut Problems
     }
 }
 
-/// Checks the sinks against the columns of their streams.
-pub(super) fn check_rows(sinks: &[SideSink<'_>], streams: &[&SideStream], problems: &mut Problems) {
-    for side in sinks {
-        if let Some(stream) = streams.iter().find(|stream| stream.name == side.declared.from.value) {
-            side.sink.check(&stream.schema, problems);
-        }
+/// Checks the sink of a side stream against its rows.
+pub(super) fn check_rows(sink: &dyn Sink, stream: &SideStream, problems: &mut Problems) {
+    if let Some(changes) = sink.changes() {
+        problems.push(
+            Problem::error(changes.at, "the rows of a side stream are never taken back")
+                .help("remove `changelog`"),
+        );
     }
-}
-
-/// The sinks with the columns of their streams.
-pub(super) fn outputs(sinks: Vec<SideSink<'_>>, streams: &[&SideStream]) -> Vec<SideOutput> {
-    let output = |side: SideSink<'_>| {
-        let from = &side.declared.from.value;
-        let stream = streams.iter().find(|stream| stream.name == *from)?;
-        let name = side.declared.name.text.as_str().into();
-        Some(SideOutput {
-            name,
-            stream: from.as_str().into(),
-            schema: stream.schema.clone(),
-            sink: side.sink,
-        })
-    };
-    sinks.into_iter().filter_map(output).collect()
+    sink.check(&stream.schema, problems);
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Exchange, Stage};
-use crate::config;
+use super::route;
+use crate::config::{self, Form};
 use crate::error::{Place, Problem, Problems};
-use crate::operator::{Flow, Part, Resolved, Sends, SideStream, Step, VERBS, verb};
+use crate::operator::{Flow, JOIN, Join, Part, Resolved, Sends, SideStream, Step, VERBS, parse_join, verb};
 use crate::record::{Paths, Schema};
 
 /// The steps of a file, as far as they could be read.
@@ -13,19 +13,55 @@ pub(super) struct Declared {
     /// Each with the place of its verb; None for a step that could not be read, which has been reported.
     steps: Vec<(Place, Option<Box<dyn Step>>)>,
     complete: bool,
+    /// The `join` before the first of them, if there is one.
+    pub join: Option<Box<dyn Join>>,
+    /// The `route` behind the last of them, if there is one.
+    pub route: Option<route::Declared>,
 }
 
 impl Declared {
-    /// All steps, if all could be read.
-    pub(super) fn complete(&self) -> Option<&Self> {
-        (self.complete && self.steps.iter().all(|(_, step)| step.is_some())).then_some(self)
+    /// Whether all steps could be read.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete && self.steps.iter().all(|(_, step)| step.is_some())
+    }
+
+    /// The names of the cases of the `route`, if there is one.
+    pub(super) fn cases(&self) -> Option<Vec<String>> {
+        self.route.as_ref().map(route::Declared::names)
     }
 }
 
 /// Reads the options of every step.
-pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared {
-    check_names(&steps.list, problems);
-    let parsed = steps.list.iter().map(|step| {
+pub(super) fn parse(steps: &config::Steps, form: Form, problems: &mut Problems) -> Declared {
+    let (mut list, mut complete, mut route) = (steps.list.as_slice(), steps.complete, None);
+    if let Some(place) = list.iter().position(|step| step.verb.text == route::VERB) {
+        let at = list[place].verb.at;
+        if form == Form::Line {
+            let what = "a `route` makes several streams of one, and this pipeline is a chain";
+            let help =
+                "write it as a graph: `sources`, `streams` and `sinks`, each stream and sink with `from`";
+            problems.push(Problem::error(at, what).help(help));
+        } else if place + 1 < list.len() {
+            let help = "put it into streams that take the cases: `from: stream.case`";
+            problems
+                .push(Problem::error(list[place + 1].verb.at, "nothing stands behind a `route`").help(help));
+        }
+        route = route::parse(&list[place], problems);
+        complete &= route.is_some() && form == Form::Graph && place + 1 == list.len();
+        list = &list[..place];
+    }
+    let mut join = None;
+    if let Some(place) = list.iter().position(|step| step.verb.text == JOIN) {
+        let step = &list[place];
+        if place > 0 {
+            let help = "name two streams in `from`, for instance `from: { o: orders, p: payments }`, and join them first";
+            problems.push(Problem::error(step.verb.at, "a `join` begins a stream").help(help));
+        }
+        join = parse_join(&step.options, step.verb.at, problems);
+        complete &= join.is_some() && place == 0;
+        list = if place == 0 { &list[1..] } else { &list[..place] };
+    }
+    let parsed = list.iter().map(|step| {
         let name = step.verb.text.as_str();
         let Some(verb) = verb(name) else {
             let names = VERBS.iter().map(|verb| verb.name);
@@ -35,11 +71,11 @@ pub(super) fn parse(steps: &config::Steps, problems: &mut Problems) -> Declared 
         };
         (step.verb.at, (verb.parse)(&step.options, step.verb.at, problems))
     });
-    Declared { steps: parsed.collect(), complete: steps.complete }
+    Declared { steps: parsed.collect(), complete, join, route }
 }
 
 /// Reports names that two steps have: the name is the identity of a step's state.
-fn check_names(steps: &[config::Step], problems: &mut Problems) {
+pub(super) fn check_names<'a>(steps: impl Iterator<Item = &'a config::Step>, problems: &mut Problems) {
     let mut taken = BTreeSet::new();
     for step in steps {
         let options = step.options.map().unwrap_or_default();
@@ -83,8 +119,9 @@ pub(super) fn resolve(
     for (index, (at, step)) in declared.steps.iter().enumerate() {
         resolved.output.sends = if settled == Some(index) { Sends::FinalRows } else { sends };
         let step = step.as_ref()?.resolve(&resolved.output, problems)?;
-        if resolved.output.changelog.is_some() {
-            refuse_clock(&step, *at, problems);
+        let reads_clock = |part: &Part| matches!(part, Part::Operator(build) if build.reads_clock);
+        if step.parts.iter().any(reads_clock) {
+            refuse_clock(&resolved.output, *at, problems);
         }
         let output = std::mem::replace(&mut resolved.output, step.output.clone());
         resolved.inputs.push(output.schema);
@@ -93,27 +130,14 @@ pub(super) fn resolve(
     Some(resolved)
 }
 
-/// Reports a step over a changelog that reads the present time.
-fn refuse_clock(step: &Resolved, at: Place, problems: &mut Problems) {
-    let reads_clock = |part: &Part| matches!(part, Part::Operator(build) if build.reads_clock);
-    if step.parts.iter().any(reads_clock) {
+/// Reports a step that reads the present time, if its rows may be taken back.
+pub(super) fn refuse_clock(rows: &Flow, at: Place, problems: &mut Problems) {
+    if rows.changelog.is_some() {
         problems.push(
             Problem::error(at, "the present time cannot be read here: a row that is taken back later would be another one than was sent")
                 .help("read it before the step whose rows may be taken back, or give that step a window"),
         );
     }
-}
-
-/// Resolves steps that have been resolved before, over fewer columns.
-pub(super) fn resolve_all(
-    declared: &Declared,
-    input: Flow,
-    settled: Option<usize>,
-    problems: &mut Problems,
-) -> Option<ResolvedSteps> {
-    let resolved = resolve(declared, input, settled, problems);
-    debug_assert!(resolved.is_some(), "leaving out unused columns breaks no step: {:?}", problems.all());
-    resolved
 }
 
 impl ResolvedSteps {
@@ -148,21 +172,5 @@ impl ResolvedSteps {
     /// The streams that leave at a step, in the order of the data.
     pub(super) fn side_streams(&self) -> impl Iterator<Item = &SideStream> {
         self.steps.iter().flat_map(|step| &step.side)
-    }
-
-    /// The stages, cut at each exchange, with `last` behind the last step.
-    pub(super) fn stages(self, last: Vec<Part>) -> Vec<Stage> {
-        let mut stages = vec![Stage::default()];
-        for part in self.steps.into_iter().flat_map(|step| step.parts).chain(last) {
-            let current = stages.last_mut().expect("there is always a stage");
-            match part {
-                Part::Operator(build) => current.operators.push(build),
-                Part::Exchange { columns, codec } => {
-                    current.exchange = Some(Exchange { columns, codec });
-                    stages.push(Stage::default());
-                }
-            }
-        }
-        stages
     }
 }

@@ -10,14 +10,13 @@ use super::cut::Layout;
 use super::encode::RecordEncoder;
 use super::gather::Gathered;
 use super::launch::{Event, LaunchError, Recovery, Settings};
-use super::measure::Meter;
 use super::outlet::{Block, Encoder, Outlet};
 use super::quarantine::Quarantine;
 use super::restore::restore;
 use super::side::{self, SideOutlet, SidePart};
-use super::stage::{KeyedStage, SourceStage};
+use super::stage::{Feed, KeyedStage, SourceStage};
 use super::step::{Shard, Snapshots};
-use super::writer::{Encoded, MAIN, RejectedItem, Verdict, Writer};
+use super::writer::{Encoded, RejectedItem, Verdict, Writer};
 use crate::codec::{Decode, json};
 use crate::config::BadRecordAction;
 use crate::crash::point;
@@ -25,12 +24,15 @@ use crate::exchange::{Inbox, LaneReceiver, LaneSender, Outbox, Parcel, Partition
 use crate::io::{Bell, Storage};
 use crate::metric::ShardMetrics;
 use crate::mutant::{self, Mutant};
-use crate::operator::Chain;
-use crate::plan::{Plan, Stage};
+use crate::operator::{Network, Tail};
+use crate::plan::{Exchange, Exit, Input, Plan, SinkOutput, Stage};
 use crate::record::{Barrier, Projection, Schema};
 use crate::sink::{self, Author, Form, Nothing, Output, PartitionBy, RowSink, SinkError};
 use crate::snapshot::{Counts, Manifest, Store};
-use crate::source::{CHUNK_BYTES, Cuts, Extent, Ingest, Opening, Reader, Resume, TimeOf};
+use crate::source::{
+    CHUNK_BYTES, Cuts, Extent, Ingest, Inputs, Opening, Reader, Resume, SourceError, Supply, TimeOf, Turn,
+    open_all,
+};
 use crate::time::Now;
 
 /// How much the lanes hold.
@@ -96,30 +98,30 @@ pub fn assemble(
 ) -> Result<Machine, LaunchError> {
     let bells: Vec<Arc<Bell>> = (0..settings.shards).map(|_| Arc::default()).collect();
     let (writer_bell, committer_bell) = (Arc::<Bell>::default(), Arc::<Bell>::default());
-    let (cuts, verdict) = (Cuts::new(settings.shards), Arc::<Verdict>::default());
+    let cuts = Cuts::new(settings.shards * plan.sources.len());
+    let verdict = Arc::<Verdict>::default();
     let from = settings.recovery.as_ref().map(|recovery| &recovery.manifest);
     let (supply, meter) = settings.load.as_ref().map(|load| load.begin(settings.shards)).unzip();
-    let opening = Opening {
-        columns: plan.columns.clone(),
-        bells: bells.clone(),
-        cuts: cuts.clone(),
-        start,
-        idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
-        heartbeat: plan.needs_heartbeat(),
-        chunk_bytes: capacity.chunk_bytes,
-        resume: from.map(|from| Resume { barrier: begin(from), position: from.source.clone() }),
-        supply,
-    };
-    let opened = plan.source.open(&opening)?;
-    let watermarks = watermarks(plan, opened.splits.len(), from)?;
+    let inputs = InputOf { plan, capacity, bells: &bells, cuts: &cuts, start, from };
+    let opened = inputs.open(supply)?;
+    let first: Vec<u64> = opened.first.iter().filter_map(|first| first.iter().min().copied()).collect();
+    let watermarks = watermarks(plan, &opened, from)?;
     let states = plan.states().count();
     let metrics: Vec<Arc<ShardMetrics>> = bells.iter().map(|_| Arc::new(ShardMetrics::new(states))).collect();
     let writing = |name: &str| opening_of(name, settings);
     let quarantine = quarantine(plan, settings, from)?;
     let (sides, written) = side::open(&plan.sides, writing, from.is_some(), capacity, &bells, &writer_bell)?;
-    let lanes = SinkLanes { capacity: capacity.blocks, bells: &bells, writer: &writer_bell, meter };
-    let sinks = match Sinks::open(plan, &writing(MAIN), lanes, &opened.first, from) {
-        Ok(sinks) => sinks,
+    let mut ends = Ends::of_shards(&plan.stages, capacity, &bells);
+    let lanes = SinkLanes {
+        capacity: capacity.blocks,
+        bells: &bells,
+        writer: &writer_bell,
+        metered: meter.is_some(),
+        first: &first,
+        from,
+    };
+    let encoded = match lanes.open(plan, writing, &mut ends) {
+        Ok(encoded) => encoded,
         Err(error) => {
             for side in written {
                 side.abandon(from.is_some());
@@ -132,7 +134,8 @@ pub fn assemble(
         bells.iter().map(|bell| lane(capacity.rejected, bell, &writer_bell)).unzip();
     let (told, inbox) = channel();
     let writer = Writer {
-        encoded: sinks.encoded,
+        encoded,
+        meter,
         sides: written,
         rejected: Gathered::new(rejected),
         quarantine,
@@ -157,14 +160,13 @@ pub fn assemble(
         verdict: verdict.clone(),
         position: opened.position,
     });
-    let lanes = Lanes::of_shards(plan.stages.len() - 1, capacity, &bells);
-    let ends = sinks.ends.into_iter().zip(sides).zip(rejected_to);
-    let parts = opened.readers.into_iter().zip(lanes).zip(ends).enumerate().map(
-        |(number, ((reader, lanes), ((sink, sides), quarantine)))| Parts {
+    let others = sides.into_iter().zip(rejected_to);
+    let readers = opened.readers.into_iter().zip(opened.first);
+    let parts = readers.zip(ends).zip(others).enumerate().map(
+        |(number, (((readers, first), ends), (sides, quarantine)))| Parts {
             number,
-            reader,
-            lanes,
-            sink,
+            readers: readers.into_iter().zip(first).collect(),
+            ends,
             sides,
             quarantine,
             metrics: metrics[number].clone(),
@@ -173,7 +175,7 @@ pub fn assemble(
         },
     );
     let parts = parts.collect();
-    let recipe = Arc::new(Recipe::of(plan, settings, &opened.first, watermarks));
+    let recipe = Arc::new(Recipe::of(plan, settings, first, opened.first_splits, watermarks));
     Ok(Machine {
         parts,
         recipe,
@@ -189,6 +191,38 @@ pub fn assemble(
         requests,
         verdict,
     })
+}
+
+/// What the sources of a plan are opened with.
+struct InputOf<'a> {
+    plan: &'a Plan,
+    capacity: &'a Capacity,
+    bells: &'a [Arc<Bell>],
+    cuts: &'a Cuts,
+    start: Now,
+    from: Option<&'a Manifest>,
+}
+
+impl InputOf<'_> {
+    fn open(&self, supply: Option<Supply>) -> Result<Inputs, SourceError> {
+        let sources = &self.plan.sources;
+        let opening = |turn: Turn, resume| Opening {
+            columns: sources[turn.place].columns.clone(),
+            bells: self.bells.to_vec(),
+            cuts: self.cuts.clone(),
+            turn,
+            start: self.start,
+            idle_after_ms: sources[turn.place].time.as_ref().map(|time| time.idle_after_ms),
+            heartbeat: self.plan.needs_heartbeat(),
+            chunk_bytes: self.capacity.chunk_bytes,
+            resume,
+            supply: supply.clone(),
+        };
+        let sources: Vec<_> =
+            sources.iter().map(|source| (source.name.clone(), source.source.as_ref())).collect();
+        let resume = self.from.map(|from| Resume { barrier: begin(from), position: from.source.clone() });
+        open_all(&sources, self.bells.len(), resume.as_ref(), opening)
+    }
 }
 
 /// Where the input goes on.
@@ -219,14 +253,27 @@ fn opening_of(name: &str, settings: &Settings) -> sink::Opening {
     }
 }
 
-/// The watermarks of each exchange, as they begin or go on.
-fn watermarks(plan: &Plan, splits: usize, from: Option<&Manifest>) -> Result<Vec<Watermarks>, LaunchError> {
-    let mut watermarks = Vec::new();
-    for exchange in 0..plan.stages.len() - 1 {
+/// The watermarks of each stage behind an exchange, as they begin or go on.
+fn watermarks(plan: &Plan, opened: &Inputs, from: Option<&Manifest>) -> Result<Vec<Watermarks>, LaunchError> {
+    let source_of = |split| opened.first_splits.iter().rposition(|first| *first <= split).unwrap_or(0);
+    let sources: Vec<usize> = (0..opened.splits.len()).map(source_of).collect();
+    let out_of_order_ms =
+        |source: &usize| plan.sources[*source].time.as_ref().map_or(0, |time| time.out_of_order_ms);
+    let of_input = |input: &Input| match input.stage {
+        0 => {
+            // A split of a source whose rows do not come here says nothing about those that do.
+            let begin = Watermarks::of_splits(sources.iter().map(out_of_order_ms).collect());
+            let wiring = &plan.stages[0].wiring;
+            let others = sources.iter().enumerate();
+            let others = others.filter(|(_, source)| !wiring.leads(Tail::Entry(**source), input.exit));
+            others.fold(begin, |begin, (split, _)| begin.without(split))
+        }
         // Behind a keyed stage every lane carries that stage's watermark.
-        let out_of_order_ms = plan.time.as_ref().map_or(0, |time| time.out_of_order_ms);
-        let mut begin =
-            if exchange == 0 { Watermarks::new(splits, out_of_order_ms) } else { Watermarks::new(1, 0) };
+        _ => Watermarks::new(1, 0),
+    };
+    let mut watermarks = Vec::new();
+    for (exchange, stage) in plan.stages[1..].iter().enumerate() {
+        let mut begin = Watermarks::joined(stage.inputs.iter().map(of_input).collect());
         if let Some(saved) = from.and_then(|from| from.watermarks.get(exchange))
             && !mutant::is(Mutant::WatermarksNotRestored)
         {
@@ -237,39 +284,42 @@ fn watermarks(plan: &Plan, splits: usize, from: Option<&Manifest>) -> Result<Vec
     Ok(watermarks)
 }
 
-/// The lanes of one shard, `[exchange][peer]`.
-struct Lanes {
-    senders: Vec<Vec<LaneSender<Parcel>>>,
-    receivers: Vec<Vec<LaneReceiver<Parcel>>>,
+/// The ends of one shard's stages.
+struct Ends {
+    /// `[stage][exit]`; none where it has not been made yet.
+    exits: Vec<Vec<Option<ExitEnd>>>,
+    /// `[stage][entry][peer]`
+    entries: Vec<Vec<Vec<LaneReceiver<Parcel>>>>,
 }
 
-impl Lanes {
-    /// The lanes of all exchanges, `[shard]`.
-    fn of_shards(exchanges: usize, capacity: &Capacity, bells: &[Arc<Bell>]) -> Vec<Self> {
-        let mut shards: Vec<Self> =
-            bells.iter().map(|_| Self { senders: Vec::new(), receivers: Vec::new() }).collect();
-        for _ in 0..exchanges {
-            let (senders, receivers) = mesh(capacity.batches, bells, bells);
-            for (shard, (senders, receivers)) in shards.iter_mut().zip(senders.into_iter().zip(receivers)) {
-                shard.senders.push(senders);
-                shard.receivers.push(receivers);
-            }
-        }
-        shards
-    }
-}
-
-/// The ends of the stages that feed the sink, `[shard]`, and what the writer gets.
-struct Sinks {
-    ends: Vec<SinkEnd>,
-    encoded: Option<Encoded>,
-}
-
-enum SinkEnd {
+/// The end of a stage's exit.
+enum ExitEnd {
+    /// `[peer]`
+    Exchange(Vec<LaneSender<Parcel>>),
     Lane(LaneSender<Block>),
     /// The writer gets to know which numbers have ended, and no rows.
     Numbers(LaneSender<Block>),
     Rows(Box<dyn RowSink + Send>),
+}
+
+impl Ends {
+    /// The ends of all exchanges, `[shard]`; those to the sinks are still to be made.
+    fn of_shards(stages: &[Stage], capacity: &Capacity, bells: &[Arc<Bell>]) -> Vec<Self> {
+        let exits = || stages.iter().map(|stage| stage.exits.iter().map(|_| None).collect()).collect();
+        let ends = || Self { exits: exits(), entries: stages.iter().map(|_| Vec::new()).collect() };
+        let mut shards: Vec<Self> = bells.iter().map(|_| ends()).collect();
+        for (number, stage) in stages.iter().enumerate() {
+            for input in &stage.inputs {
+                let (senders, receivers) = mesh(capacity.batches, bells, bells);
+                for (shard, (senders, receivers)) in shards.iter_mut().zip(senders.into_iter().zip(receivers))
+                {
+                    shard.exits[input.stage][input.exit] = Some(ExitEnd::Exchange(senders));
+                    shard.entries[number].push(receivers);
+                }
+            }
+        }
+        shards
+    }
 }
 
 /// What the lanes into the writer are made of.
@@ -278,45 +328,88 @@ struct SinkLanes<'a> {
     capacity: usize,
     bells: &'a [Arc<Bell>],
     writer: &'a Arc<Bell>,
-    /// Where the run is measured.
-    meter: Option<Meter>,
+    /// Whether the run is measured.
+    metered: bool,
+    /// The first number of each shard, `[shard]`.
+    first: &'a [u64],
+    from: Option<&'a Manifest>,
 }
 
-impl Sinks {
+impl SinkLanes<'_> {
+    /// Opens the sinks and gives the shards their ends of the lanes. What the writer gets; where an output cannot be had,
+    /// those before it are given up.
     fn open(
+        &self,
         plan: &Plan,
+        opening: impl Fn(&str) -> sink::Opening,
+        ends: &mut [Ends],
+    ) -> Result<Vec<Encoded>, SinkError> {
+        let mut opened = Vec::new();
+        for (number, output) in plan.sinks.iter().enumerate() {
+            match self.open_one(plan, number, &opening(&output.name), ends) {
+                Ok(encoded) => opened.extend(encoded),
+                Err(error) => {
+                    for encoded in opened {
+                        Encoded::abandon(encoded, self.from.is_some());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn open_one(
+        &self,
+        plan: &Plan,
+        number: usize,
         opening: &sink::Opening,
-        lanes: SinkLanes<'_>,
-        first: &[u64],
-        from: Option<&Manifest>,
-    ) -> Result<Self, SinkError> {
-        let SinkLanes { capacity, bells, writer, meter } = lanes;
-        let (output, end): (_, fn(LaneSender<Block>) -> SinkEnd) = match plan.sink.form(&plan.output) {
-            Form::Rows(build) if meter.is_none() => {
-                let ends = bells.iter().map(|_| SinkEnd::Rows(build())).collect();
-                return Ok(Self { ends, encoded: None });
+        ends: &mut [Ends],
+    ) -> Result<Option<Encoded>, SinkError> {
+        let SinkOutput { name, sink, schema, .. } = &plan.sinks[number];
+        let (output, end): (_, fn(LaneSender<Block>) -> ExitEnd) = match sink.form(schema) {
+            Form::Rows(build) if !self.metered => {
+                for input in inputs_of(plan, number) {
+                    for shard in &mut *ends {
+                        shard.exits[input.stage][input.exit] = Some(ExitEnd::Rows(build()));
+                    }
+                }
+                return Ok(None);
             }
             // The only sink that takes rows on the shards drops them.
-            Form::Rows(_) => (Box::new(Nothing) as Box<dyn Output + Send>, SinkEnd::Numbers),
-            Form::Bytes(open) => (open(opening)?, SinkEnd::Lane),
+            Form::Rows(_) => (Box::new(Nothing) as Box<dyn Output + Send>, ExitEnd::Numbers),
+            Form::Bytes(open) => (open(opening)?, ExitEnd::Lane),
         };
-        let (senders, receivers): (Vec<_>, Vec<_>) =
-            bells.iter().map(|bell| lane(capacity, bell, writer)).unzip();
-        // Behind an exchange every shard has something to say of every number.
-        let first =
-            if plan.stages.len() == 1 { first.to_vec() } else { vec![first_number(from); bells.len()] };
-        let encoded = Encoded::new(receivers, first, output, meter);
-        Ok(Self { ends: senders.into_iter().map(end).collect(), encoded: Some(encoded) })
+        let (mut lanes, mut first) = (Vec::new(), Vec::new());
+        for input in inputs_of(plan, number) {
+            for (shard, (bell, ends)) in self.bells.iter().zip(&mut *ends).enumerate() {
+                let (sender, receiver) = lane(self.capacity, bell, self.writer);
+                ends.exits[input.stage][input.exit] = Some(end(sender));
+                lanes.push(receiver);
+                // Behind an exchange every shard has something to say of every number.
+                first.push(if input.stage == 0 { self.first[shard] } else { first_number(self.from) });
+            }
+        }
+        Ok(Some(Encoded::new(name.clone(), lanes, first, output)))
     }
+}
+
+/// The ends of stages whose rows go to a sink.
+fn inputs_of(plan: &Plan, sink: usize) -> impl Iterator<Item = Input> {
+    plan.stages.iter().enumerate().flat_map(move |(stage, of)| {
+        let exits = of.exits.iter().enumerate();
+        let exits = exits.filter(move |(_, exit)| matches!(exit, Exit::Sink(to) if *to == sink));
+        exits.map(move |(exit, _)| Input { stage, exit })
+    })
 }
 
 /// What a shard is built from besides the plan.
 pub struct Parts {
     /// The shard's number.
     pub number: usize,
-    reader: Box<dyn Reader + Send>,
-    lanes: Lanes,
-    sink: SinkEnd,
+    /// Each with its first number, `[source]`.
+    readers: Vec<(Box<dyn Reader + Send>, u64)>,
+    ends: Ends,
     sides: Vec<SidePart>,
     quarantine: LaneSender<RejectedItem>,
     metrics: Arc<ShardMetrics>,
@@ -332,12 +425,9 @@ fn first_number(from: Option<&Manifest>) -> u64 {
 /// What every shard is built from.
 pub struct Recipe {
     stages: Vec<Stage>,
-    columns: Schema,
-    kept: Schema,
-    output: Schema,
-    partition: Option<PartitionBy>,
-    decodes: bool,
-    time: Option<TimeOf>,
+    sources: Vec<SourceRecipe>,
+    /// The columns of each sink's rows, and how it divides them, `[sink]`.
+    outputs: Vec<(Schema, Option<PartitionBy>)>,
     first: Vec<u64>,
     watermarks: Vec<Watermarks>,
     bad_record: BadRecordAction,
@@ -347,17 +437,39 @@ pub struct Recipe {
     recovery: Option<Recovery>,
 }
 
+/// What every shard reads a source by.
+struct SourceRecipe {
+    columns: Schema,
+    kept: Schema,
+    decodes: bool,
+    time: Option<TimeOf>,
+    first_split: usize,
+}
+
 impl Recipe {
-    fn of(plan: &Plan, settings: &Settings, first: &[u64], watermarks: Vec<Watermarks>) -> Self {
+    fn of(
+        plan: &Plan,
+        settings: &Settings,
+        first: Vec<u64>,
+        first_splits: Vec<usize>,
+        watermarks: Vec<Watermarks>,
+    ) -> Self {
+        let sources = plan.sources.iter().zip(first_splits).map(|(source, first_split)| SourceRecipe {
+            columns: source.columns.clone(),
+            kept: source.kept.clone(),
+            decodes: source.decodes,
+            time: source.time.clone(),
+            first_split,
+        });
         Self {
             stages: plan.stages.clone(),
-            columns: plan.columns.clone(),
-            kept: plan.kept.clone(),
-            output: plan.output.clone(),
-            partition: plan.sink.partition(&plan.output),
-            decodes: plan.decodes,
-            time: plan.time.clone(),
-            first: first.to_vec(),
+            sources: sources.collect(),
+            outputs: plan
+                .sinks
+                .iter()
+                .map(|output| (output.schema.clone(), output.sink.partition(&output.schema)))
+                .collect(),
+            first,
             watermarks,
             bad_record: plan.bad_record.action,
             storage: settings.storage.clone(),
@@ -371,30 +483,20 @@ impl Recipe {
     #[must_use]
     pub fn build(&self, parts: Parts) -> Shard {
         let shards = self.first.len();
-        let Lanes { senders, receivers } = parts.lanes;
-        let sink = match parts.sink {
-            SinkEnd::Lane(lane) => {
-                let encode = RecordEncoder::new(json::encoder(&self.output), self.partition.clone());
-                Outlet::Bytes(Encoder::new(Some(encode), lane))
-            }
-            SinkEnd::Numbers(lane) => Outlet::Bytes(Encoder::new(None, lane)),
-            SinkEnd::Rows(sink) => Outlet::Rows(sink),
-        };
-        let exchanges = self.stages.iter().filter_map(|stage| stage.exchange.clone());
-        let outlets = exchanges.zip(senders).map(|(exchange, lanes)| {
-            Outlet::Exchange(Outbox::new(lanes, Partition::new(exchange.codec, exchange.columns)))
+        let Ends { exits, entries } = parts.ends;
+        let outlets = exits.into_iter().zip(&self.stages).map(|(ends, stage)| {
+            let ends = ends.into_iter().map(|end| end.expect("every exit goes somewhere"));
+            stage.exits.iter().zip(ends).map(|(exit, end)| self.outlet(exit, end)).collect()
         });
-        let mut outlets = outlets.chain(std::iter::once(sink));
-        let mut next = || outlets.next().expect("one outlet per stage");
-        let source = self.source_stage(parts.reader, next());
+        let mut outlets = outlets.collect::<Vec<Vec<Outlet>>>().into_iter();
+        let source = self.source_stage(parts.readers, outlets.next().expect("the stage that reads"));
+        let keyed = entries.into_iter().enumerate().skip(1).zip(outlets);
         let keyed =
-            receivers.into_iter().zip(&self.stages[1..]).enumerate().map(|(exchange, (lanes, stage))| {
-                KeyedStage::new(self.inbox(exchange, lanes), Chain::new(&stage.operators), next())
-            });
+            keyed.map(|((number, entries), outlets)| self.keyed_stage(number, entries, outlets)).collect();
         let mut shard = Shard {
             number: parts.number,
             source,
-            stages: keyed.collect(),
+            stages: keyed,
             sides: parts.sides.into_iter().map(SideOutlet::new).collect(),
             quarantine: parts.quarantine,
             bad_record: self.bad_record,
@@ -428,29 +530,56 @@ impl Recipe {
     /// Which states the shard's stages keep, by name.
     fn layout(&self, shard: &Shard) -> Layout {
         let (mut states, mut first) = (Vec::new(), Vec::new());
-        for (stage, chain) in self.stages.iter().zip(shard.chains()) {
+        for (stage, network) in self.stages.iter().zip(shard.networks()) {
             first.push(states.len());
-            let names = stage.operators.iter().filter_map(|operator| operator.state.as_deref());
-            states.extend(names.map(str::to_owned).zip(chain.tables()));
+            let names = stage.wiring.builds().filter_map(|operator| operator.state.as_deref());
+            states.extend(names.map(str::to_owned).zip(network.tables()));
         }
         Layout { states, first }
     }
 
-    fn source_stage(&self, reader: Box<dyn Reader>, outlet: Outlet) -> SourceStage {
-        let decoder = self.decodes.then(|| json::decoder(&self.columns) as Box<dyn Decode>);
-        let kept = Projection::new(&self.columns, &self.kept);
-        let ingest = Ingest::new(decoder, self.time.clone(), kept);
-        let chain = Chain::new(&self.stages[0].operators);
-        let empty = RecordBatch::new_empty(self.kept.arrow().clone());
-        SourceStage::new(reader, ingest, chain, outlet, empty, self.time.is_some())
+    fn source_stage(&self, readers: Vec<(Box<dyn Reader + Send>, u64)>, outlets: Vec<Outlet>) -> SourceStage {
+        let feeds = readers.into_iter().zip(&self.sources).map(|((reader, first), source)| {
+            let decoder = source.decodes.then(|| json::decoder(&source.columns) as Box<dyn Decode>);
+            let kept = Projection::new(&source.columns, &source.kept);
+            let ingest = Ingest::new(decoder, source.time.clone(), kept);
+            let empty = RecordBatch::new_empty(source.kept.arrow().clone());
+            Feed::new(reader, ingest, source.first_split, first, empty, source.time.is_some())
+        });
+        SourceStage::new(feeds.collect(), Network::new(&self.stages[0].wiring), outlets)
     }
 
-    fn inbox(&self, exchange: usize, lanes: Vec<LaneReceiver<Parcel>>) -> Inbox {
-        let first = if exchange == 0 {
-            self.first.clone()
-        } else {
-            vec![first_number(self.recovery.as_ref().map(|recovery| &recovery.manifest)); lanes.len()]
-        };
-        Inbox::new(lanes, first, self.watermarks[exchange].clone())
+    /// The end of an exit on a shard.
+    fn outlet(&self, exit: &Exit, end: ExitEnd) -> Outlet {
+        match (exit, end) {
+            (Exit::Exchange(Exchange { columns, codec }), ExitEnd::Exchange(lanes)) => {
+                Outlet::Exchange(Outbox::new(lanes, Partition::new(codec.clone(), columns.clone())))
+            }
+            (Exit::Sink(sink), ExitEnd::Lane(lane)) => {
+                let (schema, partition) = &self.outputs[*sink];
+                let encode = RecordEncoder::new(json::encoder(schema), partition.clone());
+                Outlet::Bytes(Encoder::new(Some(encode), lane))
+            }
+            (_, ExitEnd::Numbers(lane)) => Outlet::Bytes(Encoder::new(None, lane)),
+            (_, ExitEnd::Rows(sink)) => Outlet::Rows(sink),
+            _ => unreachable!("lanes are made for what the exit is"),
+        }
+    }
+
+    /// A stage behind an exchange, of this number.
+    fn keyed_stage(
+        &self,
+        number: usize,
+        entries: Vec<Vec<LaneReceiver<Parcel>>>,
+        outlets: Vec<Outlet>,
+    ) -> KeyedStage {
+        let stage = &self.stages[number];
+        let from = self.recovery.as_ref().map(|recovery| &recovery.manifest);
+        let first = stage.inputs.iter().map(|input| match input.stage {
+            0 => self.first.clone(),
+            _ => vec![first_number(from); self.first.len()],
+        });
+        let inbox = Inbox::new(entries, first.collect(), self.watermarks[number - 1].clone());
+        KeyedStage::new(inbox, Network::new(&stage.wiring), outlets)
     }
 }

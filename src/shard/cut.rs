@@ -5,7 +5,7 @@ use super::committer::Part;
 use super::stage::KeyedStage;
 use crate::crash::point;
 use crate::io::BlockFile;
-use crate::operator::{Chain, SideRows, StateTable};
+use crate::operator::{Network, SideRows, StateTable};
 use crate::record::{BadRecord, Barrier};
 use crate::snapshot::{Counts, PartInfo, PartSummary, PartWriter};
 
@@ -103,7 +103,7 @@ impl Cut {
     pub fn reach(
         &mut self,
         stage: usize,
-        chain: &mut Chain,
+        network: &mut Network,
         counts: &Counts,
         watermarks: Option<serde_json::Value>,
     ) {
@@ -111,14 +111,14 @@ impl Cut {
         self.counts = self.counts.plus(counts);
         self.watermarks.extend(watermarks);
         if matches!(self.writing, Writing::Part(_)) {
-            chain.begin_view();
+            network.begin_view();
         }
     }
 
     /// Writes some of what the stages keep. None while there is more to do; then the end of the epoch on this shard.
     pub fn step(
         &mut self,
-        source: &mut Chain,
+        source: &mut Network,
         stages: &mut [KeyedStage],
         layout: &Layout,
     ) -> Option<Result<Part, String>> {
@@ -137,7 +137,7 @@ impl Cut {
             Err(error) => {
                 source.end_view();
                 for stage in stages {
-                    stage.chain.end_view();
+                    stage.network.end_view();
                 }
                 self.writing = Writing::Failed(format!("the file of a shard cannot be written: {error}"));
                 return None;
@@ -153,11 +153,11 @@ impl Cut {
             return None;
         };
         if *reached {
-            let chain = match self.stage.checked_sub(1) {
+            let network = match self.stage.checked_sub(1) {
                 None => source,
-                Some(keyed) => &mut stages[keyed].chain,
+                Some(keyed) => &mut stages[keyed].network,
             };
-            match chain.capture(ENTRIES_A_STEP) {
+            match network.capture(ENTRIES_A_STEP) {
                 Some((state, rows)) => part.add(layout.first[self.stage] + state, rows.table, &rows.rows),
                 None => self.stage += 1,
             }

@@ -94,12 +94,13 @@ impl Meter {
         }
     }
 
-    /// Looks for pieces behind all of whose numbers every lane into the writer is.
-    pub fn look(&mut self, order: &Order) {
+    /// Looks for pieces behind all of whose numbers every lane into the writer is, of all of these outputs.
+    pub fn look<'a>(&mut self, outputs: impl Iterator<Item = &'a Order> + Clone) {
+        let has_reached = |number| outputs.clone().all(|order| order.has_reached(number));
         for (marks, head) in self.marks.iter().zip(&mut self.heads) {
             loop {
                 *head = head.take().or_else(|| marks.try_recv().ok());
-                let Some(mark) = head.take_if(|mark| order.has_reached(mark.last.saturating_add(1))) else {
+                let Some(mark) = head.take_if(|mark| has_reached(mark.last.saturating_add(1))) else {
                     break;
                 };
                 self.fresh.push(mark);
@@ -158,7 +159,7 @@ mod tests {
         }
         let mut order = Order::new(vec![0, 16]);
         let mut expect = |order: &Order, written_us: u64, expect: &[u64]| {
-            meter.look(order);
+            meter.look(std::iter::once(order));
             assert_eq!(heard.try_iter().count(), 0, "told only once it is known to be written");
             meter.tell(Now { monotonic_us: written_us, wall_us: 0 });
             let told: Vec<Passed> = heard.try_iter().collect();

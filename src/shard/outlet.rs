@@ -1,5 +1,7 @@
 //! Where a stage's rows go: to the shards that own their keys, or to the sink.
 
+use hdrhistogram::Histogram;
+
 use super::encode::{RecordEncoder, Records};
 use crate::exchange::{LaneSender, Outbox};
 use crate::metric::ShardMetrics;
@@ -29,6 +31,14 @@ pub enum Outlet {
     Bytes(Encoder),
     /// Rows are taken on the shard.
     Rows(Box<dyn RowSink>),
+}
+
+/// All ends of a stage.
+pub struct Outlets {
+    /// `[exit]`
+    all: Vec<Outlet>,
+    /// How many rows sinks have got.
+    rows: u64,
 }
 
 /// Encodes the rows of one shard.
@@ -111,9 +121,68 @@ impl Encoder {
     }
 }
 
-impl Outlet {
-    /// Whether another batch may be sent.
+impl Outlets {
+    /// The ends of a stage, `[exit]`.
+    #[must_use]
+    pub fn new(all: Vec<Outlet>) -> Self {
+        Self { all, rows: 0 }
+    }
+
+    /// Whether another batch may be sent by every exit.
+    #[must_use]
     pub fn is_clear(&self) -> bool {
+        self.all.iter().all(Outlet::is_clear)
+    }
+
+    /// What waits for room, in words.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waits_for(&self) -> String {
+        self.all.iter().map(Outlet::waits_for).collect()
+    }
+
+    /// Offers what waits for room. Returns whether anything went.
+    pub fn offer(&mut self) -> bool {
+        self.all.iter_mut().fold(false, |sent, outlet| outlet.offer() | sent)
+    }
+
+    /// Sends what was held back while there was more to come; called when the shard has nothing else to do. Returns
+    /// whether there was anything.
+    pub fn settle(&mut self) -> bool {
+        self.all.iter_mut().fold(false, |settled, outlet| outlet.settle() | settled)
+    }
+
+    /// Ends an epoch, behind all that was sent.
+    pub fn send_barrier(&mut self, barrier: Barrier) {
+        self.all.iter_mut().for_each(|outlet| outlet.send_barrier(barrier));
+    }
+
+    /// Sends a batch by an exit; what a sink gets is counted.
+    pub fn send(&mut self, exit: usize, batch: Batch, now: Now, metrics: &ShardMetrics) {
+        let (outlet, rows) = (&mut self.all[exit], batch.len() as u64);
+        if !matches!(outlet, Outlet::Exchange(_)) {
+            self.rows += rows;
+            metrics.rows_out.add(rows);
+        }
+        outlet.send(batch, now);
+    }
+
+    /// How many rows sinks have got.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// What a sink has measured that takes rows on the shard, microseconds.
+    pub fn latencies_us(&mut self) -> Option<Histogram<u64>> {
+        self.all.iter_mut().find_map(|outlet| match outlet {
+            Outlet::Rows(sink) => sink.latencies_us(),
+            _ => None,
+        })
+    }
+}
+
+impl Outlet {
+    fn is_clear(&self) -> bool {
         match self {
             Self::Exchange(outbox) => outbox.is_clear(),
             Self::Bytes(encoder) => encoder.lane.is_clear(),
@@ -121,9 +190,8 @@ impl Outlet {
         }
     }
 
-    /// What waits for room, in words.
     #[cfg(any(test, feature = "simulation"))]
-    pub fn waits_for(&self) -> String {
+    fn waits_for(&self) -> String {
         match self {
             Self::Bytes(Encoder { lane, .. }) if !lane.is_clear() => {
                 let blocks: Vec<_> =
@@ -135,8 +203,7 @@ impl Outlet {
         }
     }
 
-    /// Offers what waits for room. Returns whether anything went.
-    pub fn offer(&mut self) -> bool {
+    fn offer(&mut self) -> bool {
         match self {
             Self::Exchange(outbox) => outbox.offer(),
             Self::Bytes(encoder) => encoder.lane.offer(),
@@ -144,9 +211,7 @@ impl Outlet {
         }
     }
 
-    /// Sends what was held back while there was more to come; called when the shard has nothing else to do. Returns
-    /// whether there was anything.
-    pub fn settle(&mut self) -> bool {
+    fn settle(&mut self) -> bool {
         match self {
             Self::Exchange(outbox) => outbox.settle(),
             Self::Bytes(encoder) => encoder.settle(),
@@ -154,8 +219,7 @@ impl Outlet {
         }
     }
 
-    /// Ends an epoch, behind all that was sent.
-    pub fn send_barrier(&mut self, barrier: Barrier) {
+    fn send_barrier(&mut self, barrier: Barrier) {
         match self {
             Self::Exchange(outbox) => outbox.send_barrier(barrier),
             Self::Bytes(encoder) => encoder.send_barrier(barrier),
@@ -163,10 +227,9 @@ impl Outlet {
         }
     }
 
-    /// Sends a batch; what the sink gets is counted.
-    pub fn send(&mut self, batch: Batch, now: Now, metrics: &ShardMetrics) {
+    fn send(&mut self, batch: Batch, now: Now) {
         match self {
-            Self::Exchange(outbox) => return outbox.send(batch),
+            Self::Exchange(outbox) => outbox.send(batch),
             Self::Bytes(encoder) => encoder.send(&batch, now),
             Self::Rows(sink) => {
                 if !batch.is_empty() {
@@ -174,6 +237,5 @@ impl Outlet {
                 }
             }
         }
-        metrics.rows_out.add(batch.len() as u64);
     }
 }

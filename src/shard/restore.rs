@@ -70,7 +70,7 @@ pub fn restore(shard: &mut Shard, recovery: &Recovery) -> Result<(), SnapshotErr
         let state = kept[state];
         let stage = first.iter().rposition(|first| *first <= state).expect("the first stage begins with 0");
         if !mutant::is(Mutant::StateNotRestored) {
-            shard.chain(stage).restore(state - first[stage], table, rows);
+            shard.network(stage).restore(state - first[stage], table, rows);
         }
     };
     let mut portion = Portion::default();
@@ -83,7 +83,7 @@ pub fn restore(shard: &mut Shard, recovery: &Recovery) -> Result<(), SnapshotErr
         hand_over(state, table, &rows);
     }
     if !mutant::is(Mutant::NotToldRestored) {
-        (0..first.len()).for_each(|stage| shard.chain(stage).restored());
+        (0..first.len()).for_each(|stage| shard.network(stage).restored());
     }
     point("shard-restored");
     Ok(())

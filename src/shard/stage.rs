@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::outlet::Outlet;
+use super::outlet::{Outlet, Outlets};
 use crate::exchange::{Inbox, Taken, Watermarks};
 use crate::metric::{ShardMetrics, WatermarkReport};
-use crate::operator::Chain;
+use crate::operator::Network;
 use crate::record::{BadRecord, Barrier, Batch, Segment};
 use crate::source::{Ingest, Polled, Reader, SourceError, last_batch};
 use crate::time::Now;
@@ -30,48 +30,55 @@ pub enum Progress {
 pub struct KeyedStage {
     inbox: Inbox,
     /// The operators.
-    pub chain: Chain,
-    /// Output of numbers that have not ended yet: see [`crate::exchange`] on why it is not sent.
-    held: VecDeque<Batch>,
+    pub network: Network,
+    /// Output of numbers that have not ended yet: see [`crate::exchange`] on why it is not sent. `[exit]`
+    held: Vec<VecDeque<Batch>>,
     /// A barrier that the stage has come to and has not sent yet, because output before it waits for room.
     barrier: Option<Barrier>,
-    outlet: Outlet,
+    /// The ends of the stage.
+    pub outlets: Outlets,
 }
 
 impl KeyedStage {
     /// A stage.
     #[must_use]
-    pub fn new(inbox: Inbox, chain: Chain, outlet: Outlet) -> Self {
-        Self { inbox, chain, held: VecDeque::new(), barrier: None, outlet }
+    pub fn new(inbox: Inbox, network: Network, outlets: Vec<Outlet>) -> Self {
+        let held = outlets.iter().map(|_| VecDeque::new()).collect();
+        Self { inbox, network, held, barrier: None, outlets: Outlets::new(outlets) }
     }
 
     /// Moves at most one batch.
     pub fn step(&mut self, now: Now, metrics: &ShardMetrics) -> Progress {
-        self.chain.context.wall_ms = now.wall_ms();
-        let offered = self.outlet.offer();
-        if !self.outlet.is_clear() {
+        self.network.context.wall_ms = now.wall_ms();
+        let offered = self.outlets.offer();
+        if !self.outlets.is_clear() {
             return if offered { Progress::Moved } else { Progress::Idle(None) };
         }
-        if let Some(batch) = self.held.pop_front().and_then(|batch| self.release(batch)) {
-            self.outlet.send(batch, now, metrics);
-            return Progress::Moved;
+        for exit in 0..self.held.len() {
+            if let Some(batch) = self.held[exit].pop_front().and_then(|batch| self.release(exit, batch)) {
+                self.outlets.send(exit, batch, now, metrics);
+                return Progress::Moved;
+            }
         }
-        if let Some(batch) = self.chain.pull() {
-            if !self.held.is_empty() {
-                self.held.push_back(batch);
-            } else if let Some(batch) = self.release(batch) {
-                self.outlet.send(batch, now, metrics);
+        if let Some((exit, batch)) = self.network.pull() {
+            if !self.held[exit].is_empty() {
+                self.held[exit].push_back(batch);
+            } else if let Some(batch) = self.release(exit, batch) {
+                self.outlets.send(exit, batch, now, metrics);
             }
             return Progress::Moved;
         }
         if let Some(barrier) = self.barrier.take() {
-            debug_assert!(self.held.is_empty(), "every number before a barrier has ended");
-            self.outlet.send_barrier(barrier);
+            debug_assert!(
+                self.held.iter().all(VecDeque::is_empty),
+                "every number before a barrier has ended"
+            );
+            self.outlets.send_barrier(barrier);
             return Progress::Barrier(barrier);
         }
         match self.inbox.take() {
-            Taken::Batch(batch) => {
-                self.chain.push(batch);
+            Taken::Batch(port, batch) => {
+                self.network.push(port, batch);
                 Progress::Moved
             }
             Taken::Barrier(barrier) => {
@@ -85,11 +92,11 @@ impl KeyedStage {
     }
 
     /// The part of the batch whose numbers have ended; the rest becomes the first that is held.
-    fn release(&mut self, batch: Batch) -> Option<Batch> {
+    fn release(&mut self, exit: usize, batch: Batch) -> Option<Batch> {
         let waits = |segment: &Segment| segment.rows > 0 && !self.inbox.has_ended(segment.number);
         let Some(first) = batch.segments.iter().position(waits) else { return Some(batch) };
         let (ended, rest) = batch.split_at(first);
-        self.held.push_front(rest);
+        self.held[exit].push_front(rest);
         (!ended.segments.is_empty()).then_some(ended)
     }
 
@@ -103,39 +110,90 @@ impl KeyedStage {
         self.inbox.watermarks()
     }
 
-    /// The end of the stage.
-    pub fn outlet(&mut self) -> &mut Outlet {
-        &mut self.outlet
-    }
-
     /// What it waits for, in words.
     #[cfg(any(test, feature = "simulation"))]
     pub fn waits_for(&self) -> String {
-        let room = self.outlet.waits_for();
+        let room = self.outlets.waits_for();
         let barrier = if self.barrier.is_some() { "behind a barrier, " } else { "" };
-        let held: Vec<u64> = self.held.iter().flat_map(|batch| &batch.segments).map(|of| of.number).collect();
+        let held = self.held.iter().flatten().flat_map(|batch| &batch.segments);
+        let held: Vec<u64> = held.map(|segment| segment.number).collect();
         format!("{room}{barrier}held {held:?}, {}", self.inbox.waits_for())
     }
 }
 
-/// The stage that reads.
+/// The stage that reads: all sources, which take turns.
 pub struct SourceStage {
-    reader: Box<dyn Reader>,
-    ingest: Ingest,
-    /// The operators.
-    pub chain: Chain,
-    outlet: Outlet,
-    /// Rows of the source's columns, none of them.
-    empty: RecordBatch,
-    timed: bool,
+    feeds: Vec<Feed>,
+    /// The source whose piece is worked off.
+    current: usize,
+    /// The operators, with an entry for each source.
+    pub network: Network,
+    /// The ends of the stage.
+    pub outlets: Outlets,
     ended: Ended,
-    /// Buffers of pieces that have been worked off, while rows may still point into them.
-    retired: Vec<Arc<Vec<u8>>>,
+    /// Buffers of pieces that have been worked off, while rows may still point into them, each with its source.
+    retired: Vec<(usize, Arc<Vec<u8>>)>,
     /// Records that could not be decoded.
     pub rejected: Vec<BadRecord>,
 }
 
-/// How far a source has come to its end.
+/// One source on a shard.
+pub struct Feed {
+    reader: Box<dyn Reader>,
+    ingest: Ingest,
+    /// The first of its splits among those of all sources.
+    first_split: u32,
+    /// A batch of no rows as its streams take them.
+    empty: Batch,
+    reading: Reading,
+}
+
+/// Whether a source is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Its next piece begins with this number.
+    From(u64),
+    /// It has come to a barrier, and goes on with this number once all have.
+    At(Barrier, u64),
+    /// There is no more.
+    Ended,
+}
+
+impl Feed {
+    /// A source whose first piece begins with block `number`, and whose splits begin with `first_split` among those of all
+    /// sources. `empty` are no rows of what the streams take of it, which have event times where it is `timed`.
+    #[must_use]
+    pub fn new(
+        reader: Box<dyn Reader>,
+        ingest: Ingest,
+        first_split: usize,
+        number: u64,
+        empty: RecordBatch,
+        timed: bool,
+    ) -> Self {
+        let first_split = u32::try_from(first_split).expect("fewer than 4 G splits");
+        let (empty, reading) = (last_batch(empty, timed), Reading::From(number));
+        Self { reader, ingest, first_split, empty, reading }
+    }
+
+    /// The number of its next piece; none where it is at a barrier, or at its end.
+    fn next(&self) -> Option<u64> {
+        match self.reading {
+            Reading::From(next) => Some(next),
+            Reading::At(..) | Reading::Ended => None,
+        }
+    }
+
+    /// The number below which it brings nothing any more.
+    fn open(&self) -> u64 {
+        match self.reading {
+            Reading::From(next) | Reading::At(_, next) => next,
+            Reading::Ended => u64::MAX,
+        }
+    }
+}
+
+/// How far the sources have come to their end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
     No,
@@ -143,23 +201,17 @@ enum Ended {
     Read,
     /// The operators have been told.
     Told,
-    /// They have made the last that they make; the outlet may still have to find room for it.
+    /// They have made the last that they make; the outlets may still have to find room for it.
     Gone,
 }
 
 impl SourceStage {
-    /// A stage.
+    /// A stage over these sources, of which there is at least one.
     #[must_use]
-    pub fn new(
-        reader: Box<dyn Reader>,
-        ingest: Ingest,
-        chain: Chain,
-        outlet: Outlet,
-        empty: RecordBatch,
-        timed: bool,
-    ) -> Self {
+    pub fn new(feeds: Vec<Feed>, network: Network, outlets: Vec<Outlet>) -> Self {
         let (retired, rejected) = (Vec::new(), Vec::new());
-        Self { reader, ingest, chain, outlet, empty, timed, ended: Ended::No, retired, rejected }
+        let outlets = Outlets::new(outlets);
+        Self { feeds, current: 0, network, outlets, ended: Ended::No, retired, rejected }
     }
 
     /// Moves at most one batch.
@@ -168,54 +220,105 @@ impl SourceStage {
     ///
     /// If the input cannot be read any further.
     pub fn step(&mut self, now: Now, metrics: &ShardMetrics) -> Result<Progress, SourceError> {
-        self.chain.context.wall_ms = now.wall_ms();
-        let offered = self.outlet.offer();
-        if !self.outlet.is_clear() {
+        self.network.context.wall_ms = now.wall_ms();
+        let offered = self.outlets.offer();
+        if !self.outlets.is_clear() {
             return Ok(if offered { Progress::Moved } else { Progress::Idle(None) });
         }
-        if let Some(batch) = self.chain.pull() {
-            let is_last = batch.segments.last().is_some_and(|last| last.number == Segment::LAST);
-            self.outlet.send(batch, now, metrics);
-            if is_last {
-                self.ended = Ended::Gone;
-            }
+        if let Some((exit, batch)) = self.network.pull() {
+            self.outlets.send(exit, batch, now, metrics);
+            return Ok(Progress::Moved);
+        }
+        if self.ended == Ended::Told {
+            self.ended = Ended::Gone;
             return Ok(Progress::Moved);
         }
         self.recycle();
-        if let Some((batch, buffer)) = self.ingest.next(&mut self.rejected) {
-            self.retired.extend(buffer);
-            self.chain.push(batch);
+        if let Some((batch, buffer)) = self.feeds[self.current].ingest.next(&mut self.rejected) {
+            self.retired.extend(buffer.map(|buffer| (self.current, buffer)));
+            self.push(batch);
             return Ok(Progress::Moved);
         }
         match self.ended {
             // What has just gone may be for a later stage of this shard, which has had its turn.
-            Ended::Told | Ended::Gone if offered => return Ok(Progress::Moved),
+            Ended::Gone if offered => return Ok(Progress::Moved),
             Ended::Told | Ended::Gone => return Ok(Progress::Done),
             Ended::Read => {
-                self.chain.push(last_batch(self.empty.clone(), self.timed));
+                for source in 0..self.feeds.len() {
+                    self.network.push(source, self.feeds[source].empty.clone());
+                }
                 self.ended = Ended::Told;
                 return Ok(Progress::Moved);
             }
             Ended::No => {}
         }
-        match self.reader.poll(now)? {
-            Polled::Piece(piece) => {
+        Ok(match self.read(now, metrics)? {
+            Progress::Idle(_) if offered => Progress::Moved,
+            progress => progress,
+        })
+    }
+
+    /// Reads of the source whose turn it is.
+    fn read(&mut self, now: Now, metrics: &ShardMetrics) -> Result<Progress, SourceError> {
+        let turn =
+            self.feeds.iter().enumerate().filter_map(|(source, feed)| Some((feed.next()?, source))).min();
+        let Some((next, source)) = turn else { return Ok(self.pass()) };
+        match self.feeds[source].reader.poll(now)? {
+            Polled::Piece(mut piece) => {
                 metrics.bytes_in.add(piece.bytes);
-                let records = self.ingest.begin(piece);
+                let feed = &mut self.feeds[source];
+                feed.reading = Reading::From(piece.next);
+                piece.split += feed.first_split;
+                // Behind the piece comes that of whichever source has the next turn.
+                piece.next = self.feeds.iter().map(Feed::open).min().unwrap_or(piece.next);
+                let records = self.feeds[source].ingest.begin(piece);
+                self.current = source;
                 metrics.rows_in.add(records as u64);
                 Ok(Progress::Moved)
             }
-            Polled::Wait(until_us) if !offered => Ok(Progress::Idle(until_us)),
-            Polled::Wait(_) => Ok(Progress::Moved),
+            Polled::Wait(until_us) => Ok(Progress::Idle(until_us)),
             Polled::Barrier(barrier) => {
-                self.outlet.send_barrier(barrier);
-                Ok(Progress::Barrier(barrier))
+                self.feeds[source].reading = Reading::At(barrier, next);
+                Ok(Progress::Moved)
             }
             Polled::End => {
-                self.ended = Ended::Read;
+                self.feeds[source].reading = Reading::Ended;
                 Ok(Progress::Moved)
             }
         }
+    }
+
+    /// Passes the barrier that all sources have come to which have not ended; or notes that all have.
+    fn pass(&mut self) -> Progress {
+        let mut passed = None;
+        for feed in &mut self.feeds {
+            if let Reading::At(barrier, next) = feed.reading {
+                feed.reading = Reading::From(next);
+                passed = passed.or(Some(barrier));
+            }
+        }
+        let Some(mut barrier) = passed else {
+            self.ended = Ended::Read;
+            return Progress::Moved;
+        };
+        if self.feeds.len() > 1 {
+            // Each source has pieces of its own.
+            barrier.piece = 0;
+        }
+        self.outlets.send_barrier(barrier);
+        Progress::Barrier(barrier)
+    }
+
+    /// Hands in a batch of the source that is worked off. The streams of the others learn which blocks have ended.
+    fn push(&mut self, batch: Batch) {
+        for (source, feed) in self.feeds.iter().enumerate().filter(|(source, _)| *source != self.current) {
+            let ends = batch.segments.iter().filter(|segment| segment.end.is_some());
+            let segments: Vec<Segment> = ends.map(|segment| Segment { rows: 0, ..*segment }).collect();
+            if !segments.is_empty() {
+                self.network.push(source, Batch { segments, ..feed.empty.clone() });
+            }
+        }
+        self.network.push(self.current, batch);
     }
 
     /// Whether there is no more input, so that no barrier comes any more and all is before those that others have sent.
@@ -231,22 +334,17 @@ impl SourceStage {
     /// What it waits for, in words.
     #[cfg(any(test, feature = "simulation"))]
     pub fn waits_for(&self) -> String {
-        let room = self.outlet.waits_for();
+        let room = self.outlets.waits_for();
         format!("{room}{}", if self.has_read_all() { "has read all" } else { "reads" })
     }
 
-    /// Gives the reader back the buffers that no row points into any more.
+    /// Gives the readers back the buffers that no row points into any more.
     fn recycle(&mut self) {
-        for buffer in std::mem::take(&mut self.retired) {
+        for (source, buffer) in std::mem::take(&mut self.retired) {
             match Arc::try_unwrap(buffer) {
-                Ok(buffer) => self.reader.recycle(buffer),
-                Err(still_used) => self.retired.push(still_used),
+                Ok(buffer) => self.feeds[source].reader.recycle(buffer),
+                Err(still_used) => self.retired.push((source, still_used)),
             }
         }
-    }
-
-    /// The end of the stage.
-    pub fn outlet(&mut self) -> &mut Outlet {
-        &mut self.outlet
     }
 }

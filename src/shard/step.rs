@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use super::committer::Told;
 use super::cut::{Cut, LOOK_AGAIN_US, Layout};
 use super::launch::Event;
-use super::outlet::Outlet;
+use super::outlet::Outlets;
 use super::side::SideOutlet;
 use super::stage::{KeyedStage, Progress, SourceStage};
 use super::writer::RejectedItem;
@@ -15,7 +15,7 @@ use crate::exchange::LaneSender;
 use crate::io::{Bell, Step, Storage, Task};
 use crate::metric::ShardMetrics;
 use crate::mutant::{self, Mutant};
-use crate::operator::Chain;
+use crate::operator::Network;
 use crate::record::{BadRecord, Barrier};
 use crate::snapshot::{Counts, PartInfo, Store};
 use crate::source::SourceError;
@@ -102,10 +102,9 @@ impl Task for Shard {
             }
             Ok(Progress::Done) => {
                 self.gauge();
-                let latencies_us = match self.last_outlet() {
-                    Outlet::Rows(sink) => sink.latencies_us(),
-                    _ => None,
-                };
+                let stages = self.stages.iter_mut().map(|stage| &mut stage.outlets);
+                let mut outlets = std::iter::once(&mut self.source.outlets).chain(stages);
+                let latencies_us = outlets.find_map(Outlets::latencies_us);
                 self.end(Event::ShardEnded { shard: self.number, latencies_us })
             }
             Err(Failure::Source(error)) => self.end(Event::SourceFailed(error)),
@@ -143,9 +142,9 @@ impl Shard {
         // Rows of side streams that find no room hold the shard; but what its stages have sent goes on, because others
         // may need it to come to the barrier for which the writer waits.
         if !self.sides.iter().all(SideOutlet::is_clear) {
-            moved |= self.source.outlet().offer();
+            moved |= self.source.outlets.offer();
             for stage in &mut self.stages {
-                moved |= stage.outlet().offer();
+                moved |= stage.outlets.offer();
             }
             let writing = self.write_cut();
             moved |= !moved && self.settle();
@@ -186,7 +185,7 @@ impl Shard {
             }
         } else {
             // What it has sent goes on, because others may need it to come to the barrier for which the writer waits.
-            moved |= self.source.outlet().offer();
+            moved |= self.source.outlets.offer();
             done = false;
         }
         self.report(now)?;
@@ -209,9 +208,9 @@ impl Shard {
 
     /// Sends what the stages have held back while there was more to come. Returns whether there was anything.
     fn settle(&mut self) -> bool {
-        let mut settled = self.source.outlet().settle();
+        let mut settled = self.source.outlets.settle();
         for stage in &mut self.stages {
-            settled |= stage.outlet().settle();
+            settled |= stage.outlets.settle();
         }
         settled
     }
@@ -238,15 +237,15 @@ impl Shard {
         }
         let counts = self.counts_of(stage);
         let cut = self.cut.as_mut().expect("just made");
-        let (chain, watermarks) = match stage.checked_sub(1) {
-            None => (&mut self.source.chain, None),
+        let (network, watermarks) = match stage.checked_sub(1) {
+            None => (&mut self.source.network, None),
             Some(keyed) => {
                 let stage = &mut self.stages[keyed];
                 let watermarks = stage.watermarks().save();
-                (&mut stage.chain, Some(watermarks))
+                (&mut stage.network, Some(watermarks))
             }
         };
-        cut.reach(stage, chain, &counts, watermarks);
+        cut.reach(stage, network, &counts, watermarks);
         if !cut.is_complete() {
             return;
         }
@@ -268,16 +267,17 @@ impl Shard {
             counts.rows_in = self.metrics.rows_in.get();
             counts.bytes_in = self.metrics.bytes_in.get();
         }
-        if stage == self.stages.len() {
-            counts.rows_out = self.metrics.rows_out.get();
-        }
+        counts.rows_out = match stage.checked_sub(1) {
+            None => self.source.outlets.rows(),
+            Some(keyed) => self.stages[keyed].outlets.rows(),
+        };
         counts
     }
 
     /// Writes some of the epoch that is ending.
     fn write_cut(&mut self) -> Writing {
         let Some(cut) = &mut self.cut else { return Writing::Nothing };
-        let (source, stages) = (&mut self.source.chain, &mut self.stages);
+        let (source, stages) = (&mut self.source.network, &mut self.stages);
         let outcome = cut.step(source, stages, &self.snapshots.layout);
         let Some(outcome) = outcome.filter(|_| cut.is_complete()) else {
             return if cut.is_busy() { Writing::Busy } else { Writing::Waiting };
@@ -302,7 +302,7 @@ impl Shard {
         if let Some(first) = self.stages.first() {
             self.metrics.watermark.set(&first.report());
         }
-        let states = self.chains().flat_map(Chain::states);
+        let states = self.networks().flat_map(Network::states);
         for (gauge, state) in self.metrics.states.iter().zip(states) {
             gauge.set(state.entries as u64, state.bytes as u64, state.next_close_ms);
         }
@@ -313,9 +313,9 @@ impl Shard {
     fn report(&mut self, now: Now) -> Result<(), Failure> {
         let Self { source, stages, sides, quarantine, counts, metrics, cut, bad_record, .. } = self;
         let mut source_rejected = std::mem::take(&mut source.rejected);
-        let chains =
-            std::iter::once(&mut source.chain).chain(stages.iter_mut().map(|stage| &mut stage.chain));
-        for (stage, Chain { context, .. }) in chains.enumerate() {
+        let networks =
+            std::iter::once(&mut source.network).chain(stages.iter_mut().map(|stage| &mut stage.network));
+        for (stage, Network { context, .. }) in networks.enumerate() {
             let mut rejected = std::mem::take(&mut context.rejected);
             rejected.append(&mut source_rejected);
             let (late, throttled) =
@@ -355,15 +355,15 @@ impl Shard {
     }
 
     /// The operators of each stage.
-    pub fn chains(&self) -> impl Iterator<Item = &Chain> {
-        std::iter::once(&self.source.chain).chain(self.stages.iter().map(|stage| &stage.chain))
+    pub fn networks(&self) -> impl Iterator<Item = &Network> {
+        std::iter::once(&self.source.network).chain(self.stages.iter().map(|stage| &stage.network))
     }
 
     /// The operators of a stage.
-    pub fn chain(&mut self, stage: usize) -> &mut Chain {
+    pub fn network(&mut self, stage: usize) -> &mut Network {
         match stage.checked_sub(1) {
-            None => &mut self.source.chain,
-            Some(keyed) => &mut self.stages[keyed].chain,
+            None => &mut self.source.network,
+            Some(keyed) => &mut self.stages[keyed].network,
         }
     }
 
@@ -383,13 +383,6 @@ impl Shard {
     /// Ends the shard before it has begun.
     pub fn fail(&mut self, what: String) {
         self.end(Event::NotRestored(what));
-    }
-
-    fn last_outlet(&mut self) -> &mut Outlet {
-        match self.stages.last_mut() {
-            Some(stage) => stage.outlet(),
-            None => self.source.outlet(),
-        }
     }
 
     /// Ends the shard: the quarantine's lane is closed, and then the control plane is told.

@@ -24,14 +24,13 @@ use crate::time::Now;
 /// How many blocks are written before the task yields.
 const BLOCKS_A_STEP: usize = 16;
 
-/// The name of the pipeline's main output in manifests.
-pub const MAIN: &str = "sink";
-
 /// Writes for all shards.
 #[expect(clippy::struct_excessive_bools, reason = "each says by itself how far the end of the run has come")]
 pub struct Writer {
-    /// The sink's output and the lanes into it; none where rows are taken on the shards.
-    pub encoded: Option<Encoded>,
+    /// The outputs of sinks and the lanes into them; none of a sink that takes rows on the shards.
+    pub encoded: Vec<Encoded>,
+    /// Tells a benchmark what has been written.
+    pub meter: Option<Meter>,
     /// The outputs of side streams.
     pub sides: Vec<SideEncoded>,
     /// Bad records of all shards.
@@ -107,6 +106,8 @@ impl Verdict {
 
 /// Encoded rows from every shard, merged in the order of the input.
 pub struct Encoded {
+    /// The sink's name.
+    name: Arc<str>,
     lanes: Vec<LaneReceiver<Block>>,
     /// A block per lane that was taken and has to wait for its turn.
     heads: Vec<Option<Block>>,
@@ -118,8 +119,6 @@ pub struct Encoded {
     /// Set behind the last epoch of a run that is drained: what its end makes there is made again by the run that goes on.
     closed: bool,
     output: Box<dyn Output + Send>,
-    /// Tells a benchmark what has been written.
-    meter: Option<Meter>,
 }
 
 /// What a step of [`Encoded`] came to.
@@ -144,16 +143,21 @@ pub enum WriterError {
 }
 
 impl Encoded {
-    /// Lanes whose first numbers are `first`, `[shard]`; `meter` tells a benchmark what has been written.
+    /// Lanes whose first numbers are `first`, to the sink of this name.
     #[must_use]
     pub fn new(
+        name: Arc<str>,
         lanes: Vec<LaneReceiver<Block>>,
         first: Vec<u64>,
         output: Box<dyn Output + Send>,
-        meter: Option<Meter>,
     ) -> Self {
         let heads = lanes.iter().map(|_| None).collect();
-        Self { lanes, heads, order: Order::new(first), ahead: None, epoch: 0, closed: false, output, meter }
+        Self { name, lanes, heads, order: Order::new(first), ahead: None, epoch: 0, closed: false, output }
+    }
+
+    /// Gives the output up before anything was written; `committed` tells whether it goes on from a snapshot.
+    pub fn abandon(self, committed: bool) {
+        self.output.abandon(committed);
     }
 
     /// Writes the next block; nothing if the lane whose turn it is has none.
@@ -200,11 +204,12 @@ impl Writer {
     /// What it waits for, in words.
     pub fn waits_for(&self) -> String {
         let rejected: Vec<_> = self.rejected.epochs().collect();
-        let Some(encoded) = &self.encoded else { return format!("(quarantine at {rejected:?})") };
-        let heads: Vec<_> =
-            encoded.heads.iter().map(|head| head.as_ref().map(|block| block.number)).collect();
-        let Encoded { order, ahead, epoch, .. } = encoded;
-        format!("(quarantine at {rejected:?}, {order:?}, heads {heads:?}, ahead {ahead:?}, epoch {epoch})")
+        let outputs = self.encoded.iter().map(|encoded| {
+            let Encoded { name, heads, order, ahead, epoch, .. } = encoded;
+            let heads: Vec<_> = heads.iter().map(|head| head.as_ref().map(|block| block.number)).collect();
+            format!(", {name}: {order:?}, heads {heads:?}, ahead {ahead:?}, epoch {epoch}")
+        });
+        format!("(quarantine at {rejected:?}{})", outputs.collect::<String>())
     }
 }
 
@@ -260,7 +265,7 @@ impl Writer {
         }
         if std::mem::take(&mut self.dirty) {
             self.quarantine.flush()?;
-            if let Some(encoded) = &mut self.encoded {
+            for encoded in &mut self.encoded {
                 encoded.output.flush()?;
             }
             for side in &mut self.sides {
@@ -269,17 +274,27 @@ impl Writer {
             return Ok(Step::Again);
         }
         let sides_done = self.sides.iter().all(SideEncoded::is_done);
-        let done =
-            sides_done && self.rejected.is_done() && self.encoded.as_ref().is_none_or(Encoded::is_done);
+        let done = sides_done && self.rejected.is_done() && self.encoded.iter().all(Encoded::is_done);
         Ok(if done { Step::Done } else { Step::Wait(None) })
     }
 
-    /// Writes some of what has arrived for the sink. Returns whether there was anything.
+    /// Writes some of what has arrived for the sinks. Returns whether there was anything.
     fn take_encoded(&mut self, now: Now) -> Result<bool, WriterError> {
-        let Some(encoded) = &mut self.encoded else { return Ok(false) };
-        if let Some(meter) = &mut encoded.meter {
+        if let Some(meter) = &mut self.meter {
             meter.tell(now);
         }
+        let mut moved = false;
+        for sink in 0..self.encoded.len() {
+            moved |= self.take_encoded_of(sink, now)?;
+        }
+        if let Some(meter) = self.meter.as_mut().filter(|_| moved) {
+            meter.look(self.encoded.iter().map(|encoded| &encoded.order));
+        }
+        Ok(moved)
+    }
+
+    fn take_encoded_of(&mut self, sink: usize, now: Now) -> Result<bool, WriterError> {
+        let encoded = &mut self.encoded[sink];
         let mut moved = false;
         for _ in 0..BLOCKS_A_STEP {
             match encoded.step()? {
@@ -288,14 +303,11 @@ impl Writer {
                 Progress::Barrier(barrier) => {
                     encoded.output.tell_time(now);
                     encoded.closed = self.verdict.ends_with(barrier.epoch);
-                    let staged = encoded.output.stage(encoded.closed)?;
-                    self.staging(barrier).outputs.push((MAIN.into(), staged));
+                    let staged = (encoded.name.clone(), encoded.output.stage(encoded.closed)?);
+                    self.staging(barrier).outputs.push(staged);
                     return Ok(true);
                 }
             }
-        }
-        if let Some(meter) = encoded.meter.as_mut().filter(|_| moved) {
-            meter.look(&encoded.order);
         }
         Ok(moved)
     }
@@ -310,7 +322,7 @@ impl Writer {
 
     /// Tells the committer of an epoch that has been staged whole.
     fn tell_staged(&mut self) {
-        let expected = self.sides.len() + usize::from(self.encoded.is_some());
+        let expected = self.sides.len() + self.encoded.len();
         let complete =
             |staging: &mut Staging| staging.outputs.len() == expected && staging.quarantine.is_some();
         let Some(Staging { barrier, outputs, quarantine }) = self.staging.take_if(complete) else { return };
@@ -341,9 +353,9 @@ impl Writer {
         self.ended = true;
         let sides = std::mem::take(&mut self.sides).into_iter();
         let sides = sides.map(|side| (side.name.clone(), side.into_output()));
-        // The main output last: where it is visible, all is.
-        let outputs: Vec<_> =
-            sides.chain(self.encoded.take().map(|encoded| (MAIN.into(), encoded.output))).collect();
+        // Those of sinks last: where the last is visible, all are.
+        let encoded = std::mem::take(&mut self.encoded).into_iter();
+        let outputs: Vec<_> = sides.chain(encoded.map(|encoded| (encoded.name, encoded.output))).collect();
         let quarantine = self.quarantine.stage();
         self.tell(Told::Ended { ending, outputs, quarantine });
         Step::Done

@@ -29,7 +29,7 @@ pub struct Cuts(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// What each shard's reader has published, `[shard]`.
+    /// What each reader has published.
     readers: Vec<Published>,
     /// The limits of cuts with an even and with an odd count.
     places: [Place; 2],
@@ -60,14 +60,14 @@ const GONE: u64 = u64::MAX;
 const NONE: u64 = u64::MAX;
 
 impl Cuts {
-    /// No cut yet, for so many shards.
+    /// No cut yet, for so many readers: one of each source on every shard.
     #[must_use]
-    pub fn new(shards: usize) -> Self {
+    pub fn new(readers: usize) -> Self {
         let published = || Published { read_to: AtomicU64::new(0), passed: AtomicU64::new(GONE) };
         let place =
             || Place { limit: AtomicU64::new(NONE), epoch: AtomicU64::new(0), last: AtomicBool::new(false) };
         Self(Arc::new(Shared {
-            readers: (0..shards).map(|_| published()).collect(),
+            readers: (0..readers).map(|_| published()).collect(),
             places: [place(), place()],
             count: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
@@ -114,13 +114,14 @@ impl Cuts {
         self.0.abandoned.store(true, Ordering::Release);
     }
 
-    /// What one shard's reader passes, which reads from where `numbering` begins.
+    /// What a reader passes, which reads from where `numbering` begins.
     #[must_use]
-    pub(super) fn gate(&self, shard: usize, numbering: Numbering) -> Gate {
-        let reader = &self.0.readers[shard];
+    pub(super) fn gate(&self, reader: usize, numbering: Numbering) -> Gate {
+        let place = reader;
+        let reader = &self.0.readers[place];
         reader.read_to.store(numbering.start_number(), Ordering::SeqCst);
         reader.passed.store(0, Ordering::Release);
-        Gate { cuts: self.clone(), shard, numbering, passed: 0, ended: false }
+        Gate { cuts: self.clone(), place, numbering, passed: 0, ended: false }
     }
 }
 
@@ -161,7 +162,8 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Gate {
     cuts: Cuts,
-    shard: usize,
+    /// The reader's.
+    place: usize,
     numbering: Numbering,
     /// How many cuts have been passed.
     passed: u64,
@@ -235,7 +237,7 @@ impl Gate {
     }
 
     fn read_to(&self) -> &AtomicU64 {
-        &self.cuts.0.readers[self.shard].read_to
+        &self.cuts.0.readers[self.place].read_to
     }
 
     /// Whether a cut has been asked for that is not passed yet.
@@ -257,13 +259,13 @@ impl Gate {
         let epoch = place.epoch.load(Ordering::Relaxed);
         // The limit may be one that a reader withdrew; the next is not to be before it.
         self.read_to().fetch_max(number, Ordering::SeqCst);
-        shared.readers[self.shard].passed.store(self.passed, Ordering::Release);
+        shared.readers[self.place].passed.store(self.passed, Ordering::Release);
         Pass::Barrier(Barrier { epoch, number, piece: self.numbering.piece(number) })
     }
 
     fn close(&mut self) -> Pass {
         self.ended = true;
-        self.cuts.0.readers[self.shard].passed.store(GONE, Ordering::Release);
+        self.cuts.0.readers[self.place].passed.store(GONE, Ordering::Release);
         Pass::End
     }
 }

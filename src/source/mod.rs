@@ -13,6 +13,7 @@ pub mod nexmark;
 mod nexmark_source;
 mod numbering;
 mod paced;
+mod several;
 mod stdin;
 mod supply;
 #[cfg(test)]
@@ -28,7 +29,11 @@ pub use chunk::CHUNK_BYTES;
 pub use cuts::Cuts;
 pub use error::SourceError;
 pub use ingest::{Ingest, TimeOf, last_batch};
+pub use several::{Inputs, Turn, open_all};
 pub use supply::{Mark, Supply};
+
+use cuts::Gate;
+use numbering::Numbering;
 
 use crate::error::Problems;
 use crate::io::Bell;
@@ -92,6 +97,8 @@ pub struct Opening {
     pub bells: Vec<Arc<Bell>>,
     /// Asks the readers to end epochs, and to stop.
     pub cuts: Cuts,
+    /// Which of the pipeline's sources it is.
+    pub turn: Turn,
     /// When the run started.
     pub start: Now,
     /// After which time without a record a live split says that it is idle, milliseconds; none where nobody asks.
@@ -106,6 +113,13 @@ pub struct Opening {
     /// How a benchmark has the records come: then those that are made by number do not end. None where they come as
     /// declared; a source is asked only where it can do so ([`Source::can_supply`]).
     pub supply: Option<Supply>,
+}
+
+impl Opening {
+    /// What the source's reader on a shard passes, which reads from where `numbering` begins.
+    fn gate(&self, shard: usize, numbering: Numbering) -> Gate {
+        self.cuts.gate(shard * self.turn.of + self.turn.place, numbering)
+    }
 }
 
 /// Where a source goes on after a restart, on any number of shards.
@@ -130,8 +144,8 @@ pub struct Opened {
     pub extent: Option<Extent>,
     /// How much of it had been read where this run goes on, in the unit of the extent.
     pub done: u64,
-    /// The first block number of each shard, `[shard]`.
-    pub first: Vec<u64>,
+    /// How its blocks are numbered.
+    numbering: Numbering,
     /// What a snapshot keeps of the input as a whole besides the barrier, so that it is known again: which files, how
     /// long, and what is in them before the barrier.
     pub position: Position,

@@ -1,6 +1,9 @@
-//! How the blocks of an input are numbered: every piece has as many numbers as every other.
+//! How the blocks of an input are numbered: every piece has as many numbers as every other. Where there are several
+//! sources, their pieces take turns.
 
-use super::Opening;
+use std::ops::Range;
+
+use super::{Opening, Turn};
 
 /// The block numbers of an input's pieces, from the piece at which this run goes on.
 ///
@@ -14,14 +17,22 @@ pub(super) struct Numbering {
     number: u64,
     /// How many numbers a piece has.
     blocks: u64,
+    /// How many numbers there are from the beginning of a piece to that of the next one of any source.
+    stride: u64,
+    turn: Turn,
 }
+
+/// How many numbers a piece has where sources take turns: no source needs more.
+const STRIDE: u64 = 1 << 20;
 
 impl Numbering {
     /// The numbers from where `opening` goes on, `blocks` of them per piece.
     pub fn of(opening: &Opening, blocks: u64) -> Self {
         let (piece, number) =
             opening.resume.as_ref().map_or((0, 0), |resume| (resume.barrier.piece, resume.barrier.number));
-        Self { piece, number, blocks }
+        let stride = if opening.turn == Turn::ALONE { blocks } else { STRIDE };
+        debug_assert!(blocks <= stride);
+        Self { piece, number, blocks, stride, turn: opening.turn }
     }
 
     /// The same numbers where the piece that this run begins with is called `piece`.
@@ -46,12 +57,23 @@ impl Numbering {
 
     /// The first block number of `piece`.
     pub fn number(&self, piece: u64) -> u64 {
-        self.number.saturating_add((piece - self.piece).saturating_mul(self.blocks))
+        let Turn { place, of } = self.turn;
+        let turns = (piece - self.piece).saturating_mul(of as u64).saturating_add(place as u64);
+        self.number.saturating_add(turns.saturating_mul(self.stride))
     }
 
-    /// The piece that the block `number` belongs to.
+    /// The block numbers of `piece`.
+    pub fn numbers(&self, piece: u64) -> Range<u64> {
+        let first = self.number(piece);
+        first..first.saturating_add(self.stride)
+    }
+
+    /// The first piece that is not wholly before the block `number`.
     pub fn piece(&self, number: u64) -> u64 {
-        self.piece + (number - self.number) / self.blocks
+        let Turn { place, of } = self.turn;
+        let turns = (number - self.number) / self.stride;
+        // The pieces of this source whose turn was before.
+        self.piece + (turns + of as u64 - 1 - place as u64) / of as u64
     }
 
     /// The first piece of a shard: piece k goes to shard k mod n.
@@ -72,13 +94,14 @@ mod tests {
 
     #[test]
     fn pieces_are_dealt_from_wherever_a_run_begins() {
+        let turn = Turn::ALONE;
         for (piece, number, blocks, shards, pieces, first) in [
             (0, 0, 16, 3, vec![0, 1, 2], vec![0, 16, 32]),
             (7, 112, 16, 3, vec![9, 7, 8], vec![144, 112, 128]),
             (8, 131, 1, 2, vec![8, 9], vec![131, 132]),
             (8, 131, 4, 1, vec![8], vec![131]),
         ] {
-            let numbering = Numbering { piece, number, blocks };
+            let numbering = Numbering { piece, number, blocks, stride: blocks, turn };
             let dealt: Vec<u64> = (0..shards).map(|shard| numbering.first_piece(shard, shards)).collect();
             assert_eq!((dealt, numbering.first(shards)), (pieces, first), "{numbering:?}");
             for piece in piece..piece + 9 {
@@ -86,5 +109,27 @@ mod tests {
                 assert_eq!((numbering.piece(number), numbering.piece(number + blocks - 1)), (piece, piece));
             }
         }
+    }
+
+    #[test]
+    fn the_pieces_of_several_sources_take_turns() {
+        let numbering = |place| Numbering {
+            piece: 5 + place as u64,
+            number: 1000,
+            blocks: 4,
+            stride: 10,
+            turn: Turn { place, of: 3 },
+        };
+        let (first, second, third) = (numbering(0), numbering(1), numbering(2));
+        assert_eq!(
+            (first.numbers(5), second.numbers(6), third.numbers(7)),
+            (1000..1010, 1010..1020, 1020..1030)
+        );
+        assert_eq!((first.numbers(6), second.numbers(8)), (1030..1040, 1070..1080));
+        // At a barrier behind the second turn of the first source.
+        assert_eq!((first.piece(1040), second.piece(1040), third.piece(1040)), (7, 7, 8));
+        assert_eq!((first.piece(1000), second.piece(1000), third.piece(1000)), (5, 6, 7));
+        // Amid a piece.
+        assert_eq!((first.piece(1035), second.piece(1015), third.piece(1015)), (6, 6, 7));
     }
 }

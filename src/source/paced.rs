@@ -124,7 +124,7 @@ pub(super) fn open(
             numbering,
             next: numbering.first_piece(shard, shards),
             start_us: begin_us,
-            gate: opening.cuts.gate(shard, numbering),
+            gate: opening.gate(shard, numbering),
             pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard)),
             beats: 0,
             beat_us: opening.start.monotonic_us,
@@ -142,7 +142,7 @@ pub(super) fn open(
         splits: vec![source.into()],
         extent: rows.total.map(Extent::Rows),
         done: rows.before(numbering.start()),
-        first: numbering.first(shards),
+        numbering,
         position: Box::new(position),
     })
 }
@@ -183,14 +183,14 @@ impl Reader for RowReader {
             }
         }
         let number = self.number();
-        let pass = self.gate.pass(number..self.numbering.number(self.next + 1));
+        let pass = self.gate.pass(number..self.numbering.numbers(self.next).end);
         if pass != Pass::Read {
             return Ok(self.told(pass));
         }
         let (rows, rejected) = (self.make)(from, usize::try_from(count).expect("a piece is one batch"), now);
         if let Some(pace) = self.pace.as_ref().filter(|_| count > 0) {
             pace.mark(Mark {
-                last: self.numbering.number(self.next + 1) - 1,
+                last: self.numbering.numbers(self.next).end - 1,
                 records: count,
                 first_us: pace.due_us(from),
                 last_us: pace.due_us(from + count - 1),

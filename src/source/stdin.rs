@@ -75,7 +75,7 @@ impl Source for Stdin {
             rings,
             bells: opening.bells.clone(),
             clock: Clock::start(),
-            gate: opening.cuts.gate(0, numbering),
+            gate: opening.gate(0, numbering),
             silence: Silence::new(opening.idle_after_ms, opening.heartbeat),
             state: State::new(numbering, shards, opening.chunk_bytes),
         };
@@ -88,7 +88,7 @@ impl Source for Stdin {
             splits: vec!["stdin".into()],
             extent: None,
             done: 0,
-            first: numbering.first(shards),
+            numbering,
             position: Box::new(|_| Ok(serde_json::Value::Null)),
         })
     }
@@ -511,7 +511,7 @@ mod tests {
             rings,
             bells: opening.bells.clone(),
             clock: Clock::start(),
-            gate: opening.cuts.gate(0, numbering),
+            gate: opening.gate(0, numbering),
             silence: Silence::new(None, false),
             state: State::new(numbering, 2, 10),
         };

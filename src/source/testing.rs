@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CHUNK_BYTES, Cuts, Opening, Resume};
+use super::{CHUNK_BYTES, Cuts, Opening, Resume, Turn};
 use crate::record::Schema;
 use crate::time::Now;
 
@@ -12,6 +12,7 @@ pub fn opening(shards: usize, resume: Option<Resume>) -> Opening {
         columns: Schema::new(vec![]),
         bells: (0..shards).map(|_| Arc::default()).collect(),
         cuts: Cuts::new(shards),
+        turn: Turn::ALONE,
         start: Now::default(),
         idle_after_ms: None,
         heartbeat: false,

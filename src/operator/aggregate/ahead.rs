@@ -67,13 +67,13 @@ mod tests {
 
     use crate::exchange::{Partition, Watermarks};
     use crate::operator::verify::{flow_of, resolve_step};
-    use crate::operator::{Build, Chain, Part, Resolved};
+    use crate::operator::{Build, Network, Part, Resolved};
     use crate::record::{Batch, BlockEnd, Column, Schema, SqlType};
 
     /// A shard that goes by a clock of its own.
     struct Shard {
-        source: Chain,
-        keyed: Chain,
+        source: Network,
+        keyed: Network,
         partition: Partition,
         watermarks: Watermarks,
         number: u64,
@@ -88,7 +88,7 @@ mod tests {
                 Part::Operator(build) => build.clone(),
                 Part::Exchange { .. } => unreachable!("there is one"),
             };
-            let chain = |parts: &[Part]| Chain::new(&parts.iter().map(build).collect::<Vec<Build>>());
+            let chain = |parts: &[Part]| Network::chain(&parts.iter().map(build).collect::<Vec<Build>>());
             Self {
                 source: chain(before),
                 keyed: chain(&behind[1..]),
@@ -108,13 +108,13 @@ mod tests {
             let (through, max_time_ms) = (self.number, i64::MIN);
             block.segments[0].end = Some(BlockEnd { through, max_time_ms, finished: last, idle: false });
             self.number += 1;
-            self.source.push(block);
-            let mut batch = self.partition.split(self.source.pull().unwrap(), 1).remove(0);
+            self.source.push(0, block);
+            let mut batch = self.partition.split(self.source.pull().unwrap().1, 1).remove(0);
             self.watermarks.stamp(&mut batch);
             self.keyed.context.wall_ms = at_s * 1000;
-            self.keyed.push(batch);
+            self.keyed.push(0, batch);
             let mut found = Vec::new();
-            while let Some(batch) = self.keyed.pull() {
+            while let Some((_, batch)) = self.keyed.pull() {
                 let numbers = |name: &str| batch.rows.column_by_name(name).unwrap();
                 let (ids, counts) = (numbers("id").as_primitive::<Int64Type>(), numbers("n"));
                 let ends = numbers("window_end").as_primitive::<TimestampMillisecondType>();

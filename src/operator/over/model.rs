@@ -9,7 +9,7 @@ use arrow::datatypes::{Float64Type, Int64Type};
 use super::frame::Extent;
 use crate::exchange::{Partition, Watermarks};
 use crate::operator::verify::{Cut, block, flow_of, resolve_step, run, run_cut};
-use crate::operator::{Build, Chain, Context, Flow, Part, Resolved};
+use crate::operator::{Build, Context, Flow, Network, Part, Resolved};
 use crate::record::{Batch, Column, Schema, SqlType};
 
 /// The disorder that the harness's source allows, milliseconds.
@@ -218,7 +218,7 @@ fn a_key_whose_frame_is_empty_is_dropped() {
         panic!("a projection, an exchange, the operator")
     };
     let (mut operator, mut context) = ((build.build)(), Context::default());
-    let mut prepare = Chain::new([first_of(&resolved)]);
+    let mut prepare = Network::chain([first_of(&resolved)]);
     let mut partition = Partition::new(codec.clone(), columns.clone());
     let mut watermarks = Watermarks::new(1, OUT_OF_ORDER_MS);
     // Times of rows, each of a key of its own, and how many rows and keys are kept behind them.
@@ -233,8 +233,8 @@ fn a_key_whose_frame_is_empty_is_dropped() {
             id: *at_ms,
         };
         let rows: Vec<Row> = times.iter().map(row).collect();
-        prepare.push(block(&schema(), rows_of(&rows), number as u64, false));
-        let prepared = prepare.pull().expect("a projection yields what it is given");
+        prepare.push(0, block(&schema(), rows_of(&rows), number as u64, false));
+        let (_, prepared) = prepare.pull().expect("a projection yields what it is given");
         let mut batch = partition.split(prepared, 1).remove(0);
         watermarks.stamp(&mut batch);
         operator.push(batch, &mut context);

@@ -9,7 +9,7 @@ use arrow::util::display::array_value_to_string;
 
 use super::machine::{Machine, Output, watermarks};
 use crate::exchange::{Partition, Watermarks};
-use crate::operator::{Captured, Chain, Resolved, StateTable};
+use crate::operator::{Captured, Network, Resolved, StateTable};
 use crate::record::Batch;
 
 /// A barrier, and who goes on behind it.
@@ -50,17 +50,17 @@ pub fn run_cut(
         if random.below(3) == 0 && cut.block > from {
             // A view that is given up leaves nothing behind.
             machine.feed(&blocks[from..cut.block - 1], rows_per_batch, &mut |_, _| {});
-            machine.stages().for_each(Chain::begin_view);
-            let mut capture = |_: usize, chain: &mut Chain| drop(chain.capture(1));
+            machine.stages().for_each(Network::begin_view);
+            let mut capture = |_: usize, chain: &mut Network| drop(chain.capture(1));
             machine.feed(&blocks[cut.block - 1..cut.block], rows_per_batch, &mut capture);
-            machine.stages().for_each(Chain::end_view);
+            machine.stages().for_each(Network::end_view);
         } else {
             machine.feed(&blocks[from..cut.block], rows_per_batch, &mut |_, _| {});
         }
         let before = machine.output.clone();
-        machine.stages().for_each(Chain::begin_view);
+        machine.stages().for_each(Network::begin_view);
         let mut view = View::new(machine.stages().count());
-        let mut capture = |shard: usize, chain: &mut Chain| {
+        let mut capture = |shard: usize, chain: &mut Network| {
             if random.below(2) == 0 {
                 view.take(shard, chain, random.size());
             }
@@ -114,7 +114,7 @@ impl View {
     }
 
     /// Captures a portion; whether there was one.
-    fn take(&mut self, shard: usize, chain: &mut Chain, rows: usize) -> bool {
+    fn take(&mut self, shard: usize, chain: &mut Network, rows: usize) -> bool {
         let captured = chain.capture(rows);
         let more = captured.is_some();
         self.parts[shard].extend(captured);
@@ -161,7 +161,7 @@ impl View {
                 }
             }
         }
-        machine.stages().for_each(Chain::restored);
+        machine.stages().for_each(Network::restored);
     }
 
     /// The batches of each table of each operator.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::OUT_OF_ORDER_MS;
 use crate::exchange::{Inbox, Outbox, Partition, Taken, Watermarks, mesh};
 use crate::io::Bell;
-use crate::operator::{Build, Chain, Part, Resolved, SideRows};
+use crate::operator::{Build, Network, Part, Resolved, SideRows};
 use crate::record::{Batch, Segment};
 
 /// Runs the step over these blocks on `shards` shards, in batches of at most `rows_per_batch` rows.
@@ -40,13 +40,13 @@ pub(super) fn watermarks() -> Watermarks {
 }
 
 /// Called after each step of a shard's keyed stage, with the shard.
-pub(super) type Between<'a> = &'a mut dyn FnMut(usize, &mut Chain);
+pub(super) type Between<'a> = &'a mut dyn FnMut(usize, &mut Network);
 
 /// The step's operators on every shard, and the exchange between them where it has one.
 pub(super) struct Machine {
-    sources: Vec<Chain>,
+    sources: Vec<Network>,
     outboxes: Vec<Option<Outbox>>,
-    keyed: Vec<Option<(Inbox, Chain)>>,
+    keyed: Vec<Option<(Inbox, Network)>>,
     /// What has come out so far.
     pub output: Output,
 }
@@ -56,9 +56,9 @@ impl Machine {
     pub fn new(resolved: &Resolved, shards: usize, first: u64, watermarks: Watermarks) -> Self {
         let position = resolved.parts.iter().position(|part| matches!(part, Part::Exchange { .. }));
         let before = &resolved.parts[..position.unwrap_or(resolved.parts.len())];
-        let sources = (0..shards).map(|_| Chain::new(operators(before))).collect();
+        let sources = (0..shards).map(|_| Network::chain(operators(before))).collect();
         let mut outboxes: Vec<Option<Outbox>> = (0..shards).map(|_| None).collect();
-        let mut keyed: Vec<Option<(Inbox, Chain)>> = (0..shards).map(|_| None).collect();
+        let mut keyed: Vec<Option<(Inbox, Network)>> = (0..shards).map(|_| None).collect();
         if let Some(position) = position
             && let Part::Exchange { columns, codec } = &resolved.parts[position]
         {
@@ -72,15 +72,15 @@ impl Machine {
                 lanes_first[shard_of(number, shards)] = number;
             }
             for (slot, lanes) in keyed.iter_mut().zip(receiving) {
-                let inbox = Inbox::new(lanes, lanes_first.clone(), watermarks.clone());
-                *slot = Some((inbox, Chain::new(operators(&resolved.parts[position + 1..]))));
+                let inbox = Inbox::new(vec![lanes], vec![lanes_first.clone()], watermarks.clone());
+                *slot = Some((inbox, Network::chain(operators(&resolved.parts[position + 1..]))));
             }
         }
         Self { sources, outboxes, keyed, output: Output::default() }
     }
 
     /// The keyed stages, `[shard]`; none where the step has no exchange.
-    pub fn stages(&mut self) -> impl Iterator<Item = &mut Chain> {
+    pub fn stages(&mut self) -> impl Iterator<Item = &mut Network> {
         self.keyed.iter_mut().flatten().map(|(_, chain)| chain)
     }
 
@@ -138,12 +138,12 @@ impl Machine {
         }
         let chain = &mut self.sources[shard];
         let made = chain.pull().or_else(|| {
-            chain.push(input.pop_front()?);
+            chain.push(0, input.pop_front()?);
             chain.pull()
         });
         match (made, outbox) {
-            (Some(batch), Some(outbox)) => outbox.send(batch),
-            (Some(batch), None) => self.output.collect(batch),
+            (Some((_, batch)), Some(outbox)) => outbox.send(batch),
+            (Some((_, batch)), None) => self.output.collect(batch),
             (None, Some(outbox)) if input.is_empty() => return offered || outbox.settle(),
             (None, _) => return offered || !input.is_empty(),
         }
@@ -153,13 +153,13 @@ impl Machine {
     fn step_keyed(&mut self, shard: usize) -> bool {
         let Some((inbox, chain)) = &mut self.keyed[shard] else { return false };
         let made = chain.pull().or_else(|| match inbox.take() {
-            Taken::Batch(batch) => {
-                chain.push(batch);
+            Taken::Batch(port, batch) => {
+                chain.push(port, batch);
                 chain.pull()
             }
             Taken::Barrier(_) | Taken::Empty | Taken::Finished => None,
         });
-        let Some(batch) = made else { return false };
+        let Some((_, batch)) = made else { return false };
         self.output.collect(batch);
         true
     }

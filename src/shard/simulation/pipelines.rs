@@ -12,7 +12,28 @@ pub(super) struct Pipeline {
     pub text: &'static str,
 }
 
-/// What the pipelines have in common. The filter rejects rows in which `n` is 0.
+/// What begins the graphs.
+const GRAPH: &str = "
+millstream: 1
+name: simulated
+sources:
+  one:
+    file: { path: INPUT }
+    format: json
+    schema: { key: STRING, amount: DOUBLE, n: BIGINT, at: TIMESTAMP(3) NOT NULL }
+    event_time: { column: at, out_of_order: 60ms }
+";
+
+/// A second source of graphs.
+const OTHER: &str = "
+  other:
+    file: { path: INPUT }
+    format: json
+    schema: { key: STRING, n: BIGINT, at: TIMESTAMP(3) NOT NULL }
+    event_time: { column: at, out_of_order: 90ms }
+";
+
+/// What the chains have in common. The filter rejects rows in which `n` is 0.
 const SOURCE: &str = "
 millstream: 1
 name: simulated
@@ -168,6 +189,47 @@ sinks:
   late: { from: too_late, files: { path: /out/side, roll: { size: 1KiB } }, format: json }
 ",
     },
+    Pipeline {
+        name: "graph of two sources",
+        text: "
+GRAPH
+OTHER
+streams:
+  few: { from: other, steps: [ { filter: n > 5 }, { select: { key: key, n: n } } ] }
+  many: { from: one, steps: [ { filter: 10 / n >= 0 }, { select: { key: key, n: n } } ] }
+  counted:
+    from: [few, many]
+    steps:
+      - aggregate: { name: windows, by: key, window: { tumbling: 300ms }, late: { to: too_late }, select: { rows: COUNT(*), total: SUM(n) } }
+  all:
+    from: counted
+    steps:
+      - aggregate: { name: groups, by: { group: SUBSTRING(key FROM 2 FOR 1) }, window: { tumbling: 600ms }, select: { keys: COUNT(*) } }
+sinks:
+  first: { from: counted, file: { path: /out/main.ndjson }, format: json }
+  second: { from: all, file: { path: /out/second.ndjson, append: true }, format: json }
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
+    Pipeline {
+        name: "routes",
+        text: "
+GRAPH
+streams:
+  routed:
+    from: one
+    steps:
+      - set: { group: SUBSTRING(key FROM 2 FOR 1) }
+      - route: { cases: { low: n < 3, high: 10 / n >= 0 AND n > 7 }, otherwise: middle }
+  newest: { from: routed.low, steps: [ { dedupe: { name: newest, by: key, keep: last } } ] }
+  mixed: { from: [routed.high, routed.low, one_more], steps: [ { aggregate: { name: sums, by: key, select: { rows: COUNT(*), total: SUM(n) } } } ] }
+  one_more: { from: one, steps: [ { filter: n = 6 }, { set: { group: \"'x'\" } } ] }
+sinks:
+  changes: { from: newest, file: { path: /out/changes.ndjson, changelog: debezium }, format: json }
+  finals: { from: mixed, file: { path: /out/finals.ndjson, changelog: final }, format: json }
+  rest: { from: [routed.middle, routed.high], files: { path: /out/parts, partition_by: group, roll: { size: 1KiB } }, format: json }
+",
+    },
 ];
 
 /// What stands behind the source in the file of a pipeline; empty where there is no such pipeline.
@@ -183,7 +245,10 @@ pub(super) fn text_of(name: &str) -> &'static str {
 pub(super) fn planned(name: &str, input: &str) -> Result<Plan, String> {
     let pipeline = PIPELINES.iter().find(|pipeline| pipeline.name == name);
     let pipeline = pipeline.ok_or_else(|| format!("there is no pipeline `{name}`"))?;
-    let text = SOURCE.trim_end().to_owned() + pipeline.text;
+    let text = match pipeline.text.trim_start().strip_prefix("GRAPH") {
+        Some(rest) => GRAPH.trim_end().to_owned() + &rest.replace("OTHER\n", OTHER.trim_matches('\n')),
+        None => SOURCE.trim_end().to_owned() + pipeline.text,
+    };
     let text = text.replace("FILE", FILE).replace("INPUT", input);
     let read = config::read("simulated.yaml", text.as_bytes(), &[], &NoEnvironment);
     let mut problems = read.problems;

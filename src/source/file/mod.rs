@@ -80,7 +80,7 @@ impl Source for Declared {
                 open: Vec::new(),
                 spare: Vec::new(),
                 numbering,
-                gate: opening.cuts.gate(shard, numbering),
+                gate: opening.gate(shard, numbering),
                 next: None,
                 pace: opening.supply.as_ref().and_then(|supply| supply.pace(shard)),
                 due_us: None,
@@ -93,7 +93,7 @@ impl Source for Declared {
             splits: inputs.files.iter().map(|file| file.path.clone()).collect(),
             extent: Some(Extent::Bytes(inputs.files.iter().map(|file| file.bytes).sum())),
             done: inputs.read_before(numbering.start()).iter().sum(),
-            first: numbering.first(shards),
+            numbering,
             position: position::teller(inputs),
         })
     }
@@ -166,9 +166,7 @@ impl Reader for FileReader {
                 Some(pass) => pass,
                 None => return Ok(Polled::Wait(due_us)),
             },
-            Some((chunk, _, _)) => {
-                self.gate.pass(self.numbering.number(chunk)..self.numbering.number(chunk + 1))
-            }
+            Some((chunk, _, _)) => self.gate.pass(self.numbering.numbers(chunk)),
             None => self.gate.finish(),
         };
         match (pass, self.next) {
@@ -208,7 +206,7 @@ impl FileReader {
             Content::Rows(rows) => rows.num_rows() as u64,
         };
         pace.mark(Mark {
-            last: self.numbering.number(chunk + 1) - 1,
+            last: self.numbering.numbers(chunk).end - 1,
             records,
             first_us: pace.due_us(self.inputs.read_before(chunk).iter().sum()),
             last_us,

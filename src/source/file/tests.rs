@@ -95,7 +95,7 @@ fn run(
         match opened.readers[shard].poll(Now::default()).unwrap() {
             Polled::Piece(piece) => {
                 assert!(barriers[shard].is_none_or(|barrier: Barrier| piece.number >= barrier.number));
-                assert!(piece.number >= opened.first[shard] && piece.next > piece.number);
+                assert!(piece.number >= opened.numbering.first(shards)[shard] && piece.next > piece.number);
                 let Content::Bytes { buffer, range, .. } = piece.content else { panic!("bytes") };
                 read.push((piece.number, piece.split, buffer[range].to_vec()));
             }

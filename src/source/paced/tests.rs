@@ -95,7 +95,7 @@ fn run(
     let mut opened = open("test", rows, None, &numbers(), &opening).unwrap();
     let (mut made, mut barriers) = (Vec::new(), vec![None; shards]);
     let mut live: Vec<usize> = (0..shards).collect();
-    let mut next = opened.first.clone();
+    let mut next = opened.numbering.first(shards);
     let (mut now, mut asked) = (start, !cut);
     while !live.is_empty() {
         now.monotonic_us += random.u64(..40_000);
@@ -172,7 +172,7 @@ fn a_resumed_run_begins_at_once_and_keeps_its_pace() {
     let position = serde_json::json!({ "rows": 50, "rows_per_piece": 1, "start_us": null });
     let opening = testing::opening(1, Some(Resume { barrier, position }));
     let mut opened = open("test", rows, None, &numbers(), &opening).unwrap();
-    assert_eq!((opened.done, &opened.first), (50, &vec![50]));
+    assert_eq!((opened.done, opened.numbering.first(1)), (50, vec![50]));
     let mut due_ms = Vec::new();
     for ms in 0..250 {
         let now = Now { monotonic_us: ms * 1000, wall_us: 0 };

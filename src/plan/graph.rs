@@ -1,0 +1,200 @@
+//! Which streams and sinks take what, and in which order streams can be resolved.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Form, Inputs, Pipeline};
+use crate::error::{Place, Problem, Problems};
+use crate::yaml::{Key, Spanned};
+
+/// What a name stands for in a `from`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    /// The source of this place.
+    Source(usize),
+    /// The stream of this place.
+    Stream(usize),
+    /// Of a stream that ends in a `route` the case of this place.
+    Case(usize, usize),
+    /// Rows that leave a stream at a step.
+    Side(String),
+}
+
+/// What each stream and each sink takes.
+pub(super) struct Graph {
+    /// `[stream][input]`
+    pub streams: Vec<Vec<Origin>>,
+    /// `[sink][input]`
+    pub sinks: Vec<Vec<Origin>>,
+    /// The streams in an order in which each comes behind those that it takes.
+    pub order: Vec<usize>,
+}
+
+/// The names of a pipeline's sources and streams.
+struct Names<'a> {
+    sources: BTreeMap<&'a str, usize>,
+    streams: BTreeMap<&'a str, usize>,
+    /// The names of the cases of each stream; none where it does not end in a `route`.
+    cases: &'a [Option<Vec<String>>],
+    form: Form,
+}
+
+impl Graph {
+    /// The graph of a file; `cases` are the names of the cases of each stream, none where it does not end in a `route`.
+    /// None after a problem: a stream that takes itself, or a `route` whose rows are taken as if it were none.
+    pub fn of(pipeline: &Pipeline, cases: &[Option<Vec<String>>], problems: &mut Problems) -> Option<Self> {
+        let streams = pipeline.streams.iter().map(|stream| &stream.name);
+        let names = Names {
+            sources: named(pipeline.sources.iter().map(|(name, _)| name)),
+            streams: named(streams.clone()),
+            cases,
+            form: pipeline.form,
+        };
+        if pipeline.form == Form::Graph {
+            check_names(pipeline.sources.iter().map(|(name, _)| name).chain(streams), problems);
+        }
+        let mut read = |from: &Inputs| -> Option<Vec<Origin>> {
+            let origins: Vec<Option<Origin>> = from.names().map(|name| names.find(name, problems)).collect();
+            origins.into_iter().collect()
+        };
+        let streams: Vec<_> = pipeline.streams.iter().map(|stream| read(&stream.from)).collect();
+        let sinks: Vec<_> = pipeline.sinks.iter().map(|sink| read(&sink.from)).collect();
+        let streams: Vec<Vec<Origin>> = streams.into_iter().collect::<Option<_>>()?;
+        let order = order(&streams, pipeline, problems)?;
+        Some(Self { order, streams, sinks: sinks.into_iter().collect::<Option<_>>()? })
+    }
+
+    /// Everything that is taken by a stream or a sink.
+    pub fn taken(&self) -> impl Iterator<Item = &Origin> {
+        self.streams.iter().chain(&self.sinks).flatten()
+    }
+}
+
+fn named<'a>(names: impl Iterator<Item = &'a Key>) -> BTreeMap<&'a str, usize> {
+    names.enumerate().map(|(place, name)| (name.text.as_str(), place)).collect()
+}
+
+/// Reports names that are no names, or that two have.
+fn check_names<'a>(names: impl Iterator<Item = &'a Key>, problems: &mut Problems) {
+    let mut taken = BTreeMap::new();
+    for name in names {
+        let is_allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+        if name.text.is_empty() || !name.text.chars().all(is_allowed) {
+            problems.push(
+                Problem::error(name.at, format!("`{}` is no name for a source or a stream", name.text))
+                    .help("use letters, digits, `_` and `-`: `stream.case` names a case of a `route`"),
+            );
+        }
+        if taken.insert(name.text.as_str(), name.at).is_some() {
+            problems.push(
+                Problem::error(name.at, format!("another source or stream is called `{}`", name.text))
+                    .help("give each a name of its own"),
+            );
+        }
+    }
+}
+
+impl Names<'_> {
+    /// What a name stands for. A name that is none of a source or stream may be that of rows that leave at a step.
+    fn find(&self, name: &Spanned<String>, problems: &mut Problems) -> Option<Origin> {
+        let text = name.value.as_str();
+        if self.form == Form::Line && text != "steps" && text != "source" {
+            return Some(Origin::Side(text.to_owned()));
+        }
+        if let Some(source) = self.sources.get(text) {
+            return Some(Origin::Source(*source));
+        }
+        if let Some(stream) = self.streams.get(text) {
+            let Some(cases) = &self.cases[*stream] else { return Some(Origin::Stream(*stream)) };
+            let first = cases.first().map_or("case", String::as_str);
+            problems.push(
+                Problem::error(
+                    name.at,
+                    format!("`{text}` ends in a `route`: its rows are those of its cases"),
+                )
+                .help(format!("name one of them, for instance `{text}.{first}`")),
+            );
+            return None;
+        }
+        let Some((stream, case)) = text.split_once('.') else { return Some(Origin::Side(text.to_owned())) };
+        let Some(place) = self.streams.get(stream) else {
+            let what = format!("there is no stream `{stream}`");
+            let known = self.streams.keys().copied();
+            problems.push(Problem::error(name.at, what).suggest(stream, known, "the streams are"));
+            return None;
+        };
+        let Some(cases) = &self.cases[*place] else {
+            let what = format!("`{stream}` does not end in a `route`, so it has no case `{case}`");
+            problems.push(Problem::error(name.at, what).help(format!("write `{stream}` for all its rows")));
+            return None;
+        };
+        let found = cases.iter().position(|known| known == case);
+        if found.is_none() {
+            let problem = Problem::error(name.at, format!("`{stream}` has no case `{case}`"));
+            problems.push(problem.suggest(case, cases.iter().map(String::as_str), "its cases are"));
+        }
+        Some(Origin::Case(*place, found?))
+    }
+}
+
+/// How far a stream has been put in order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    Not,
+    Begun,
+    Done,
+}
+
+/// The streams so that each comes behind those that it takes.
+fn order(streams: &[Vec<Origin>], pipeline: &Pipeline, problems: &mut Problems) -> Option<Vec<usize>> {
+    let mut visits = vec![Visit::Not; streams.len()];
+    let mut order = Vec::new();
+    let mut sound = true;
+    for stream in 0..streams.len() {
+        let mut path = Vec::new();
+        if let Err(circle) = visit(stream, streams, &mut visits, &mut path, &mut order) {
+            sound = false;
+            let name = |stream: &usize| format!("`{}`", pipeline.streams[*stream].name.text);
+            let circle: Vec<String> = circle.iter().map(name).collect();
+            let at: Place = pipeline.streams[stream].name.at;
+            problems.push(
+                Problem::error(
+                    at,
+                    format!("streams take each other's rows in a circle: {}", circle.join(" from ")),
+                )
+                .help("rows only go forward: take one of these `from` away"),
+            );
+        }
+    }
+    sound.then_some(order)
+}
+
+/// Puts a stream behind those that it takes; the streams of a circle, if it takes itself that way.
+fn visit(
+    stream: usize,
+    streams: &[Vec<Origin>],
+    visits: &mut [Visit],
+    path: &mut Vec<usize>,
+    order: &mut Vec<usize>,
+) -> Result<(), Vec<usize>> {
+    match visits[stream] {
+        Visit::Done => return Ok(()),
+        Visit::Begun => {
+            let from = path.iter().position(|before| *before == stream).unwrap_or(0);
+            let circle = path[from..].iter().copied().chain([stream]).collect();
+            visits.iter_mut().filter(|visit| **visit == Visit::Begun).for_each(|visit| *visit = Visit::Done);
+            return Err(circle);
+        }
+        Visit::Not => {}
+    }
+    visits[stream] = Visit::Begun;
+    path.push(stream);
+    for origin in &streams[stream] {
+        if let Origin::Stream(before) | Origin::Case(before, _) = origin {
+            visit(*before, streams, visits, path, order)?;
+        }
+    }
+    path.pop();
+    visits[stream] = Visit::Done;
+    order.push(stream);
+    Ok(())
+}
