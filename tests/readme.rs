@@ -120,3 +120,19 @@ fn every_step_is_named() {
         assert!(table.contains(&format!("`{}`", verb.name)), "{} is not in the table", verb.name);
     }
 }
+
+#[test]
+fn the_graph() {
+    let scene = scene();
+    std::fs::create_dir(scene.path("branches")).expect("a folder");
+    scene.write(
+        "branches/one.ndjson",
+        "{\"id\":20,\"country\":\"DE\",\"amount\":100,\"at\":\"2026-01-01T12:00:00\"}\n\
+         {\"id\":21,\"country\":\"AT\",\"amount\":0.5,\"at\":\"2026-01-01T12:00:01\"}\n",
+    );
+    run(&scene, block("millstream: 1\nname: shops"));
+    assert_eq!(scene.read("dear.ndjson").lines().count(), 1, "{}", scene.read("dear.ndjson"));
+    let rows = scene.read("countries.ndjson");
+    assert!(rows.contains("{\"country\":\"AT\",\"orders\":1,\"total\":0.50}\n"), "{rows}");
+    assert_eq!(rows.lines().count(), 3, "{rows}");
+}

@@ -29,24 +29,33 @@ pub(super) struct Graph {
     pub order: Vec<usize>,
 }
 
+/// How a stream ends.
+pub(super) enum Ending {
+    /// With its last step.
+    Plain,
+    /// In a `route` with these cases.
+    Cases(Vec<String>),
+    /// That could not be read.
+    Unknown,
+}
+
 /// The names of a pipeline's sources and streams.
 struct Names<'a> {
     sources: BTreeMap<&'a str, usize>,
     streams: BTreeMap<&'a str, usize>,
-    /// The names of the cases of each stream; none where it does not end in a `route`.
-    cases: &'a [Option<Vec<String>>],
+    /// `[stream]`
+    endings: &'a [Ending],
     form: Form,
 }
 
 impl Graph {
-    /// The graph of a file; `cases` are the names of the cases of each stream, none where it does not end in a `route`.
-    /// None after a problem: a stream that takes itself, or a `route` whose rows are taken as if it were none.
-    pub fn of(pipeline: &Pipeline, cases: &[Option<Vec<String>>], problems: &mut Problems) -> Option<Self> {
+    /// The graph of a file whose streams end so. None where something is taken that cannot be, which has been reported.
+    pub fn of(pipeline: &Pipeline, endings: &[Ending], problems: &mut Problems) -> Option<Self> {
         let streams = pipeline.streams.iter().map(|stream| &stream.name);
         let names = Names {
             sources: named(pipeline.sources.iter().map(|(name, _)| name)),
             streams: named(streams.clone()),
-            cases,
+            endings,
             form: pipeline.form,
         };
         if pipeline.form == Form::Graph {
@@ -60,7 +69,38 @@ impl Graph {
         let sinks: Vec<_> = pipeline.sinks.iter().map(|sink| read(&sink.from)).collect();
         let streams: Vec<Vec<Origin>> = streams.into_iter().collect::<Option<_>>()?;
         let order = order(&streams, pipeline, problems)?;
-        Some(Self { order, streams, sinks: sinks.into_iter().collect::<Option<_>>()? })
+        let graph = Self { order, streams, sinks: sinks.into_iter().collect::<Option<_>>()? };
+        if pipeline.form == Form::Graph {
+            graph.warn(pipeline, endings, problems);
+        }
+        Some(graph)
+    }
+
+    /// Warns of sources, streams and cases whose rows go nowhere.
+    fn warn(&self, pipeline: &Pipeline, endings: &[Ending], problems: &mut Problems) {
+        let mut warn = |origin: &Origin, what: &str, name: &str, at: Place| {
+            if !self.taken().any(|taken| taken == origin) {
+                let what = format!("nobody takes {what} `{name}`: its rows are dropped");
+                problems.push(
+                    Problem::warning(at, what)
+                        .help(format!("take it somewhere (`from: {name}`), or remove it")),
+                );
+            }
+        };
+        for (place, (name, _)) in pipeline.sources.iter().enumerate() {
+            warn(&Origin::Source(place), "the source", &name.text, name.at);
+        }
+        for (place, (stream, ending)) in pipeline.streams.iter().zip(endings).enumerate() {
+            let name = &stream.name;
+            let Ending::Cases(cases) = ending else {
+                warn(&Origin::Stream(place), "the stream", &name.text, name.at);
+                continue;
+            };
+            let at = stream.steps.list.last().map_or(name.at, |step| step.verb.at);
+            for (case, of) in cases.iter().enumerate() {
+                warn(&Origin::Case(place, case), "the case", &format!("{}.{of}", name.text), at);
+            }
+        }
     }
 
     /// Everything that is taken by a stream or a sink.
@@ -104,7 +144,7 @@ impl Names<'_> {
             return Some(Origin::Source(*source));
         }
         if let Some(stream) = self.streams.get(text) {
-            let Some(cases) = &self.cases[*stream] else { return Some(Origin::Stream(*stream)) };
+            let Ending::Cases(cases) = &self.endings[*stream] else { return Some(Origin::Stream(*stream)) };
             let first = cases.first().map_or("case", String::as_str);
             problems.push(
                 Problem::error(
@@ -122,10 +162,15 @@ impl Names<'_> {
             problems.push(Problem::error(name.at, what).suggest(stream, known, "the streams are"));
             return None;
         };
-        let Some(cases) = &self.cases[*place] else {
-            let what = format!("`{stream}` does not end in a `route`, so it has no case `{case}`");
-            problems.push(Problem::error(name.at, what).help(format!("write `{stream}` for all its rows")));
-            return None;
+        let cases = match &self.endings[*place] {
+            Ending::Cases(cases) => cases,
+            Ending::Unknown => return None,
+            Ending::Plain => {
+                let what = format!("`{stream}` does not end in a `route`, so it has no case `{case}`");
+                problems
+                    .push(Problem::error(name.at, what).help(format!("write `{stream}` for all its rows")));
+                return None;
+            }
         };
         let found = cases.iter().position(|known| known == case);
         if found.is_none() {

@@ -90,8 +90,8 @@ impl<'a> Read<'a> {
             .iter()
             .map(|stream| steps::parse(&stream.steps, pipeline.form, problems))
             .collect();
-        let cases: Vec<_> = streams.iter().map(steps::Declared::cases).collect();
-        let graph = Graph::of(pipeline, &cases, problems);
+        let endings: Vec<_> = streams.iter().map(steps::Declared::ending).collect();
+        let graph = Graph::of(pipeline, &endings, problems);
         let read = Self { pipeline, sources, streams, sinks, graph };
         let sources: Vec<&dyn Source> = read.sources.iter().flatten().map(AsRef::as_ref).collect();
         sides::check_targets(&sources, &read.sinks_with_places(), problems);
@@ -278,10 +278,20 @@ impl<'a> Resolved<'a> {
     /// Checks that what takes a side stream finds one, and that none is without a taker.
     fn check_sides(&self, problems: &mut Problems) -> bool {
         let pipeline = self.read.pipeline;
-        let streams: Option<Vec<&StreamFlow>> = self.streams.iter().map(Option::as_ref).collect();
-        // Of a stream that could not be resolved nobody knows which rows leave it.
-        let Some(streams) = streams else { return false };
-        let made: Vec<&SideStream> = streams.iter().flat_map(|stream| stream.side_streams()).collect();
+        // Of a stream that could not be resolved nobody knows which rows leave it; one that takes such rows is not resolved.
+        let mut waits = vec![false; self.streams.len()];
+        for stream in &self.graph.order {
+            waits[*stream] = self.graph.streams[*stream].iter().any(|origin| match origin {
+                Origin::Stream(before) | Origin::Case(before, _) => waits[*before],
+                Origin::Side(_) => true,
+                Origin::Source(_) => false,
+            });
+        }
+        if self.streams.iter().zip(waits).any(|(stream, waits)| stream.is_none() && !waits) {
+            return false;
+        }
+        let made: Vec<&SideStream> =
+            self.streams.iter().flatten().flat_map(StreamFlow::side_streams).collect();
         sides::check_names(pipeline, problems);
         let complete = sides::check(pipeline, &self.graph, &made, problems).is_some();
         for (sink, from) in self.read.sinks.iter().zip(&self.graph.sinks) {

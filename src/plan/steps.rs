@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::graph::Ending;
 use super::route;
 use crate::config::{self, Form};
 use crate::error::{Place, Problem, Problems};
@@ -25,9 +26,13 @@ impl Declared {
         self.complete && self.steps.iter().all(|(_, step)| step.is_some())
     }
 
-    /// The names of the cases of the `route`, if there is one.
-    pub(super) fn cases(&self) -> Option<Vec<String>> {
-        self.route.as_ref().map(route::Declared::names)
+    /// How the stream ends.
+    pub(super) fn ending(&self) -> Ending {
+        match &self.route {
+            Some(route) if self.complete => Ending::Cases(route.names()),
+            _ if self.complete => Ending::Plain,
+            _ => Ending::Unknown,
+        }
     }
 }
 

@@ -1,0 +1,233 @@
+//! Pipelines that are graphs: many sources, streams that fork and come together, cases, several sinks. The rows are held
+//! against those worked out here from the input, on several numbers of shards, plain and drained in between.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+#[allow(dead_code, reason = "every file of tests uses a part of the scene")]
+mod scene;
+
+use scene::{Scene, Watched, end, sorted};
+
+const SHARDS: &[&str] = &["1", "2", "3", "8"];
+
+/// Two kinds of records over the same half minute, each out of order within its own bound; `right` is the longer one.
+const SOURCES: &str = r"
+millstream: 1
+name: graph
+sources:
+  left:
+    file: { path: left.ndjson }
+    format: json
+    schema: { id: BIGINT NOT NULL, kind: STRING, at: TIMESTAMP(3) NOT NULL, n: INT }
+    event_time: { column: at, out_of_order: 1s }
+  right:
+    file: { path: 'right-*.ndjson' }
+    format: json
+    schema: { id: BIGINT NOT NULL, kind: STRING, at: TIMESTAMP(3) NOT NULL, other: STRING }
+    event_time: { column: at, out_of_order: 3s }
+";
+
+/// An event of the input.
+struct Event {
+    id: u64,
+    kind: char,
+    at_ms: u64,
+}
+
+fn time(at_ms: u64) -> String {
+    format!("2024-01-01T00:{:02}:{:02}.{:03}", at_ms / 60_000, at_ms / 1000 % 60, at_ms % 1000)
+}
+
+/// Events that follow one another in `step_ms`, each up to `out_of_order_ms` early.
+fn events(count: u64, step_ms: u64, out_of_order_ms: u64) -> Vec<Event> {
+    let mut random = fastrand::Rng::with_seed(count);
+    let event = |n: u64| Event {
+        id: random.u64(..100),
+        kind: ['a', 'b', 'c', 'd'][random.usize(..4)],
+        at_ms: (n * step_ms).saturating_sub(random.u64(..out_of_order_ms)),
+    };
+    (0..count).map(event).collect()
+}
+
+fn write(scene: &Scene, name: &str, events: &[Event], more: &str) {
+    let line = |event: &Event| {
+        let Event { id, kind, at_ms } = event;
+        format!("{{\"id\":{id},\"kind\":\"{kind}\",\"at\":\"{}\",{more}}}\n", time(*at_ms))
+    };
+    scene.write(name, events.iter().map(line).collect::<String>());
+}
+
+/// Writes the input; all events of the left source, and of the right.
+fn input(scene: &Scene) -> (Vec<Event>, Vec<Event>) {
+    let (left, right) = (events(40_000, 7, 900), events(30_000, 14, 2900));
+    write(scene, "left.ndjson", &left, "\"n\":1");
+    write(scene, "right-1.ndjson", &right[..20_000], "\"other\":\"x\"");
+    write(scene, "right-2.ndjson", &right[20_000..], "\"other\":\"yy\"");
+    (left, right)
+}
+
+fn lines(scene: &Scene, name: &str) -> Vec<Value> {
+    scene.read(name).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The rows of an output as text, sorted.
+fn rows(scene: &Scene, name: &str) -> Vec<String> {
+    sorted(&scene.read(name)).into_iter().map(str::to_owned).collect()
+}
+
+fn sorted_rows(rows: impl Iterator<Item = String>) -> Vec<String> {
+    let mut rows: Vec<String> = rows.collect();
+    rows.sort_unstable();
+    rows
+}
+
+const TOGETHER: &str = "
+streams:
+  l: { from: left, steps: [ { select: { id: id, kind: kind } } ] }
+  r: { from: right, steps: [ { filter: id > 10 }, { select: { id: id, kind: kind } } ] }
+  both: { from: [l, r] }
+  counted:
+    from: both
+    steps:
+      - aggregate: { name: counts, by: kind, window: { tumbling: 10s }, select: { n: COUNT(*), total: SUM(id) } }
+  again:
+    from: counted
+    steps:
+      - aggregate: { name: all, window: { tumbling: 20s }, select: { kinds: COUNT(*), n: SUM(n) } }
+  routed:
+    from: both
+    steps:
+      - route: { cases: { a: kind = 'a', low: id < 50, never: id < 0 }, otherwise: rest }
+sinks:
+  counts: { from: counted, file: { path: counts.ndjson }, format: json }
+  totals: { from: again, file: { path: totals.ndjson }, format: json }
+  a: { from: routed.a, file: { path: a.ndjson }, format: json }
+  others: { from: [routed.low, routed.rest], file: { path: others.ndjson }, format: json }
+  never: { from: routed.never, file: { path: never.ndjson }, format: json }
+  raw: { from: right, file: { path: raw.ndjson }, format: json }
+";
+
+/// Holds all outputs of [`TOGETHER`] against the input.
+fn check_together(scene: &Scene, left: &[Event], right: &[Event], how: &str) {
+    let both = || left.iter().chain(right.iter().filter(|event| event.id > 10));
+    let mut counts: BTreeMap<(u64, char), (u64, u64)> = BTreeMap::new();
+    for event in both() {
+        let count = counts.entry((event.at_ms / 10_000, event.kind)).or_default();
+        *count = (count.0 + 1, count.1 + event.id);
+    }
+    let window = |row: &Value, seconds: u64| {
+        let text = row["window_start"].as_str().expect("a time");
+        let number = |from: usize| text[from..from + 2].parse::<u64>().expect("digits");
+        (number(14) * 60 + number(17)) / seconds
+    };
+    let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
+    let found: BTreeMap<_, _> = lines(scene, "counts.ndjson")
+        .iter()
+        .map(|row| {
+            let kind = row["kind"].as_str().and_then(|kind| kind.chars().next()).expect("a kind");
+            ((window(row, 10), kind), (number(row, "n"), number(row, "total")))
+        })
+        .collect();
+    assert_eq!(found, counts, "{how}");
+    let mut totals: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    for ((window, _), (count, _)) in &counts {
+        let total = totals.entry(window / 2).or_default();
+        *total = (total.0 + 1, total.1 + count);
+    }
+    let found: BTreeMap<_, _> = lines(scene, "totals.ndjson")
+        .iter()
+        .map(|row| (window(row, 20), (number(row, "kinds"), number(row, "n"))))
+        .collect();
+    assert_eq!(found, totals, "{how}");
+    let text = |event: &Event| format!("{{\"id\":{},\"kind\":\"{}\"}}", event.id, event.kind);
+    let of_a = sorted_rows(both().filter(|event| event.kind == 'a').map(text));
+    let others = sorted_rows(both().filter(|event| event.kind != 'a').map(text));
+    assert_eq!((rows(scene, "a.ndjson"), rows(scene, "others.ndjson")), (of_a, others), "{how}");
+    assert_eq!(
+        (scene.read("never.ndjson").as_str(), lines(scene, "raw.ndjson").len()),
+        ("", right.len()),
+        "{how}"
+    );
+}
+
+#[test]
+fn streams_fork_and_come_together() {
+    let scene = Scene::new();
+    let (left, right) = input(&scene);
+    let pipeline = SOURCES.to_owned() + TOGETHER;
+    for shards in SHARDS {
+        let ended = scene.run(&pipeline, &["--cores", shards, "--fresh"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains(" 0 late;"), "{}", ended.stderr);
+        check_together(&scene, &left, &right, &format!("{shards} shards"));
+    }
+}
+
+#[test]
+fn a_graph_that_was_drained_goes_on_where_it_was() {
+    let scene = Scene::new();
+    let (left, right) = input(&scene);
+    let pipeline = SOURCES.to_owned() + TOGETHER + "run: { snapshot: { every: 20ms } }\n";
+    // However many runs are drained in time, the rows are those of one.
+    for shards in ["2", "3", "1"] {
+        let mut run = Watched::start(&mut scene.pipeline(&pipeline, &["--cores", shards]));
+        run.until("it has taken a snapshot, or has ended", || {
+            scene.exists("raw.ndjson") || !scene.names("state/snapshots").is_empty()
+        });
+        if scene.exists("raw.ndjson") {
+            assert_eq!(run.wait().code, Some(0));
+            break;
+        }
+        run.signal("TERM");
+        let ended = run.wait();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+    if !scene.exists("raw.ndjson") {
+        let ended = scene.run(&pipeline, &["--cores", "2"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("going on from snapshot"), "{}", ended.stderr);
+    }
+    check_together(&scene, &left, &right, "drained");
+}
+
+#[test]
+fn a_source_of_rows_stands_beside_a_file() {
+    let scene = Scene::new();
+    scene.write("in.ndjson", (0..5000).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>());
+    let pipeline = "
+millstream: 1
+name: mixed
+sources:
+  made: { nexmark: { events: 3000 } }
+  read: { file: { path: in.ndjson }, format: json, schema: { n: BIGINT } }
+streams:
+  bids: { from: made, steps: [ { filter: event_type = 2 }, { select: { n: bid.price } } ] }
+  all:
+    from: [bids, read]
+    steps:
+      - aggregate: { name: all, select: { rows: COUNT(*), least: MIN(n) } }
+sinks:
+  all: { from: all, file: { path: all.ndjson, changelog: final }, format: json }
+  rows: { from: read, stdout: , format: json }
+";
+    for shards in SHARDS {
+        let ended = scene.run(pipeline, &["--cores", shards, "--fresh"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(scene.read("all.ndjson"), "{\"rows\":7760,\"least\":0}\n", "{shards} shards");
+        assert_eq!(ended.stdout.lines().count(), 5000, "{shards} shards");
+    }
+}
+
+#[test]
+fn what_a_graph_does_is_explained() {
+    let scene = Scene::new();
+    input(&scene);
+    scene.write("pipeline.yaml", SOURCES.to_owned() + TOGETHER);
+    let ended = end(&mut scene.program(&["explain", "pipeline.yaml"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for part in ["source   left: ", "source   right: ", "case low", "keeps state `all`"] {
+        assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+    }
+}
