@@ -1,10 +1,10 @@
 //! `explain`: what would run.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::load::{load, show};
 use super::{Exit, say};
-use crate::plan::explain;
+use crate::plan::{Language, diagram, explain};
 use crate::yaml::ProcessEnvironment;
 
 /// Arguments of `explain`.
@@ -16,6 +16,18 @@ pub(super) struct Arguments {
     /// Replace a value of the file, e.g. source.file.path=in.ndjson.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
+    /// Draw the graph instead, in this language.
+    #[arg(long, value_name = "LANGUAGE")]
+    graph: Option<Picture>,
+}
+
+/// What a picture can be written in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Picture {
+    /// A flow chart of Mermaid.
+    Mermaid,
+    /// Graphviz.
+    Dot,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
@@ -29,7 +41,11 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
     show(&loaded.documents, &loaded.problems);
     match loaded.plan {
         Some(plan) => {
-            print!("{}", explain(&plan));
+            match arguments.graph {
+                None => print!("{}", explain(&plan)),
+                Some(Picture::Mermaid) => print!("{}", diagram(&plan, Language::Mermaid)),
+                Some(Picture::Dot) => print!("{}", diagram(&plan, Language::Dot)),
+            }
             Exit::Done
         }
         None => Exit::Config,

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Exit, Plan, SourceInput};
+use super::{Exchange, Exit, Input, Plan, SourceInput, Stage};
 use crate::config::{BadRecordAction, Snapshot};
 use crate::metric::size_text;
+use crate::operator::{Build, Target};
 use crate::record::Schema;
 use crate::source::{Source, TimeOf};
 use crate::time::duration_text;
@@ -20,7 +21,7 @@ pub fn explain(plan: &Plan) -> String {
 fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "pipeline {}", plan.name)?;
     for input in &plan.sources {
-        write_source(input, plan.sources.len() == 1, out)?;
+        write_source(input, plan.is_chain(), out)?;
     }
     let bad = match (plan.bad_record.action, plan.bad_record.stop_above) {
         (BadRecordAction::Fail, _) => "the first one stops the run".to_owned(),
@@ -43,24 +44,11 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  bad records: {bad} (at most {} of them)", size_text(plan.bad_record.limit_bytes))?;
     for (number, stage) in plan.stages.iter().enumerate() {
         writeln!(out, "stage {number}  on every shard")?;
-        for operator in stage.wiring.builds() {
-            match &operator.state {
-                Some(name) => writeln!(out, "  {} (keeps state `{name}`)", operator.description)?,
-                None => writeln!(out, "  {}", operator.description)?,
-            }
-        }
-        for exit in &stage.exits {
-            let Exit::Exchange(exchange) = exit else { continue };
-            let to = if exchange.columns.is_empty() {
-                "the shard that owns the one group"
-            } else {
-                "the shard that owns its key"
-            };
-            writeln!(out, "exchange  every row to {to}")?;
-        }
+        write_stage(plan, number, stage, out)?;
     }
     for output in &plan.sinks {
-        writeln!(out, "sink     {}", output.sink.describe())?;
+        let name = if plan.is_chain() { String::new() } else { format!("{}: ", output.name) };
+        writeln!(out, "sink     {name}{}", output.sink.describe())?;
         writeln!(out, "  rows: {}", columns(&output.schema))?;
         writeln!(out, "  guarantee: {}", output.sink.guarantee())?;
     }
@@ -79,6 +67,79 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
         out,
         "run      shards: {cores}; memory for state: {memory}; time zone: UTC; snapshots: one every {every}, of which the last {keep} are kept; {max_failures} that fail in a row stop the run"
     )
+}
+
+/// The operators of a stage and where their rows go: in a graph each behind what it takes its rows from.
+fn write_stage(plan: &Plan, number: usize, stage: &Stage, out: &mut String) -> std::fmt::Result {
+    if !plan.is_chain() {
+        for (entry, targets) in stage.wiring.entries.iter().enumerate() {
+            match stage.inputs.get(entry) {
+                None => writeln!(out, "  from source {}", plan.sources[entry].name)?,
+                Some(input) => writeln!(out, "  from stage {}", input.stage)?,
+            }
+            // What all entries lead to stands once, behind the last of them.
+            if number == 0 || entry + 1 == stage.wiring.entries.len() {
+                write_targets(plan, (number, stage), targets, "    ", out)?;
+            }
+        }
+        return Ok(());
+    }
+    for operator in stage.wiring.builds() {
+        writeln!(out, "  {}", operator_text(operator))?;
+    }
+    for exit in &stage.exits {
+        if let Exit::Exchange(exchange) = exit {
+            writeln!(out, "exchange  {}", exchange_text(exchange))?;
+        }
+    }
+    Ok(())
+}
+
+/// What rows go through behind a point of a stage: what comes next below it, and where they fork each way with a sign of
+/// its own.
+fn write_targets(
+    plan: &Plan,
+    (number, stage): (usize, &Stage),
+    targets: &[Target],
+    indent: &str,
+    out: &mut String,
+) -> std::fmt::Result {
+    for target in targets {
+        let (sign, deeper) =
+            if targets.len() > 1 { ("- ", format!("{indent}  ")) } else { ("", indent.to_owned()) };
+        match target {
+            Target::Operator(place, _) => {
+                let (build, behind) = &stage.wiring.operators[*place];
+                writeln!(out, "{indent}{sign}{}", operator_text(build))?;
+                write_targets(plan, (number, stage), behind, &deeper, out)?;
+            }
+            Target::Exit(exit) => match &stage.exits[*exit] {
+                Exit::Sink(sink) => writeln!(out, "{indent}{sign}to sink {}", plan.sinks[*sink].name)?,
+                Exit::Exchange(exchange) => {
+                    let is_it = |input: &Input| (input.stage, input.exit) == (number, *exit);
+                    let to = plan.stages.iter().position(|stage| stage.inputs.iter().any(is_it));
+                    let to = to.map_or_else(String::new, |to| format!("to stage {to}, "));
+                    writeln!(out, "{indent}{sign}{to}{}", exchange_text(exchange))?;
+                }
+            },
+        }
+    }
+    Ok(())
+}
+
+fn operator_text(operator: &Build) -> String {
+    match &operator.state {
+        Some(name) => format!("{} (keeps state `{name}`)", operator.description),
+        None => operator.description.clone(),
+    }
+}
+
+fn exchange_text(exchange: &Exchange) -> &'static str {
+    if exchange.columns.is_empty() {
+        "every row to the shard that owns the one group"
+    } else {
+        "every row to the shard that owns its key"
+    }
 }
 
 /// A source: with its name where it is not the only one.

@@ -5,6 +5,7 @@
 mod build;
 mod components;
 mod delivery;
+mod diagram;
 mod event_time;
 mod explain;
 mod fingerprint;
@@ -19,6 +20,7 @@ mod upgrade;
 
 use std::sync::Arc;
 
+pub use diagram::{Language, diagram};
 pub use explain::explain;
 pub use sides::SideOutput;
 pub use stages::{Exchange, Exit, Input, Stage};
@@ -65,6 +67,16 @@ impl Plan {
     #[must_use]
     pub fn needs_heartbeat(&self) -> bool {
         self.operators().any(|operator| operator.by_wall_clock)
+    }
+
+    /// Whether it is one chain: one source, one sink, and nothing that forks.
+    #[must_use]
+    pub fn is_chain(&self) -> bool {
+        let is_line = |stage: &Stage| {
+            let ways = stage.wiring.entries.iter().chain(stage.wiring.operators.iter().map(|(_, to)| to));
+            stage.wiring.entries.len() == 1 && ways.into_iter().all(|targets| targets.len() == 1)
+        };
+        self.sources.len() == 1 && self.sinks.len() == 1 && self.stages.iter().all(is_line)
     }
 
     /// The event time of the first source that has one.
