@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use super::Plan;
+use crate::codec::{Format, Way};
 use crate::config::{BadRecordAction, Snapshot};
 use crate::metric::size_text;
 use crate::record::Schema;
+use crate::sink::{Form, Sink};
 use crate::source::TimeOf;
 use crate::time::duration_text;
 
@@ -20,6 +22,9 @@ pub fn explain(plan: &Plan) -> String {
 fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "pipeline {}", plan.name)?;
     writeln!(out, "source   {}", plan.source.describe())?;
+    if let Some(format) = &plan.format {
+        writeln!(out, "  format: {}", format.describe(Way::In))?;
+    }
     writeln!(out, "  reads only: {}", columns(&plan.columns))?;
     match &plan.time {
         Some(time) => {
@@ -72,10 +77,12 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
         }
     }
     writeln!(out, "sink     {}", plan.sink.describe())?;
+    write_format(plan.sink.as_ref(), &plan.sink_format, &plan.output, out)?;
     writeln!(out, "  rows: {}", columns(&plan.output))?;
     writeln!(out, "  guarantee: {}", plan.sink.guarantee())?;
     for side in &plan.sides {
         writeln!(out, "side     {} to {}", side.stream, side.sink.describe())?;
+        write_format(side.sink.as_ref(), &side.format, &side.schema, out)?;
         writeln!(out, "  rows: {}", columns(&side.schema))?;
         writeln!(out, "  guarantee: {}", side.sink.guarantee())?;
     }
@@ -89,6 +96,14 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
         out,
         "run      shards: {cores}; memory for state: {memory}; time zone: UTC; snapshots: one every {every}, of which the last {keep} are kept; {max_failures} that fail in a row stop the run"
     )
+}
+
+/// How a sink of bytes writes rows.
+fn write_format(sink: &dyn Sink, format: &Format, rows: &Schema, out: &mut String) -> std::fmt::Result {
+    match sink.form(rows) {
+        Form::Bytes(_) => writeln!(out, "  format: {}", format.describe(Way::Out)),
+        Form::Rows(_) => Ok(()),
+    }
 }
 
 /// When a window closes, with the pipeline's own numbers.

@@ -17,6 +17,7 @@ pub use explain::explain;
 pub use sides::SideOutput;
 pub use upgrade::{Change, Fate, Upgrade};
 
+use crate::codec::Format;
 use crate::config::{BadRecord, Pipeline, Snapshot};
 use crate::error::Problems;
 use crate::operator::{Build, Flow, SideStream};
@@ -31,8 +32,10 @@ pub struct Plan {
     pub name: String,
     /// What is read.
     pub source: Box<dyn Source>,
-    /// Whether the source yields bytes, which are decoded as JSON.
-    pub decodes: bool,
+    /// How its bytes are read; none where it yields rows.
+    pub format: Option<Format>,
+    /// The columns that its records have.
+    pub declared: Schema,
     /// The columns that are read: only those that are used.
     pub columns: Schema,
     /// Those of them that the steps are handed: not what only the event time is made from.
@@ -43,6 +46,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// What takes the rows.
     pub sink: Box<dyn Sink>,
+    /// How it writes them.
+    pub sink_format: Format,
     /// The rows it writes.
     pub output: Schema,
     /// The name of the state that keeps rows until none can be taken back any more; none where there is no such state.
@@ -101,7 +106,7 @@ const MAX_FUTURE_MS_DEFAULT: i64 = 5 * 60 * 1000;
 /// an option depends on a variable that is not known here.
 pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let source = components::source(&pipeline.source, problems);
-    let sink = components::sink(&pipeline.sink, problems);
+    let (sink, sink_format) = components::sink(&pipeline.sink, problems).unzip();
     let declared = steps::parse(&pipeline.steps, problems);
     let (side_sinks, complete) = sides::parse(&pipeline.sinks, problems);
     let main = sink.as_deref().map(|sink| (sink, pipeline.sink.component.kind.at));
@@ -121,7 +126,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let streams: Vec<&SideStream> = resolved.side_streams().collect();
     sides::check_names(&pipeline.sinks, problems);
     let consumed = sides::check(&pipeline.sinks, &streams, problems);
-    let sink = sink.filter(|_| complete && consumed.is_some())?;
+    let (sink, sink_format) = sink.zip(sink_format).filter(|_| complete && consumed.is_some())?;
     sides::check_rows(&side_sinks, &streams, problems);
     let sink_at = pipeline.sink.component.kind.at;
     delivery::resolve(sink.as_ref(), sink_at, source.as_deref(), &resolved.output, problems);
@@ -135,7 +140,8 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     if let Some(time) = time.ok()? {
         used.extend(time.expression.paths());
     }
-    let columns = used.prune(&columns);
+    let declared_columns = columns;
+    let columns = used.prune(&declared_columns);
     let time = event_time::resolve(&pipeline.source, Some(source.as_ref()), &columns, problems).ok()?;
     let flow = Flow { schema: kept.clone(), pruned: true, ..flow };
     let settled = resolved.last_changing().filter(|_| delivery::wants_only_final_rows(sink.as_ref()));
@@ -153,7 +159,8 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
     let held_in = states.next_back().filter(|_| holds);
     Some(Plan {
         name: pipeline.name.value.clone(),
-        decodes: source.schema().is_none(),
+        format: components::source_format(&pipeline.source, source.as_ref()),
+        declared: declared_columns,
         source,
         columns,
         kept,
@@ -163,6 +170,7 @@ pub fn plan(pipeline: &Pipeline, problems: &mut Problems) -> Option<Plan> {
         stages,
         sides,
         sink,
+        sink_format,
         bad_record: pipeline.source.bad_record.clone(),
         cores: pipeline.run.cores,
         state_dir: pipeline.run.state_dir.clone(),

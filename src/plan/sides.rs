@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::components;
+use crate::codec::Format;
 use crate::config;
 use crate::error::{Place, Problem, Problems};
 use crate::operator::SideStream;
@@ -21,12 +22,15 @@ pub struct SideOutput {
     pub schema: Schema,
     /// What takes them.
     pub sink: Box<dyn Sink>,
+    /// How it writes them.
+    pub format: Format,
 }
 
 /// A sink of `sinks` that could be read, and the stream it takes.
 pub(super) struct SideSink<'a> {
     declared: &'a config::SideSink,
     sink: Box<dyn Sink>,
+    format: Format,
 }
 
 /// Reads the options of every sink under `sinks`: those that could be read, and whether all could; one that could not
@@ -39,14 +43,14 @@ pub(super) fn parse<'a>(
     let mut sinks = Vec::new();
     for declared in declared {
         match components::sink(&declared.sink, problems) {
-            Some(sink) => {
+            Some((sink, format)) => {
                 if let Some(changes) = sink.changes() {
                     problems.push(
                         Problem::error(changes.at, "the rows of a side stream are never taken back")
                             .help("remove `changelog`"),
                     );
                 }
-                sinks.push(SideSink { declared, sink });
+                sinks.push(SideSink { declared, sink, format });
             }
             None => complete = false,
         }
@@ -150,6 +154,7 @@ pub(super) fn outputs(sinks: Vec<SideSink<'_>>, streams: &[&SideStream]) -> Vec<
             stream: from.as_str().into(),
             schema: stream.schema.clone(),
             sink: side.sink,
+            format: side.format,
         })
     };
     sinks.into_iter().filter_map(output).collect()

@@ -18,7 +18,7 @@ use super::side::{self, SideOutlet, SidePart};
 use super::stage::{KeyedStage, SourceStage};
 use super::step::{Shard, Snapshots};
 use super::writer::{Encoded, MAIN, RejectedItem, Verdict, Writer};
-use crate::codec::{Decode, json};
+use crate::codec::{Decode, Format};
 use crate::config::BadRecordAction;
 use crate::crash::point;
 use crate::exchange::{Inbox, LaneReceiver, LaneSender, Outbox, Parcel, Partition, Watermarks, lane, mesh};
@@ -107,6 +107,7 @@ pub fn assemble(
         idle_after_ms: plan.time.as_ref().map(|time| time.idle_after_ms),
         heartbeat: plan.needs_heartbeat(),
         chunk_bytes: capacity.chunk_bytes,
+        header: plan.format.as_ref().and_then(|format| format.header_reader(&plan.columns)),
         resume: from.map(|from| Resume { barrier: begin(from), position: from.source.clone() }),
         supply,
     };
@@ -118,7 +119,13 @@ pub fn assemble(
     let quarantine = quarantine(plan, settings, from)?;
     let (sides, written) = side::open(&plan.sides, writing, from.is_some(), capacity, &bells, &writer_bell)?;
     let lanes = SinkLanes { capacity: capacity.blocks, bells: &bells, writer: &writer_bell, meter };
-    let sinks = match Sinks::open(plan, &writing(MAIN), lanes, &opened.first, from) {
+    let sinks = match Sinks::open(
+        plan,
+        &writing(MAIN).of(&plan.sink_format, &plan.output),
+        lanes,
+        &opened.first,
+        from,
+    ) {
         Ok(sinks) => sinks,
         Err(error) => {
             for side in written {
@@ -216,6 +223,8 @@ fn opening_of(name: &str, settings: &Settings) -> sink::Opening {
         storage: settings.storage.clone(),
         author: Author { owner: settings.owner.clone(), run: settings.identity.run.clone() },
         resume: recovery.and_then(|recovery| recovery.manifest.outputs.get(name).cloned()),
+        head: Vec::new(),
+        extension: Format::Json.extension(),
     }
 }
 
@@ -336,7 +345,9 @@ pub struct Recipe {
     kept: Schema,
     output: Schema,
     partition: Option<PartitionBy>,
-    decodes: bool,
+    format: Option<Format>,
+    declared: Schema,
+    sink_format: Format,
     time: Option<TimeOf>,
     first: Vec<u64>,
     watermarks: Vec<Watermarks>,
@@ -355,7 +366,9 @@ impl Recipe {
             kept: plan.kept.clone(),
             output: plan.output.clone(),
             partition: plan.sink.partition(&plan.output),
-            decodes: plan.decodes,
+            format: plan.format.clone(),
+            declared: plan.declared.clone(),
+            sink_format: plan.sink_format.clone(),
             time: plan.time.clone(),
             first: first.to_vec(),
             watermarks,
@@ -374,7 +387,8 @@ impl Recipe {
         let Lanes { senders, receivers } = parts.lanes;
         let sink = match parts.sink {
             SinkEnd::Lane(lane) => {
-                let encode = RecordEncoder::new(json::encoder(&self.output), self.partition.clone());
+                let encode =
+                    RecordEncoder::new(self.sink_format.encoder(&self.output), self.partition.clone());
                 Outlet::Bytes(Encoder::new(Some(encode), lane))
             }
             SinkEnd::Numbers(lane) => Outlet::Bytes(Encoder::new(None, lane)),
@@ -437,7 +451,8 @@ impl Recipe {
     }
 
     fn source_stage(&self, reader: Box<dyn Reader>, outlet: Outlet) -> SourceStage {
-        let decoder = self.decodes.then(|| json::decoder(&self.columns) as Box<dyn Decode>);
+        let decoder = self.format.as_ref().map(|format| format.decoder(&self.declared, &self.columns));
+        let decoder = decoder.map(|decoder| decoder as Box<dyn Decode>);
         let kept = Projection::new(&self.columns, &self.kept);
         let ingest = Ingest::new(decoder, self.time.clone(), kept);
         let chain = Chain::new(&self.stages[0].operators);

@@ -16,6 +16,7 @@ pub fn opening(shards: usize, resume: Option<Resume>) -> Opening {
         idle_after_ms: None,
         heartbeat: false,
         chunk_bytes: CHUNK_BYTES,
+        header: None,
         resume,
         supply: None,
     }

@@ -4,6 +4,7 @@
 //! names, and each is a split of its own: a file that is behind in event time holds the watermark back, so none of its
 //! rows is late because another file was read faster.
 
+mod heading;
 mod position;
 mod records;
 mod schedule;
@@ -68,7 +69,11 @@ impl Source for Declared {
     }
 
     fn open(&self, opening: &Opening) -> Result<Opened, SourceError> {
-        let inputs = Arc::new(self.inputs(opening)?);
+        let mut inputs = self.inputs(opening)?;
+        if let Some(reader) = &opening.header {
+            inputs.files.iter_mut().try_for_each(|input| heading::read(input, reader))?;
+        }
+        let inputs = Arc::new(inputs);
         let shards = opening.bells.len();
         let numbering = Numbering::of(opening, BLOCKS_PER_CHUNK);
         let readers = (0..shards).map(|shard| {
@@ -255,6 +260,7 @@ impl FileReader {
                 buffer: Arc::new(buffer),
                 start,
                 block_bytes: block_bytes(chunk_bytes),
+                header: input.heading.as_ref().map(|heading| heading.header.clone()),
             },
             rejected,
             bytes: end - start,

@@ -92,10 +92,11 @@ impl Samples {
 /// If it cannot be read, or is no regular file.
 pub(super) fn input(path: &str) -> Result<Input, SourceError> {
     let (_, metadata) = open(path)?;
-    Ok(Input { bytes: metadata.len(), identity: Some(Identity::of(&metadata)), path: path.into() })
+    let identity = Some(Identity::of(&metadata));
+    Ok(Input { bytes: metadata.len(), identity, path: path.into(), heading: None })
 }
 
-fn open(path: &str) -> Result<(File, Metadata), SourceError> {
+pub(super) fn open(path: &str) -> Result<(File, Metadata), SourceError> {
     let failed = |source| SourceError::Open { path: path.to_owned(), source };
     // Looked at before it is opened: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
@@ -169,7 +170,7 @@ pub(super) fn resume(resume: &Resume) -> Result<Inputs, SourceError> {
 /// The file of a record, if it is there and what has been read of it is as it was.
 fn known_again(recorded: &RecordedFile) -> Result<Input, SourceError> {
     let RecordedFile { path, bytes, read, .. } = recorded;
-    let input = |identity| Input { path: path.as_str().into(), bytes: *bytes, identity };
+    let input = |identity| Input { path: path.as_str().into(), bytes: *bytes, identity, heading: None };
     // A file that has been read to its end is not needed: it may have been cleared away.
     let is_read = read == bytes;
     let gone = matches!(std::fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);

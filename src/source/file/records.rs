@@ -56,11 +56,17 @@ impl Records<'_> {
         let chunk_end = usize::try_from(end - self.from).expect("chunks are small");
         self.fill(chunk_end + BEHIND_BYTES)?;
         let before = usize::try_from(start.saturating_sub(1) - self.from).expect("fewer than 16 bytes");
-        let Some(first) = first_record(&self.buffer[before..self.filled], start == 0, chunk_end - before)
-        else {
+        let first = match &self.input.heading {
+            // A first line may be longer than a chunk.
+            Some(heading) if start < heading.body => {
+                usize::try_from(heading.body - self.from).ok().filter(|first| *first < chunk_end)
+            }
+            _ => first_record(&self.buffer[before..self.filled], start == 0, chunk_end - before)
+                .map(|first| before + first),
+        };
+        let Some(first) = first else {
             return Ok(Found { start: chunk_end, end: chunk_end, cut: chunk_end });
         };
-        let first = before + first;
         // The last record is the one that holds the chunk's last byte.
         let mut searched = chunk_end.saturating_sub(1).max(first);
         loop {

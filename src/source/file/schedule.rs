@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::position::Identity;
+use crate::codec::csv::Header;
 
 /// A file as it was when the run started: what is appended later is not read.
 #[derive(Clone, Debug)]
@@ -13,6 +14,17 @@ pub(super) struct Input {
     pub bytes: u64,
     /// By what it is told from another file of its name; none where it has been read to its end and is gone.
     pub identity: Option<Identity>,
+    /// Its first line, where that is no record.
+    pub heading: Option<Heading>,
+}
+
+/// The first line of a file, which says what its records are.
+#[derive(Clone, Debug)]
+pub(super) struct Heading {
+    /// What it says.
+    pub header: Arc<Header>,
+    /// Where the first record begins, bytes.
+    pub body: u64,
 }
 
 /// All files of a run, in the order of their names.
@@ -126,7 +138,8 @@ mod tests {
     use super::*;
 
     fn inputs(bytes: impl IntoIterator<Item = u64>) -> Arc<Inputs> {
-        let files = bytes.into_iter().map(|bytes| Input { path: "f".into(), bytes, identity: None });
+        let files =
+            bytes.into_iter().map(|bytes| Input { path: "f".into(), bytes, identity: None, heading: None });
         Arc::new(Inputs { files: files.collect(), chunk_bytes: 10 })
     }
 
