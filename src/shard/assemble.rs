@@ -119,13 +119,7 @@ pub fn assemble(
     let quarantine = quarantine(plan, settings, from)?;
     let (sides, written) = side::open(&plan.sides, writing, from.is_some(), capacity, &bells, &writer_bell)?;
     let lanes = SinkLanes { capacity: capacity.blocks, bells: &bells, writer: &writer_bell, meter };
-    let sinks = match Sinks::open(
-        plan,
-        &writing(MAIN).of(&plan.sink_format, &plan.output),
-        lanes,
-        &opened.first,
-        from,
-    ) {
+    let sinks = match Sinks::open(plan, &writing(MAIN), lanes, &opened.first, from) {
         Ok(sinks) => sinks,
         Err(error) => {
             for side in written {
@@ -179,10 +173,9 @@ pub fn assemble(
             committer: (told.clone(), committer_bell.clone()),
         },
     );
-    let parts = parts.collect();
     let recipe = Arc::new(Recipe::of(plan, settings, &opened.first, watermarks));
     Ok(Machine {
-        parts,
+        parts: parts.collect(),
         recipe,
         writer,
         bells,
@@ -307,7 +300,7 @@ impl Sinks {
             }
             // The only sink that takes rows on the shards drops them.
             Form::Rows(_) => (Box::new(Nothing) as Box<dyn Output + Send>, SinkEnd::Numbers),
-            Form::Bytes(open) => (open(opening)?, SinkEnd::Lane),
+            Form::Bytes(open) => (open(&opening.clone().of(&plan.sink_format, &plan.output))?, SinkEnd::Lane),
         };
         let (senders, receivers): (Vec<_>, Vec<_>) =
             bells.iter().map(|bell| lane(capacity, bell, writer)).unzip();

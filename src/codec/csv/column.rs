@@ -122,7 +122,7 @@ impl Column {
     /// Reads the fields of a batch. The value of a record that is no good is of no account.
     pub(super) fn read(&mut self, source: &Source<'_>, fields: &[Field], faults: &mut Faults) -> ArrayRef {
         let Self { column, kept } = self;
-        let fields = Fields { column, source, fields, faults };
+        let fields = Fields { column, source, list: fields, faults };
         match &column.data_type {
             SqlType::Null => unreachable!("no column has the type of a bare NULL"),
             SqlType::Boolean => fields.booleans(),
@@ -160,7 +160,7 @@ impl Column {
 struct Fields<'a> {
     column: &'a record::Column,
     source: &'a Source<'a>,
-    fields: &'a [Field],
+    list: &'a [Field],
     faults: &'a mut Faults,
 }
 
@@ -169,7 +169,7 @@ impl Fields<'_> {
     /// no value of the type.
     #[inline]
     fn each(&mut self, mut push: impl FnMut(Option<&str>) -> Result<(), Note>) {
-        for (row, field) in self.fields.iter().enumerate() {
+        for (row, field) in self.list.iter().enumerate() {
             let text = self.source.text(*field);
             let good = self.faults.is_good(row);
             match text.filter(|_| good) {
@@ -208,8 +208,8 @@ impl Fields<'_> {
         mut self,
         mut parse: impl FnMut(&str) -> Result<T::Native, Note>,
     ) -> ArrayRef {
-        let mut values: Vec<T::Native> = Vec::with_capacity(self.fields.len());
-        let mut nulls = NullBufferBuilder::new(self.fields.len());
+        let mut values: Vec<T::Native> = Vec::with_capacity(self.list.len());
+        let mut nulls = NullBufferBuilder::new(self.list.len());
         self.each(|text| {
             let parsed = text.map(&mut parse).transpose();
             nulls.append(matches!(parsed, Ok(Some(_))));
@@ -227,7 +227,7 @@ impl Fields<'_> {
     }
 
     fn booleans(mut self) -> ArrayRef {
-        let mut values = BooleanBuilder::with_capacity(self.fields.len());
+        let mut values = BooleanBuilder::with_capacity(self.list.len());
         self.each(|text| {
             let parsed = text.map(scalar::boolean_of_text).transpose();
             values.append_option(parsed.unwrap_or(None));
@@ -237,8 +237,8 @@ impl Fields<'_> {
     }
 
     fn strings(mut self) -> ArrayRef {
-        let bytes = self.fields.iter().map(|field| field.text(self.source.records, self.source.made).len());
-        let mut values = StringBuilder::with_capacity(self.fields.len(), bytes.sum());
+        let bytes = self.list.iter().map(|field| field.text(self.source.records, self.source.made).len());
+        let mut values = StringBuilder::with_capacity(self.list.len(), bytes.sum());
         self.each(|text| {
             values.append_option(text);
             Ok(())
@@ -273,7 +273,7 @@ impl Fields<'_> {
 
     /// A column of values that are JSON texts.
     fn nested(self, values: &mut JsonTexts) -> ArrayRef {
-        for (row, field) in self.fields.iter().enumerate() {
+        for (row, field) in self.list.iter().enumerate() {
             let text = self.source.text(*field).filter(|_| self.faults.is_good(row));
             match text.map(|text| values.push(text, self.column.nullable)) {
                 Some(Ok(())) => {}

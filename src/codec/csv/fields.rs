@@ -57,6 +57,9 @@ pub(super) enum Fault {
     TooLong,
 }
 
+/// A fault of the field with the number it is given.
+type NumberedFault = fn(usize) -> Fault;
+
 /// Finds fields.
 pub(super) struct Splitter {
     delimiter: u8,
@@ -145,7 +148,7 @@ impl Splitter {
         text: &str,
         start: usize,
         end: usize,
-    ) -> Result<(Field, Option<usize>), fn(usize) -> Fault> {
+    ) -> Result<(Field, Option<usize>), NumberedFault> {
         self.next += 1;
         let (made, mut piece) = (self.made.len(), start + 1);
         loop {
@@ -186,6 +189,9 @@ impl Splitter {
     }
 }
 
+/// Eight bytes of 0 or 1 become eight bits by a multiplication with this, whose partial products do not meet.
+const GATHER: u64 = 0x0102_0408_1020_4080;
+
 /// Which bytes of a block are one of two, the first in the lowest bit.
 #[inline]
 fn look(block: &[u8; BLOCK], one: u8, other: u8) -> u64 {
@@ -194,8 +200,6 @@ fn look(block: &[u8; BLOCK], one: u8, other: u8) -> u64 {
     for (found, byte) in found.iter_mut().zip(block) {
         *found = u8::from(*byte == one) | u8::from(*byte == other);
     }
-    // Eight bytes of 0 or 1 become eight bits by a multiplication whose partial products do not meet.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
     let (words, _) = found.as_chunks::<8>();
     let bits = |word: &[u8; 8]| u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56;
     words.iter().rev().fold(0, |mask, word| mask << 8 | bits(word))
@@ -238,7 +242,7 @@ mod tests {
                     .collect();
                 match expect {
                     Ok(expect) => {
-                        assert_eq!((split, texts.as_slice()), (Ok(expect.len()), owned(expect).as_slice()))
+                        assert_eq!((split, texts), (Ok(expect.len()), owned(expect)));
                     }
                     Err(fault) => assert_eq!(split, Err(fault), "{record:?}"),
                 }

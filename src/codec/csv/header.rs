@@ -170,10 +170,12 @@ mod tests {
         HeaderReader::new(&dialect, &Schema::new(columns))
     }
 
-    /// The columns of the fields and where records begin, or the error.
+    /// The columns of the fields, and where records begin.
+    type Expected<'a> = (&'a [Option<usize>], usize);
+
     #[test]
     fn headers_are_found_and_told_when_wrong() {
-        let check = |input: &[u8], ended: bool, expect: Result<Option<(&[Option<usize>], usize)>, &str>| {
+        let check = |input: &[u8], ended: bool, expect: Result<Option<Expected<'_>>, &str>| {
             let text = String::from_utf8_lossy(input).into_owned();
             match (reader(Dialect::default()).read(input, ended), expect) {
                 (Ok(Some((header, body))), Ok(Some(expect))) => {
