@@ -107,10 +107,10 @@ fn parse(key: &Key, node: &Node, way: Way, problems: &mut Problems) -> Option<Fo
 /// The character of an option: none where it is not said, an error where it is none, which is reported.
 fn character<'a>(fields: &mut Fields<'a>, key: &'a str, problems: &mut Problems) -> Result<Option<u8>, ()> {
     let Some(node) = fields.take(key) else { return Ok(None) };
-    let text = match node.read(problems) {
-        Reading::Text(text) => text,
+    let (text, found) = match node.read(problems) {
+        Reading::Text(text) => (text, format!("{text:?}")),
         Reading::Withheld => return Ok(None),
-        Reading::NotText => "",
+        Reading::NotText => ("", node.kind().to_owned()),
     };
     if let [byte] = text.as_bytes()
         && byte.is_ascii()
@@ -119,7 +119,6 @@ fn character<'a>(fields: &mut Fields<'a>, key: &'a str, problems: &mut Problems)
     {
         return Ok(Some(*byte));
     }
-    let found = if text.is_empty() { node.kind().to_owned() } else { format!("{text:?}") };
     let what =
         format!("`{key}` takes one ASCII character that is no letter, digit or end of a line, not {found}");
     let help = match text {
