@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::path::Path;
 
 #[allow(dead_code, reason = "every file of tests uses a part of the scene")]
 mod scene;
@@ -107,6 +108,36 @@ fn any_number_of_shards_reads_the_same() {
     run(&scene, &pipeline(&[("in*.csv", "out.csv")]), &["--cores", "3"]);
     let rows = scene.read("out.ndjson");
     assert!(sorted(&rows) == expect, "by way of CSV");
+}
+
+#[test]
+fn fields_with_line_ends_are_read_by_any_number_of_shards() {
+    let scene = Scene::new();
+    let (mut text, mut expect) = ("id,\"na\nme\",name\n".to_owned(), String::new());
+    for id in 0..40_000 {
+        let lines = "\n".repeat(id % 70);
+        writeln!(text, "{id},,\"x{lines}\"\"\n{id},,\"\"\"").expect("a string");
+        let lines = lines.replace('\n', "\\n");
+        writeln!(expect, "{{\"id\":{id},\"name\":\"x{lines}\\\"\\n{id},,\\\"\",\"amount\":null}}")
+            .expect("a string");
+    }
+    scene.write("in1.csv", &text);
+    let multiline = ("format: csv", "format: { csv: { multiline: true } }");
+    for cores in ["1", "2", "3", "5"] {
+        run(&scene, &pipeline(&[multiline]), &["--cores", cores]);
+        assert!(scene.read("out.ndjson") == expect, "{cores} cores");
+    }
+    run(&scene, &pipeline(&[multiline, TO_CSV]), &["--cores", "2"]);
+    run(&scene, &pipeline(&[("in*.csv", "out.csv"), multiline]), &["--cores", "2"]);
+    assert!(scene.read("out.ndjson") == expect, "by way of CSV");
+    let mut running = Watched::start(
+        &mut scene
+            .pipeline(&pipeline(&[("file: { path: \"in*.csv\" }", "stdin:"), multiline]), &["--cores", "2"]),
+    );
+    running.send(&text);
+    running.close();
+    assert_eq!(running.wait().code, Some(0));
+    assert!(scene.read("out.ndjson") == expect, "by standard input");
 }
 
 #[test]
@@ -257,7 +288,11 @@ fn outputs_begin_with_a_header_each() {
     let mut ids = Vec::new();
     for folder in ["archive/0", "archive/1"] {
         let names = scene.names(folder);
-        assert!(names.len() > 1 && names.iter().all(|name| name.ends_with(".csv")), "{names:?}");
+        assert!(
+            names.len() > 1
+                && names.iter().all(|name| Path::new(name).extension().is_some_and(|ending| ending == "csv")),
+            "{names:?}"
+        );
         for name in names {
             let text = scene.read(&format!("{folder}/{name}"));
             let (header, rows) = text.split_once('\n').expect("a header");

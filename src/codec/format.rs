@@ -84,6 +84,15 @@ impl Format {
         }
     }
 
+    /// The quote between two of which a newline ends no record; none where every newline ends one.
+    #[must_use]
+    pub fn multiline_quote(&self) -> Option<u8> {
+        match self {
+            Self::Csv(dialect) if dialect.multiline => Some(dialect.quote),
+            _ => None,
+        }
+    }
+
     /// What stands once at the beginning of every output of such rows, before them.
     #[must_use]
     pub fn head(&self, rows: &Schema) -> Vec<u8> {

@@ -108,6 +108,7 @@ pub fn assemble(
         heartbeat: plan.needs_heartbeat(),
         chunk_bytes: capacity.chunk_bytes,
         header: plan.format.as_ref().and_then(|format| format.header_reader(&plan.columns)),
+        quote: plan.format.as_ref().and_then(Format::multiline_quote),
         resume: from.map(|from| Resume { barrier: begin(from), position: from.source.clone() }),
         supply,
     };

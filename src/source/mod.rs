@@ -5,6 +5,7 @@
 
 mod chunk;
 mod cuts;
+mod ends;
 mod error;
 mod file;
 mod generator;
@@ -104,6 +105,8 @@ pub struct Opening {
     pub chunk_bytes: usize,
     /// What reads the first line of each split, where that is no record.
     pub header: Option<HeaderReader>,
+    /// The quote between two of which a newline ends no record; none where every newline ends one.
+    pub quote: Option<u8>,
     /// Where to go on; none at the beginning.
     pub resume: Option<Resume>,
     /// How a benchmark has the records come: then those that are made by number do not end. None where they come as

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use memchr::{memchr, memrchr};
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::chunk::{BLOCKS_PER_CHUNK, RECORD_BYTES_MAX, block_bytes, mark_bytes, too_long};
 use super::cuts::{Gate, Pass};
+use super::ends::Ends;
 use super::numbering::Numbering;
 use super::{Content, HEARTBEAT_MS, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError};
 use crate::codec::csv::{Header, HeaderReader};
@@ -77,7 +77,7 @@ impl Source for Stdin {
             clock: Clock::start(),
             gate: opening.cuts.gate(0, numbering),
             silence: Silence::new(opening.idle_after_ms, opening.heartbeat),
-            state: State::new(numbering, shards, opening.chunk_bytes, opening.header.clone()),
+            state: State::new(numbering, opening),
         };
         thread::Builder::new()
             .name("stdin".to_owned())
@@ -181,6 +181,7 @@ struct State {
     reader: Option<HeaderReader>,
     /// What the first line says, where it is no record.
     header: Option<Arc<Header>>,
+    ends: Ends,
     rejected: Vec<BadRecord>,
 }
 
@@ -313,17 +314,18 @@ impl Dealer {
 }
 
 impl State {
-    fn new(numbering: Numbering, shards: usize, chunk_bytes: usize, reader: Option<HeaderReader>) -> Self {
+    fn new(numbering: Numbering, opening: &Opening) -> Self {
         Self {
             carried: Vec::new(),
             position: 0,
             numbering,
-            shards: shards as u64,
-            chunk_bytes: chunk_bytes.max(1),
+            shards: opening.bells.len() as u64,
+            chunk_bytes: opening.chunk_bytes.max(1),
             chunk: numbering.start(),
             skipping: false,
-            reader,
+            reader: opening.header.clone(),
             header: None,
+            ends: Ends::new(opening.quote),
             rejected: Vec::new(),
         }
     }
@@ -371,18 +373,20 @@ impl State {
         }
         let source: Arc<str> = "stdin".into();
         self.skip(ended);
-        let whole = match memrchr(b'\n', &self.carried) {
+        let whole = match self.ends.last(&self.carried) {
             _ if ended => self.carried.len(),
-            Some(last) => last + 1,
+            Some(last) => last,
             None if self.carried.len() > RECORD_BYTES_MAX => {
                 self.rejected.push(too_long(&source, self.position, &self.carried));
                 self.position += self.carried.len() as u64;
+                self.ends.taken(self.carried.len());
                 self.carried.clear();
                 self.skipping = true;
                 0
             }
             None => return None,
         };
+        self.ends.taken(whole);
         let rest = self.carried.split_off(whole);
         let buffer = std::mem::replace(&mut self.carried, rest);
         let mark = if self.position == 0 { mark_bytes(&buffer) } else { 0 };
@@ -440,9 +444,9 @@ impl State {
         if !self.skipping {
             return;
         }
-        let newline = memchr(b'\n', &self.carried);
-        let dropped = newline.map_or(self.carried.len(), |at| at + 1);
-        self.skipping = newline.is_none() && !ended;
+        let end = self.ends.skip(&self.carried);
+        let dropped = end.unwrap_or(self.carried.len());
+        self.skipping = end.is_none() && !ended;
         self.carried.drain(..dropped);
         self.position += dropped as u64;
     }
@@ -466,7 +470,7 @@ mod tests {
 
     fn state(shards: usize) -> State {
         let opening = testing::opening(shards, None);
-        State::new(Numbering::of(&opening, BLOCKS_PER_CHUNK), shards, opening.chunk_bytes, None)
+        State::new(Numbering::of(&opening, BLOCKS_PER_CHUNK), &opening)
     }
 
     fn text(piece: &Piece) -> (u64, String) {
@@ -555,7 +559,7 @@ mod tests {
             clock: Clock::start(),
             gate: opening.cuts.gate(0, numbering),
             silence: Silence::new(None, false),
-            state: State::new(numbering, 2, 10, None),
+            state: State::new(numbering, &opening),
         };
         let deal = |dealer: &mut Dealer, record: &str| {
             dealer.state.carried.extend_from_slice(record.as_bytes());

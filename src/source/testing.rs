@@ -17,6 +17,7 @@ pub fn opening(shards: usize, resume: Option<Resume>) -> Opening {
         heartbeat: false,
         chunk_bytes: CHUNK_BYTES,
         header: None,
+        quote: None,
         resume,
         supply: None,
     }

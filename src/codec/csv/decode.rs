@@ -11,6 +11,7 @@ use super::Dialect;
 use super::column::{Column, Faults, Source};
 use super::fields::{Fault, Field, Splitter};
 use super::header::{Header, Layout, not_utf8};
+use crate::codec::framing::Quoted;
 use crate::codec::{Decode, Rejected, ends};
 use crate::record::{Origin, Schema};
 
@@ -20,7 +21,7 @@ const BATCH_BYTES_MAX: usize = i32::MAX as usize;
 /// Decodes CSV into columns.
 pub struct CsvDecoder {
     schema: Schema,
-    null: String,
+    dialect: Dialect,
     layout: Layout,
     /// The header that the layout is of.
     header: Option<Arc<Header>>,
@@ -36,7 +37,7 @@ impl CsvDecoder {
     pub fn new(dialect: &Dialect, declared: &Schema, columns: &Schema) -> Self {
         Self {
             schema: columns.clone(),
-            null: dialect.null.clone(),
+            dialect: dialect.clone(),
             layout: Layout::in_order(declared, columns),
             header: None,
             splitter: Splitter::new(dialect),
@@ -47,7 +48,8 @@ impl CsvDecoder {
 
     /// Finds the fields of all records.
     fn split(&mut self, text: &str, from: usize, spans: &[u64], faults: &mut Faults) {
-        let Self { layout, splitter, fields, .. } = self;
+        let Self { dialect, layout, splitter, fields, .. } = self;
+        let reason = |layout: &Layout, fault| layout.reason(fault, dialect.multiline);
         for fields in fields.iter_mut() {
             fields.clear();
             fields.resize(spans.len(), Field::default());
@@ -65,16 +67,16 @@ impl CsvDecoder {
             });
             match count {
                 Ok(count) if count == layout.columns.len() => {}
-                Ok(count) => faults.add(row, layout.reason(Fault::Count(count))),
-                Err(fault) => faults.add(row, layout.reason(fault)),
+                Ok(count) => faults.add(row, reason(layout, Fault::Count(count))),
+                Err(fault) => faults.add(row, reason(layout, fault)),
             }
         }
     }
 
     /// Makes the columns of the fields that were found.
     fn read(&mut self, text: &str, faults: &mut Faults) -> Vec<ArrayRef> {
-        let Self { null, layout, splitter, columns, fields, .. } = self;
-        let source = Source { records: text, made: &splitter.made, null };
+        let Self { dialect, layout, splitter, columns, fields, .. } = self;
+        let source = Source { records: text, made: &splitter.made, null: &dialect.null };
         let read = |(index, (column, fields)): (usize, (&mut Column, &Vec<Field>))| {
             if layout.columns.contains(&Some(index)) {
                 column.read(&source, fields, faults)
@@ -95,7 +97,7 @@ impl Decode for CsvDecoder {
     }
 
     fn frame(&self, bytes: &[u8], spans: &mut Vec<u64>) {
-        frame(bytes, self.layout.columns.len() == 1, spans);
+        frame(bytes, &self.dialect, self.layout.columns.len() == 1, spans);
     }
 
     fn decode(&mut self, bytes: &[u8], spans: &[u64], rejected: &mut Vec<Rejected>) -> RecordBatch {
@@ -132,7 +134,7 @@ impl Decode for CsvDecoder {
 
 /// Pushes to `spans` where the records of `bytes` are. A line without a byte is one only where records are of a single
 /// field.
-fn frame(bytes: &[u8], empty_too: bool, spans: &mut Vec<u64>) {
+fn frame(bytes: &[u8], dialect: &Dialect, empty_too: bool, spans: &mut Vec<u64>) {
     assert!(u32::try_from(bytes.len()).is_ok(), "chunks are far below 4 GiB");
     let part = |bytes: usize| u32::try_from(bytes).expect("chunks are far below 4 GiB");
     let span = |start: usize, end: usize| {
@@ -140,9 +142,17 @@ fn frame(bytes: &[u8], empty_too: bool, spans: &mut Vec<u64>) {
         (empty_too || end > start).then(|| Origin::span(part(start), part(end - start)))
     };
     let mut start = 0;
-    for end in memchr_iter(b'\n', bytes) {
-        spans.extend(span(start, end));
-        start = end + 1;
+    if dialect.multiline {
+        let mut quoted = Quoted::outside(dialect.quote);
+        while let Some(end) = quoted.record_end(&bytes[start..]) {
+            spans.extend(span(start, start + end));
+            start += end + 1;
+        }
+    } else {
+        for end in memchr_iter(b'\n', bytes) {
+            spans.extend(span(start, end));
+            start = end + 1;
+        }
     }
     if start < bytes.len() {
         spans.extend(span(start, bytes.len()));

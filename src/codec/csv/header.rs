@@ -4,6 +4,7 @@ use memchr::memchr;
 
 use super::Dialect;
 use super::fields::{Fault, Splitter};
+use crate::codec::framing::Quoted;
 use crate::error::nearest;
 use crate::record::{Column, Schema};
 
@@ -30,7 +31,7 @@ impl Layout {
     }
 
     /// What is wrong with a record, in words.
-    pub(super) fn reason(&self, fault: Fault) -> String {
+    pub(super) fn reason(&self, fault: Fault, multiline: bool) -> String {
         match fault {
             Fault::Count(found) => {
                 let expected = self.columns.len();
@@ -38,8 +39,9 @@ impl Layout {
                 let fields = if found == 1 { "field" } else { "fields" };
                 format!("the record has {found} {fields}, and {who} {expected}")
             }
+            Fault::Open(field) if multiline => format!("not CSV: the quotes of field {field} are not closed"),
             Fault::Open(field) => format!(
-                "not CSV: the quotes of field {field} are not closed at the end of the line (a record is one line: `multiline` is not in this version)"
+                "not CSV: the quotes of field {field} are not closed at the end of the line (with `multiline: true` a field may hold line ends)"
             ),
             Fault::Inside(field) => {
                 format!("not CSV: a quote inside of field {field}, which does not begin with one")
@@ -83,7 +85,12 @@ impl HeaderReader {
         let mut start = 0;
         loop {
             let rest = &input[start..];
-            let end = match memchr(b'\n', rest) {
+            let line_end = if self.dialect.multiline {
+                Quoted::outside(self.dialect.quote).record_end(rest)
+            } else {
+                memchr(b'\n', rest)
+            };
+            let end = match line_end {
                 Some(end) => end,
                 None if rest.len() >= HEADER_BYTES_MAX => {
                     let limit = HEADER_BYTES_MAX >> 20;
@@ -137,7 +144,7 @@ impl HeaderReader {
         let mut fields = Vec::new();
         let split = splitter.split(text, 0, text.len(), |_, field| fields.push(field));
         let layout = Layout { columns: Vec::new(), named: true };
-        split.map_err(|fault| layout.reason(fault))?;
+        split.map_err(|fault| layout.reason(fault, self.dialect.multiline))?;
         Ok(fields.into_iter().map(|field| field.text(text, &splitter.made).to_owned()).collect())
     }
 }

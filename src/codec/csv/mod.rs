@@ -30,7 +30,7 @@ use crate::yaml::{Fields, Key, Node, Reading};
 /// The entry in the registry.
 pub(super) const KIND: Kind = Kind {
     name: "csv",
-    summary: "comma-separated values (RFC 4180), in and out; `header` says whether the first line of each file names the columns (true), `delimiter` and `quote` are one character each, `null` is the text of NULL outside of quotes (nothing)",
+    summary: "comma-separated values (RFC 4180), in and out; `header` says whether the first line of each file names the columns (true), `delimiter` and `quote` are one character each, `null` is the text of NULL outside of quotes (nothing); `multiline: true` reads fields that hold line ends",
     example: "format: { csv: { header: true, delimiter: \",\", quote: \"\\\"\", null: \"\" } }",
     parse,
 };
@@ -46,11 +46,13 @@ pub struct Dialect {
     pub quote: u8,
     /// The text of a NULL, unquoted.
     pub null: String,
+    /// Whether a field that is read may hold line ends.
+    pub multiline: bool,
 }
 
 impl Default for Dialect {
     fn default() -> Self {
-        Self { header: true, delimiter: b',', quote: b'"', null: String::new() }
+        Self { header: true, delimiter: b',', quote: b'"', null: String::new(), multiline: false }
     }
 }
 
@@ -58,8 +60,8 @@ impl Dialect {
     /// The options as YAML.
     #[must_use]
     pub fn describe(&self, way: Way) -> String {
-        let Self { header, delimiter, quote, null } = self;
-        let lines = if way == Way::In { ", multiline: false" } else { "" };
+        let Self { header, delimiter, quote, null, multiline } = self;
+        let lines = if way == Way::In { format!(", multiline: {multiline}") } else { String::new() };
         let (delimiter, quote) = (char::from(*delimiter).to_string(), char::from(*quote).to_string());
         format!("{{ header: {header}, delimiter: {delimiter:?}, quote: {quote:?}, null: {null:?}{lines} }}")
     }
@@ -77,7 +79,7 @@ fn parse(key: &Key, node: &Node, way: Way, problems: &mut Problems) -> Option<Fo
     let delimiter = character(&mut fields, "delimiter", problems);
     let quote = character(&mut fields, "quote", problems);
     let null = null_text(&mut fields, problems);
-    multiline(&mut fields, way, problems);
+    let multiline = multiline(&mut fields, way, problems);
     let at = |fields: &mut Fields<'_>, key| fields.take(key).map_or(fields.at(), |node| node.at);
     let (delimiter_at, quote_at, null_at) =
         (at(&mut fields, "delimiter"), at(&mut fields, "quote"), at(&mut fields, "null"));
@@ -89,6 +91,7 @@ fn parse(key: &Key, node: &Node, way: Way, problems: &mut Problems) -> Option<Fo
         delimiter: delimiter.unwrap_or(default.delimiter),
         quote: quote.unwrap_or(default.quote),
         null: null.unwrap_or(default.null),
+        multiline: multiline.unwrap_or(default.multiline),
     };
     if dialect.delimiter == dialect.quote {
         let at = if delimiter.is_some() { delimiter_at } else { quote_at };
@@ -145,17 +148,13 @@ fn null_text(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String>
     }
 }
 
-/// Reads `multiline`, of which this version knows one value.
-fn multiline(fields: &mut Fields<'_>, way: Way, problems: &mut Problems) {
-    let Some(at) = fields.take("multiline").map(|node| node.at) else { return };
-    if way == Way::Out {
-        let what = "`multiline` says how CSV is read, and this is written";
-        problems
-            .push(Problem::error(at, what).help("remove it: a field that holds a line end is put in quotes"));
-    } else if fields.boolean("multiline", problems) == Some(true) {
-        let what = "`multiline: true` is not in this version: every record is one line";
-        problems.push(
-            Problem::error(at, what).help("a record whose quoted field holds a line end is a bad record"),
-        );
+/// Whether fields may hold line ends, where that is said; only where they are read there is a choice.
+fn multiline(fields: &mut Fields<'_>, way: Way, problems: &mut Problems) -> Option<bool> {
+    let at = fields.take("multiline").map(|node| node.at)?;
+    if way == Way::In {
+        return fields.boolean("multiline", problems);
     }
+    let what = "`multiline` says how CSV is read, and this is written";
+    problems.push(Problem::error(at, what).help("remove it: a field that holds a line end is put in quotes"));
+    None
 }

@@ -119,15 +119,30 @@ fn bad_records_take_no_other_with_them() {
         &[
             (1, "column `id` is NOT NULL and empty"),
             (2, "the record has 2 fields, and the header names 3"),
-            (
-                3,
-                "the quotes of field 1 are not closed at the end of the line (a record is one line: `multiline`",
-            ),
+            (3, "the quotes of field 1 are not closed at the end of the line (with `multiline: true`"),
             (5, "a quote inside of field 1"),
             (6, "not UTF-8, at byte 0"),
             (7, "not UTF-8, at byte 2"),
             (8, "something follows the closing quote of field 1"),
             (9, "the record has 4 fields, and the header names 3"),
+        ],
+    );
+}
+
+#[test]
+fn fields_may_hold_line_ends_where_that_is_said() {
+    let columns = schema(&[("id", "INT"), ("b\nc", "STRING")]);
+    let dialect = Dialect { multiline: true, ..Dialect::default() };
+    check_file(
+        &dialect,
+        &columns,
+        b"id,\"b\nc\"\n1,\"x\r\ny\"\r\n2\n\n3,\"\n\"\"\n\"\n4,a\"b\n5,c\"d\n6,\"e\n",
+        "{\"id\":1,\"b\\nc\":\"x\\r\\ny\"}\n{\"id\":3,\"b\\nc\":\"\\n\\\"\\n\"}\n",
+        &[
+            (1, "the record has 1 field, and the header names 2"),
+            // From a stray quote to the next one all is one record.
+            (3, "a quote inside of field 2"),
+            (4, "the quotes of field 2 are not closed"),
         ],
     );
 }

@@ -29,7 +29,7 @@ const TYPES: [&str; 20] = [
 ];
 
 const ALPHABET: [&str; 14] =
-    ["a", "Z", "7", ",", ";", "\t", "\"", "'", " ", "\r", "\\", "é", "\u{feff}", "NA"];
+    ["a", "Z", "7", ",", ";", "\t", "\"", "'", " ", "\n", "\r\n", "é", "\u{feff}", "NA"];
 
 fn text(random: &mut Rng) -> String {
     let length = if random.u8(..10) == 0 { random.usize(..100) } else { random.usize(..6) };
@@ -97,7 +97,7 @@ fn dialect(random: &mut Rng) -> Dialect {
     let (delimiter, quote) =
         [(b',', b'"'), (b';', b'\''), (b'\t', b'"'), (b'-', b'"'), (b',', b':')][random.usize(..5)];
     let null = ["", "NA", "7", "true", " "][random.usize(..5)].to_owned();
-    Dialect { header: random.bool(), delimiter, quote, null }
+    Dialect { header: random.bool(), delimiter, quote, null, multiline: true }
 }
 
 #[test]
