@@ -334,6 +334,22 @@ fn rows_that_are_final_and_side_streams_are_written_as_csv() {
     ]);
     run(&scene, &text, &["--cores", "1"]);
     assert_eq!(sorted(&scene.read("out.csv")), ["a,5.00,2,\"[1,3]\"", "b,2.00,1,[2]", "name,total,n,ids"]);
+    scene.write("in.csv", "id,at\n1,2026-01-01T00:01:00\n2,2026-01-01T00:00:00\n");
+    let text = pipeline(&[
+        TO_CSV,
+        (SCHEMA, "  schema: { id: BIGINT, at: TIMESTAMP(3) }\n  event_time: { column: at }"),
+        (
+            "sink:",
+            "steps:\n  - aggregate: { name: a, window: { tumbling: 1s }, late: { to: late }, select: { n: COUNT(*) } }\n\
+             sinks:\n  late: { from: late, file: { path: late.csv }, format: { csv: { delimiter: ; } } }\nsink:",
+        ),
+    ]);
+    run(&scene, &text, &["--cores", "1"]);
+    assert_eq!(scene.read("late.csv"), "id;at\n2;2026-01-01T00:00:00\n");
+    assert_eq!(
+        scene.read("out.csv"),
+        "window_start,window_end,n\n2026-01-01T00:01:00,2026-01-01T00:01:01,1\n"
+    );
 }
 
 #[test]

@@ -81,6 +81,33 @@ fn fields_are_those_of_one_character_at_a_time() {
     assert!(good > 50_000, "{good} of {cases}");
 }
 
+#[test]
+fn no_bytes_are_beyond_it() {
+    let mut random = Rng::with_seed(23);
+    let mut good = 0;
+    for _ in 0..5000 {
+        let columns = schema(&[("a", "INT"), ("b", "STRING"), ("c", TYPES[random.usize(..TYPES.len())])]);
+        let dialect = Dialect { header: false, multiline: random.bool(), ..Dialect::default() };
+        let bytes: Vec<u8> = (0..random.usize(..300))
+            .map(|_| b",,,,\n\n\n\"\"12a\r\xc3\xa9\xff"[random.usize(..16)])
+            .collect();
+        // What is not UTF-8 is no good, and nothing beside it is.
+        let (rows, rejected) = decode(&dialect, &columns, &bytes);
+        good += rows.num_rows();
+        if !dialect.multiline {
+            let lines = bytes.split(|byte| *byte == b'\n');
+            let lines =
+                lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).filter(|line| !line.is_empty());
+            for (record, line) in lines.enumerate() {
+                let told = rejected.iter().find(|bad| bad.record as usize == record);
+                let is_told = told.is_some_and(|bad| bad.reason.starts_with("the text is not UTF-8"));
+                assert_eq!(is_told, str::from_utf8(line).is_err(), "{line:?}");
+            }
+        }
+    }
+    assert!(good > 500, "{good}");
+}
+
 /// Texts that mean something to some type, and others.
 const TEXTS: [&str; 22] = [
     "1",
