@@ -7,7 +7,7 @@
 //! - [`fields`]: where the fields of a record are. The scan is written by hand: an index of delimiters and quotes made 64
 //!   bytes at a time, which costs less than one call per field does, as fields are mostly shorter than a register.
 //! - [`header`]: the first line, and which field goes to which column.
-//! - [`decode`], [`column`]: records to columns, a column at a time. What a text means to a type is what a JSON string
+//! - [`decode`], [`mod@column`]: records to columns, a column at a time. What a text means to a type is what a JSON string
 //!   means to it; ROW, ARRAY and MAP are JSON texts.
 //! - [`encode`]: rows to records.
 

@@ -178,7 +178,7 @@ fn quoted_text(random: &mut fastrand::Rng) -> String {
 /// Where the records of a text begin: behind newlines with an even number of quotes before them.
 fn beginnings(text: &str) -> Vec<usize> {
     let ends = text.match_indices('\n').map(|(end, _)| end);
-    let ends = ends.filter(|end| text[..*end].matches('"').count() % 2 == 0);
+    let ends = ends.filter(|end| text[..*end].matches('"').count().is_multiple_of(2));
     std::iter::once(0).chain(ends.map(|end| end + 1)).collect()
 }
 
