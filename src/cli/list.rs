@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::Exit;
 use crate::aggregate::Distinct;
-use crate::{aggregate, expr, operator, sink, source};
+use crate::{aggregate, codec, expr, operator, sink, source};
 
 /// Arguments of `list`.
 #[derive(Debug, Args)]
@@ -82,10 +82,10 @@ fn entries() -> Vec<(Kind, &'static str, Vec<Entry>)> {
         let example = format!("{} = {}", function.example, function.result);
         (own(function.signature), own(function.summary), example)
     });
-    let json = (own("json"), own("one JSON object a line, in and out"), own("format: json"));
+    let formats = codec::FORMATS.iter().map(|kind| (own(kind.name), own(kind.summary), own(kind.example)));
     vec![
         (Kind::Sources, "SOURCES", sources.collect()),
-        (Kind::Formats, "FORMATS", vec![json]),
+        (Kind::Formats, "FORMATS", formats.collect()),
         (Kind::Steps, "STEPS", steps.collect()),
         (Kind::Aggregates, "AGGREGATES, in the `select` of `aggregate` and `over`", aggregates.collect()),
         (Kind::Functions, "FUNCTIONS", functions.collect()),

@@ -1,4 +1,6 @@
-//! Where the records of a chunk are, for formats of one record a line.
+//! Where the records of a chunk are, for formats of one record a line, and for those whose quotes may hold line ends.
+
+use memchr::{memchr, memchr_iter, memchr2};
 
 use super::json::{BLOCK, Level, write_each};
 use crate::record::Origin;
@@ -63,9 +65,68 @@ fn span_of(bytes: &[u8], start: usize, end: usize) -> Option<u64> {
     (!line.iter().all(blank)).then(|| Origin::span(part(start), part(end - start - cut)))
 }
 
+/// A place in a text in which a newline between quotes ends no record: inside of quotes, or outside of them. An odd
+/// number of quotes lies before any place inside, also where quotes are doubled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quoted {
+    /// The quote.
+    pub quote: u8,
+    /// Whether the place is inside.
+    pub inside: bool,
+}
+
+impl Quoted {
+    /// A place outside of quotes, as the beginning of every record is.
+    #[must_use]
+    pub fn outside(quote: u8) -> Self {
+        Self { quote, inside: false }
+    }
+
+    /// Goes on behind the first newline of `bytes` that ends a record, and yields where it is; or to their end.
+    pub fn record_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            let rest = &bytes[at..];
+            let found = if self.inside { memchr(self.quote, rest) } else { memchr2(self.quote, b'\n', rest) };
+            at += found?;
+            if bytes[at] != self.quote {
+                return Some(at);
+            }
+            self.inside = !self.inside;
+            at += 1;
+        }
+    }
+
+    /// Goes on to the end of `bytes`.
+    pub fn pass(&mut self, bytes: &[u8]) {
+        self.inside ^= memchr_iter(self.quote, bytes).count() % 2 == 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn newlines_in_quotes_end_no_record() {
+        let check = |text: &str, expect: &[usize], inside: bool| {
+            let mut quoted = Quoted::outside(b'"');
+            let (mut ends, mut start) = (Vec::new(), 0);
+            while let Some(end) = quoted.record_end(&text.as_bytes()[start..]) {
+                ends.push(start + end);
+                start += end + 1;
+            }
+            assert_eq!((ends.as_slice(), quoted.inside), (expect, inside), "{text:?}");
+            let mut passed = Quoted::outside(b'"');
+            passed.pass(text.as_bytes());
+            assert_eq!(passed.inside, inside, "{text:?}");
+        };
+        check("", &[], false);
+        check("a\nb\n", &[1, 3], false);
+        check("\"a\n\",b\nc", &[6], false);
+        check("\"a\"\"\n\"\"\"\n\"\n", &[8], true);
+        check("\n\"\n", &[0], true);
+    }
 
     #[test]
     fn lines_are_found() {

@@ -4,7 +4,9 @@ use super::delivery::Delivery;
 use super::graph::Origin;
 use super::resolve::{Checked, Pass, StreamFlow, delivery_state, flow_of, least_bounded, sends};
 use super::stages::{Stages, Way};
-use super::{Plan, SideOutput, SinkOutput, SourceInput, delivery, event_time, fingerprint, sides, union};
+use super::{
+    Plan, SideOutput, SinkOutput, SourceInput, components, delivery, event_time, fingerprint, sides, union,
+};
 use crate::error::Problems;
 use crate::operator::{Flow, Part, narrow};
 use crate::record::{Paths, Schema};
@@ -48,28 +50,32 @@ pub(super) fn build(checked: Checked<'_>, problems: &mut Problems) -> Option<Pla
     let fingerprint = fingerprint::of(checked.pipeline, &streams, &settled, &parts.collect::<Vec<&[Part]>>());
     let side_streams: Vec<_> = streams.iter().flat_map(|stream| stream.side_streams()).cloned().collect();
     let (stages, held_in) = stages(&checked, &pruned);
-    let Checked { pipeline, graph, sources, sinks, .. } = checked;
+    let Checked { pipeline, graph, sources, flows, sinks, formats, .. } = checked;
     let (mut outputs, mut sides): (Vec<SinkOutput>, Vec<SideOutput>) = (Vec::new(), Vec::new());
     let delivered = pruned.sinks.into_iter().zip(held_in);
-    for (number, (sink, (delivered, held_in))) in sinks.into_iter().zip(delivered).enumerate() {
+    let sinks = sinks.into_iter().zip(formats);
+    for (number, ((sink, format), (delivered, held_in))) in sinks.zip(delivered).enumerate() {
         let name = pipeline.sinks[number].name.text.as_str().into();
         match delivered {
             Some(Delivered { delivery: Delivery { schema, .. }, .. }) => {
-                outputs.push(SinkOutput { name, sink, schema, held_in });
+                outputs.push(SinkOutput { name, sink, format, schema, held_in });
             }
             None => {
                 let stream = sides::taken_by(&graph.sinks[number])?;
                 let schema = side_streams.iter().find(|side| side.name == stream)?.schema.clone();
-                sides.push(SideOutput { name, stream: stream.into(), schema, sink });
+                sides.push(SideOutput { name, stream: stream.into(), schema, sink, format });
             }
         }
     }
     let mut inputs = Vec::new();
-    for (((name, declared), source), (columns, kept)) in pipeline.sources.iter().zip(sources).zip(schemas) {
+    for (((name, declared), (source, flow)), (columns, kept)) in
+        pipeline.sources.iter().zip(sources.into_iter().zip(flows)).zip(schemas)
+    {
         let time = event_time::resolve(declared, Some(source.as_ref()), &columns, problems).ok()?;
         inputs.push(SourceInput {
             name: name.text.as_str().into(),
-            decodes: source.schema().is_none(),
+            format: components::source_format(declared, source.as_ref()),
+            declared: flow.schema,
             source,
             columns,
             kept,

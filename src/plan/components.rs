@@ -1,14 +1,11 @@
 //! The source and the sink: their kinds found, their options read, their formats checked.
 
+use crate::codec::{self, Format, Way};
 use crate::config;
 use crate::error::{Place, Problem, Problems};
 use crate::record::{Schema, SqlType};
-use crate::sink::{self, Sink};
+use crate::sink::{self, ChangeForm, Sink};
 use crate::source::{self, Source};
-use crate::yaml::Fields;
-
-/// The formats there are.
-const FORMATS: &[&str] = &["json"];
 
 /// The file's source.
 pub(super) fn source(declared: &config::Source, problems: &mut Problems) -> Option<Box<dyn Source>> {
@@ -23,8 +20,8 @@ pub(super) fn source(declared: &config::Source, problems: &mut Problems) -> Opti
     }
 }
 
-/// The file's sink.
-pub(super) fn sink(declared: &config::Sink, problems: &mut Problems) -> Option<Box<dyn Sink>> {
+/// A sink of the file, and how it writes rows; JSON where it takes none.
+pub(super) fn sink(declared: &config::Sink, problems: &mut Problems) -> Option<(Box<dyn Sink>, Format)> {
     let component = &declared.component;
     let Some(kind) = sink::kind(&component.kind.text) else {
         let names = sink::SINKS.iter().map(|kind| kind.name);
@@ -32,16 +29,43 @@ pub(super) fn sink(declared: &config::Sink, problems: &mut Problems) -> Option<B
         return None;
     };
     let sink = (kind.parse)(&component.kind, &component.options, problems);
-    match &declared.format {
-        Some(format) => check_format(format, problems)?,
+    let format = match &declared.format {
+        Some(declared) => {
+            let format = format(declared, Way::Out, problems)?;
+            check_changes(sink.as_deref()?, &declared.kind.text, &format, problems)?;
+            format
+        }
         None if kind.takes_format => {
             let what = format!("the sink `{}` needs a `format`", kind.name);
-            problems.push(Problem::error(declared.at, what).help("add `format: json`"));
+            problems.push(Problem::error(declared.at, what).help(NEEDS_FORMAT));
             return None;
         }
-        None => {}
-    }
-    sink
+        None => Format::Json,
+    };
+    Some((sink?, format))
+}
+
+/// What to do where there is no format.
+const NEEDS_FORMAT: &str = "add `format: json` or `format: csv`";
+
+/// Reports a sink whose changes are objects, which its format does not hold.
+fn check_changes(sink: &dyn Sink, name: &str, format: &Format, problems: &mut Problems) -> Option<()> {
+    let Some(changes) = sink.changes().filter(|_| !format.holds_objects()) else { return Some(()) };
+    let (form, objects) = match changes.form {
+        ChangeForm::Debezium => ("debezium", "`before` and `after`"),
+        ChangeForm::Upsert => ("upsert", "`key` and `value`"),
+        ChangeForm::Final => return Some(()),
+    };
+    let what = format!("`changelog: {form}` writes {objects}, which are objects, and {name} has none");
+    problems.push(Problem::error(changes.at, what).help("use `format: json`, or `changelog: final`"));
+    None
+}
+
+/// How the source's bytes are read; none where it makes columns by itself, or where the format is missing or wrong, which
+/// [`schema`] reports.
+pub(super) fn source_format(declared: &config::Source, source: &dyn Source) -> Option<Format> {
+    let declared = declared.format.as_ref().filter(|_| source.schema().is_none())?;
+    format(declared, Way::In, &mut Problems::new())
 }
 
 /// The columns the source yields: its own, or those the file declares for its format. Of a source that could not be
@@ -65,11 +89,11 @@ pub(super) fn schema(
         return Some(own);
     }
     let format = match &declared.format {
-        Some(format) => check_format(format, problems),
+        Some(declared) => format(declared, Way::In, problems).map(|_| ()),
         None if declared.misread => None,
         None => {
             let what = format!("the source `{kind}` needs a `format`");
-            problems.push(Problem::error(declared.at, what).help("add `format: json`"));
+            problems.push(Problem::error(declared.at, what).help(NEEDS_FORMAT));
             None
         }
     };
@@ -93,14 +117,14 @@ fn declared_schema(schema: &config::DeclaredSchema) -> Option<Schema> {
     known.then(|| Schema::new(schema.columns.iter().map(|column| column.column.clone()).collect()))
 }
 
-fn check_format(format: &config::Component, problems: &mut Problems) -> Option<()> {
-    let name = format.kind.text.as_str();
-    if !FORMATS.contains(&name) {
-        unknown("format", name, format.kind.at, FORMATS.iter().copied(), problems);
+fn format(declared: &config::Component, way: Way, problems: &mut Problems) -> Option<Format> {
+    let name = declared.kind.text.as_str();
+    let Some(kind) = codec::kind(name) else {
+        let names = codec::FORMATS.iter().map(|kind| kind.name);
+        unknown("format", name, declared.kind.at, names, problems);
         return None;
-    }
-    Fields::under(&format.kind, &format.options, "format.json", problems).finish(problems);
-    Some(())
+    };
+    (kind.parse)(&declared.kind, &declared.options, way, problems)
 }
 
 fn unknown(

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{Exchange, Exit, Input, Plan, SourceInput, Stage};
+use crate::codec::{Format, Way};
 use crate::config::{BadRecordAction, Snapshot};
 use crate::metric::size_text;
 use crate::operator::{Build, Target};
 use crate::record::Schema;
+use crate::sink::{Form, Sink};
 use crate::source::{Source, TimeOf};
 use crate::time::duration_text;
 
@@ -49,11 +51,13 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     for output in &plan.sinks {
         let name = if plan.is_chain() { String::new() } else { format!("{}: ", output.name) };
         writeln!(out, "sink     {name}{}", output.sink.describe())?;
+        write_format(output.sink.as_ref(), &output.format, &output.schema, out)?;
         writeln!(out, "  rows: {}", columns(&output.schema))?;
         writeln!(out, "  guarantee: {}", output.sink.guarantee())?;
     }
     for side in &plan.sides {
         writeln!(out, "side     {} to {}", side.stream, side.sink.describe())?;
+        write_format(side.sink.as_ref(), &side.format, &side.schema, out)?;
         writeln!(out, "  rows: {}", columns(&side.schema))?;
         writeln!(out, "  guarantee: {}", side.sink.guarantee())?;
     }
@@ -144,9 +148,12 @@ fn exchange_text(exchange: &Exchange) -> &'static str {
 
 /// A source: with its name where it is not the only one.
 fn write_source(input: &SourceInput, is_alone: bool, out: &mut String) -> std::fmt::Result {
-    let SourceInput { name, source, columns: read, time, .. } = input;
+    let SourceInput { name, source, format, columns: read, time, .. } = input;
     let name = if is_alone { String::new() } else { format!("{name}: ") };
     writeln!(out, "source   {name}{}", source.describe())?;
+    if let Some(format) = format {
+        writeln!(out, "  format: {}", format.describe(Way::In))?;
+    }
     writeln!(out, "  reads only: {}", columns(read))?;
     let Some(time) = time else { return writeln!(out, "  event time: none declared") };
     let future = time.max_future_ms.map_or("off (the input is not live)".to_owned(), duration_text);
@@ -158,6 +165,14 @@ fn write_source(input: &SourceInput, is_alone: bool, out: &mut String) -> std::f
         duration_text(time.idle_after_ms)
     )?;
     writeln!(out, "  a window of event time closes {}", when_windows_close(source.as_ref(), time))
+}
+
+/// How a sink of bytes writes rows.
+fn write_format(sink: &dyn Sink, format: &Format, rows: &Schema, out: &mut String) -> std::fmt::Result {
+    match sink.form(rows) {
+        Form::Bytes(_) => writeln!(out, "  format: {}", format.describe(Way::Out)),
+        Form::Rows(_) => Ok(()),
+    }
 }
 
 /// When a window closes, with the source's own numbers.

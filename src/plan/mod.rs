@@ -28,6 +28,7 @@ pub use upgrade::{Change, Fate, Upgrade};
 
 use resolve::Read;
 
+use crate::codec::Format;
 use crate::config::{BadRecord, Pipeline, Snapshot};
 use crate::error::Problems;
 use crate::operator::Build;
@@ -101,8 +102,10 @@ pub struct SourceInput {
     pub name: Arc<str>,
     /// What is read.
     pub source: Box<dyn Source>,
-    /// Whether the source yields bytes, which are decoded as JSON.
-    pub decodes: bool,
+    /// How its bytes are read; none where it yields rows.
+    pub format: Option<Format>,
+    /// The columns that its records have.
+    pub declared: Schema,
     /// The columns that are read: only those that are used.
     pub columns: Schema,
     /// Those of them that the streams are handed: not what only the event time is made from.
@@ -117,6 +120,8 @@ pub struct SinkOutput {
     pub name: Arc<str>,
     /// What takes them.
     pub sink: Box<dyn Sink>,
+    /// How it writes them.
+    pub format: Format,
     /// Their columns.
     pub schema: Schema,
     /// The name of the state that keeps rows until none can be taken back any more; none where there is no such state.

@@ -4,6 +4,7 @@
 use super::graph::{Graph, Origin};
 use super::steps::{self, ResolvedSteps};
 use super::{components, delivery, event_time, route, sides, union};
+use crate::codec::Format;
 use crate::config::{Form, Inputs, Pipeline};
 use crate::error::{Place, Problem, Problems};
 use crate::operator::{Flow, ResolvedJoin, Sends, SideStream};
@@ -20,6 +21,8 @@ pub(super) struct Read<'a> {
     streams: Vec<steps::Declared>,
     /// `[sink]`
     sinks: Vec<Option<Box<dyn Sink>>>,
+    /// How each sink writes rows, `[sink]`.
+    formats: Vec<Option<Format>>,
     /// What takes what; none after a problem.
     graph: Option<Graph>,
 }
@@ -75,6 +78,8 @@ pub(super) struct Checked<'a> {
     pub streams: Vec<StreamFlow>,
     /// `[sink]`
     pub sinks: Vec<Box<dyn Sink>>,
+    /// How each sink writes rows, `[sink]`.
+    pub formats: Vec<Format>,
 }
 
 impl<'a> Read<'a> {
@@ -82,8 +87,8 @@ impl<'a> Read<'a> {
     pub fn of(pipeline: &'a Pipeline, problems: &mut Problems) -> Self {
         let sources =
             pipeline.sources.iter().map(|(_, source)| components::source(source, problems)).collect();
-        let sinks: Vec<_> =
-            pipeline.sinks.iter().map(|sink| components::sink(&sink.sink, problems)).collect();
+        let (sinks, formats) =
+            pipeline.sinks.iter().map(|sink| components::sink(&sink.sink, problems).unzip()).unzip();
         steps::check_names(pipeline.streams.iter().flat_map(|stream| &stream.steps.list), problems);
         let streams: Vec<_> = pipeline
             .streams
@@ -92,7 +97,7 @@ impl<'a> Read<'a> {
             .collect();
         let endings: Vec<_> = streams.iter().map(steps::Declared::ending).collect();
         let graph = Graph::of(pipeline, &endings, problems);
-        let read = Self { pipeline, sources, streams, sinks, graph };
+        let read = Self { pipeline, sources, streams, sinks, formats, graph };
         let sources: Vec<&dyn Source> = read.sources.iter().flatten().map(AsRef::as_ref).collect();
         sides::check_targets(&sources, &read.sinks_with_places(), problems);
         read
@@ -263,6 +268,7 @@ impl<'a> Resolved<'a> {
         let Self { read, graph, sources, streams } = self;
         let streams: Vec<StreamFlow> = streams.into_iter().collect::<Option<_>>()?;
         let sinks: Vec<Box<dyn Sink>> = read.sinks.into_iter().collect::<Option<_>>()?;
+        let formats: Vec<Format> = read.formats.into_iter().collect::<Option<_>>()?;
         let (mut flows, mut all_timed) = (Vec::new(), true);
         for source in sources {
             let SourceFlow { time, flow } = source?;
@@ -272,7 +278,7 @@ impl<'a> Resolved<'a> {
         let sources: Vec<Box<dyn Source>> = read.sources.into_iter().collect::<Option<_>>()?;
         let is_sound = complete && all_timed && !problems.has_errors();
         let (pipeline, declared) = (read.pipeline, read.streams);
-        is_sound.then_some(Checked { pipeline, graph, sources, flows, declared, streams, sinks })
+        is_sound.then_some(Checked { pipeline, graph, sources, flows, declared, streams, sinks, formats })
     }
 
     /// Checks that what takes a side stream finds one, and that none is without a taker.

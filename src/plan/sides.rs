@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::graph::{Graph, Origin};
+use crate::codec::Format;
 use crate::config::{Form, Inputs, Pipeline};
 use crate::error::{Place, Problem, Problems};
 use crate::operator::SideStream;
@@ -21,6 +22,8 @@ pub struct SideOutput {
     pub schema: Schema,
     /// What takes them.
     pub sink: Box<dyn Sink>,
+    /// How it writes them.
+    pub format: Format,
 }
 
 /// Reports sinks that write to one place, or to what a source reads.

@@ -17,7 +17,7 @@ use super::side::{self, SideOutlet, SidePart};
 use super::stage::{Feed, KeyedStage, SourceStage};
 use super::step::{Shard, Snapshots};
 use super::writer::{Encoded, RejectedItem, Verdict, Writer};
-use crate::codec::{Decode, json};
+use crate::codec::{Decode, Format};
 use crate::config::BadRecordAction;
 use crate::crash::point;
 use crate::exchange::{Inbox, LaneReceiver, LaneSender, Outbox, Parcel, Partition, Watermarks, lane, mesh};
@@ -174,10 +174,9 @@ pub fn assemble(
             committer: (told.clone(), committer_bell.clone()),
         },
     );
-    let parts = parts.collect();
     let recipe = Arc::new(Recipe::of(plan, settings, first, opened.first_splits, watermarks));
     Ok(Machine {
-        parts,
+        parts: parts.collect(),
         recipe,
         writer,
         bells,
@@ -206,6 +205,7 @@ struct InputOf<'a> {
 impl InputOf<'_> {
     fn open(&self, supply: Option<Supply>) -> Result<Inputs, SourceError> {
         let sources = &self.plan.sources;
+        let format_of = |turn: Turn| sources[turn.place].format.as_ref();
         let opening = |turn: Turn, resume| Opening {
             columns: sources[turn.place].columns.clone(),
             bells: self.bells.to_vec(),
@@ -215,6 +215,8 @@ impl InputOf<'_> {
             idle_after_ms: sources[turn.place].time.as_ref().map(|time| time.idle_after_ms),
             heartbeat: self.plan.needs_heartbeat(),
             chunk_bytes: self.capacity.chunk_bytes,
+            header: format_of(turn).and_then(|format| format.header_reader(&sources[turn.place].columns)),
+            quote: format_of(turn).and_then(Format::multiline_quote),
             resume,
             supply: supply.clone(),
         };
@@ -250,6 +252,8 @@ fn opening_of(name: &str, settings: &Settings) -> sink::Opening {
         storage: settings.storage.clone(),
         author: Author { owner: settings.owner.clone(), run: settings.identity.run.clone() },
         resume: recovery.and_then(|recovery| recovery.manifest.outputs.get(name).cloned()),
+        head: Vec::new(),
+        extension: Format::Json.extension(),
     }
 }
 
@@ -366,7 +370,7 @@ impl SinkLanes<'_> {
         opening: &sink::Opening,
         ends: &mut [Ends],
     ) -> Result<Option<Encoded>, SinkError> {
-        let SinkOutput { name, sink, schema, .. } = &plan.sinks[number];
+        let SinkOutput { name, sink, format, schema, .. } = &plan.sinks[number];
         let (output, end): (_, fn(LaneSender<Block>) -> ExitEnd) = match sink.form(schema) {
             Form::Rows(build) if !self.metered => {
                 for input in inputs_of(plan, number) {
@@ -378,7 +382,7 @@ impl SinkLanes<'_> {
             }
             // The only sink that takes rows on the shards drops them.
             Form::Rows(_) => (Box::new(Nothing) as Box<dyn Output + Send>, ExitEnd::Numbers),
-            Form::Bytes(open) => (open(opening)?, ExitEnd::Lane),
+            Form::Bytes(open) => (open(&opening.clone().of(format, schema))?, ExitEnd::Lane),
         };
         let (mut lanes, mut first) = (Vec::new(), Vec::new());
         for input in inputs_of(plan, number) {
@@ -426,8 +430,8 @@ fn first_number(from: Option<&Manifest>) -> u64 {
 pub struct Recipe {
     stages: Vec<Stage>,
     sources: Vec<SourceRecipe>,
-    /// The columns of each sink's rows, and how it divides them, `[sink]`.
-    outputs: Vec<(Schema, Option<PartitionBy>)>,
+    /// The columns of each sink's rows, how it divides them, and how it writes them, `[sink]`.
+    outputs: Vec<(Schema, Option<PartitionBy>, Format)>,
     first: Vec<u64>,
     watermarks: Vec<Watermarks>,
     bad_record: BadRecordAction,
@@ -441,7 +445,8 @@ pub struct Recipe {
 struct SourceRecipe {
     columns: Schema,
     kept: Schema,
-    decodes: bool,
+    format: Option<Format>,
+    declared: Schema,
     time: Option<TimeOf>,
     first_split: usize,
 }
@@ -457,7 +462,8 @@ impl Recipe {
         let sources = plan.sources.iter().zip(first_splits).map(|(source, first_split)| SourceRecipe {
             columns: source.columns.clone(),
             kept: source.kept.clone(),
-            decodes: source.decodes,
+            format: source.format.clone(),
+            declared: source.declared.clone(),
             time: source.time.clone(),
             first_split,
         });
@@ -467,7 +473,10 @@ impl Recipe {
             outputs: plan
                 .sinks
                 .iter()
-                .map(|output| (output.schema.clone(), output.sink.partition(&output.schema)))
+                .map(|output| {
+                    let partition = output.sink.partition(&output.schema);
+                    (output.schema.clone(), partition, output.format.clone())
+                })
                 .collect(),
             first,
             watermarks,
@@ -540,7 +549,9 @@ impl Recipe {
 
     fn source_stage(&self, readers: Vec<(Box<dyn Reader + Send>, u64)>, outlets: Vec<Outlet>) -> SourceStage {
         let feeds = readers.into_iter().zip(&self.sources).map(|((reader, first), source)| {
-            let decoder = source.decodes.then(|| json::decoder(&source.columns) as Box<dyn Decode>);
+            let decoder =
+                source.format.as_ref().map(|format| format.decoder(&source.declared, &source.columns));
+            let decoder = decoder.map(|decoder| decoder as Box<dyn Decode>);
             let kept = Projection::new(&source.columns, &source.kept);
             let ingest = Ingest::new(decoder, source.time.clone(), kept);
             let empty = RecordBatch::new_empty(source.kept.arrow().clone());
@@ -556,8 +567,8 @@ impl Recipe {
                 Outlet::Exchange(Outbox::new(lanes, Partition::new(codec.clone(), columns.clone())))
             }
             (Exit::Sink(sink), ExitEnd::Lane(lane)) => {
-                let (schema, partition) = &self.outputs[*sink];
-                let encode = RecordEncoder::new(json::encoder(schema), partition.clone());
+                let (schema, partition, format) = &self.outputs[*sink];
+                let encode = RecordEncoder::new(format.encoder(schema), partition.clone());
                 Outlet::Bytes(Encoder::new(Some(encode), lane))
             }
             (_, ExitEnd::Numbers(lane)) => Outlet::Bytes(Encoder::new(None, lane)),

@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use super::assemble::Capacity;
 use super::encode::{RecordEncoder, Records};
 use super::gather::{Gathered, Taken};
-use crate::codec::json;
+use crate::codec::Format;
 use crate::exchange::{LaneSender, lane};
 use crate::io::Bell;
 use crate::operator::SideRows;
@@ -34,6 +34,7 @@ pub struct SidePart {
     stream: Arc<str>,
     schema: Schema,
     partition: Option<PartitionBy>,
+    format: Format,
     end: End,
 }
 
@@ -63,6 +64,7 @@ pub fn open(
             stream: side.stream.clone(),
             schema: side.schema.clone(),
             partition: side.sink.partition(&side.schema),
+            format: side.format.clone(),
             end,
         };
         let open = match side.sink.form(&side.schema) {
@@ -74,7 +76,7 @@ pub fn open(
             }
             Form::Bytes(open) => open,
         };
-        let output = match open(&opening(&side.name)) {
+        let output = match open(&opening(&side.name).of(&side.format, &side.schema)) {
             Ok(output) => output,
             Err(error) => {
                 for side in written {
@@ -116,7 +118,8 @@ impl SideOutlet {
     pub fn new(part: SidePart) -> Self {
         let way = match part.end {
             End::Lane(lane) => {
-                Way::Lane { encode: RecordEncoder::new(json::encoder(&part.schema), part.partition), lane }
+                let encode = RecordEncoder::new(part.format.encoder(&part.schema), part.partition);
+                Way::Lane { encode, lane }
             }
             End::Rows(sink) => Way::Rows(sink),
         };

@@ -30,6 +30,7 @@ pub use discard::{Nothing, discarding};
 pub use files::{PartitionBy, Partitioned};
 use hdrhistogram::Histogram;
 
+use crate::codec::Format;
 use crate::error::Problems;
 use crate::io::Storage;
 use crate::record::Schema;
@@ -151,6 +152,18 @@ pub struct Opening {
     pub resume: Option<serde_json::Value>,
     /// Who writes.
     pub author: Author,
+    /// What stands once at the beginning of every file that is begun, and of every stream, before the rows.
+    pub head: Vec<u8>,
+    /// How the names of files end that are named here, without the dot.
+    pub extension: &'static str,
+}
+
+impl Opening {
+    /// The same for rows of a format.
+    #[must_use]
+    pub fn of(self, format: &Format, rows: &Schema) -> Self {
+        Self { head: format.head(rows), extension: format.extension(), ..self }
+    }
 }
 
 /// Who writes an output: what tells its unfinished files apart from those of others.

@@ -41,8 +41,11 @@ impl Sink for Declared {
     }
 
     fn form(&self, _: &Schema) -> Form {
-        Form::Bytes(Box::new(|_| {
-            Ok(Box::new(StdoutOutput { buffer: BufWriter::with_capacity(64 << 10, io::stdout()) }))
+        Form::Bytes(Box::new(|opening| {
+            let mut output = StdoutOutput { buffer: BufWriter::with_capacity(64 << 10, io::stdout()) };
+            // A run that goes on has another reader than the one before it, or one that cannot tell.
+            output.write(&opening.head)?;
+            Ok(Box::new(output))
         }))
     }
 }

@@ -183,7 +183,7 @@ pub(super) fn opened(
 ) -> Result<Box<dyn Output + Send>, SinkError> {
     let Form::Bytes(open) = sink.form(&Schema::new(Vec::new())) else { panic!("a sink of bytes") };
     let author = Author { owner: "tests".to_owned(), run: run.to_owned() };
-    open(&Opening { storage, resume, author })
+    open(&Opening { storage, resume, author, head: Vec::new(), extension: "ndjson" })
 }
 
 /// Rows that go through a sink, whose lives a seed draws.

@@ -32,6 +32,14 @@ pub enum SourceError {
         /// Why.
         source: io::Error,
     },
+    /// Its first line does not name the columns as it should.
+    #[error("{path}: {what}")]
+    Header {
+        /// Which input.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
     /// Has become shorter.
     #[error(
         "{path} became shorter while it was read: it had {expected} bytes at the start and now ends at {found}"

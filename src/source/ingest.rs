@@ -7,7 +7,6 @@ use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, UInt64Array};
 
 use super::chunk::block_of;
 use super::{Content, Piece};
-use crate::codec::framing::frame_lines;
 use crate::codec::{Decode, Rejected};
 use crate::expr::Expr;
 use crate::record::{BadRecord, Batch, BlockEnd, EventTimes, Origin, Projection, Segment};
@@ -61,8 +60,12 @@ impl Ingest {
         debug_assert!(self.current.is_none(), "the piece before is worked off");
         self.spans.clear();
         let records = match &piece.content {
-            Content::Bytes { buffer, range, .. } => {
-                frame_lines(&buffer[range.clone()], &mut self.spans);
+            Content::Bytes { buffer, range, header, .. } => {
+                let decoder = self.decoder.as_mut().expect("a source of bytes has a decoder");
+                if let Some(header) = header {
+                    decoder.begin(header);
+                }
+                decoder.frame(&buffer[range.clone()], &mut self.spans);
                 self.spans.len()
             }
             Content::Rows(rows) => rows.num_rows(),

@@ -5,6 +5,7 @@
 
 mod chunk;
 mod cuts;
+mod ends;
 mod error;
 mod file;
 mod generator;
@@ -35,6 +36,7 @@ pub use supply::{Mark, Supply};
 use cuts::Gate;
 use numbering::Numbering;
 
+use crate::codec::csv::{Header, HeaderReader};
 use crate::error::Problems;
 use crate::io::Bell;
 use crate::record::{BadRecord, Barrier, Schema};
@@ -108,6 +110,10 @@ pub struct Opening {
     pub heartbeat: bool,
     /// How many bytes a chunk has, where the source reads bytes.
     pub chunk_bytes: usize,
+    /// What reads the first line of each split, where that is no record.
+    pub header: Option<HeaderReader>,
+    /// The quote between two of which a newline ends no record; none where every newline ends one.
+    pub quote: Option<u8>,
     /// Where to go on; none at the beginning.
     pub resume: Option<Resume>,
     /// How a benchmark has the records come: then those that are made by number do not end. None where they come as
@@ -226,6 +232,8 @@ pub enum Content {
         start: u64,
         /// How many bytes each of its blocks has, except the last, which has the rest.
         block_bytes: u64,
+        /// What the first line of its split says, where there is one that is no record.
+        header: Option<Arc<Header>>,
     },
     /// Rows, all of one block.
     Rows(RecordBatch),

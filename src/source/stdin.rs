@@ -4,19 +4,19 @@
 //! there to read, so a line typed into a pipeline is processed at once. As the only one who reads, it also makes the
 //! cuts between epochs, and hands them to all shards.
 
-use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use memchr::{memchr, memrchr};
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::chunk::{BLOCKS_PER_CHUNK, RECORD_BYTES_MAX, block_bytes, mark_bytes, too_long};
 use super::cuts::{Gate, Pass};
+use super::ends::Ends;
 use super::numbering::Numbering;
 use super::{Content, HEARTBEAT_MS, Kind, Opened, Opening, Piece, Polled, Reader, Source, SourceError};
+use crate::codec::csv::{Header, HeaderReader};
 use crate::error::Problems;
 use crate::io::{Bell, Clock};
 use crate::record::{BadRecord, Barrier};
@@ -77,7 +77,7 @@ impl Source for Stdin {
             clock: Clock::start(),
             gate: opening.gate(0, numbering),
             silence: Silence::new(opening.idle_after_ms, opening.heartbeat),
-            state: State::new(numbering, shards, opening.chunk_bytes),
+            state: State::new(numbering, opening),
         };
         thread::Builder::new()
             .name("stdin".to_owned())
@@ -177,6 +177,11 @@ struct State {
     chunk: u64,
     /// Set while the rest of a record that is too long is being skipped.
     skipping: bool,
+    /// What reads the first line, until it has.
+    reader: Option<HeaderReader>,
+    /// What the first line says, where it is no record.
+    header: Option<Arc<Header>>,
+    ends: Ends,
     rejected: Vec<BadRecord>,
 }
 
@@ -197,12 +202,18 @@ impl Dealer {
             let count = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
                 Ok(count) => count,
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return self.fail(error.into()),
+                Err(error) => {
+                    let (path, position) = ("stdin".to_owned(), self.state.position);
+                    return self.fail(SourceError::Read { path, position, source: error.into() });
+                }
             };
             let ended = count == 0;
             self.state.carried.extend_from_slice(&buffer[..count]);
             if !ended && self.state.carried.len() < self.state.chunk_bytes && is_ready(&AT_ONCE) {
                 continue;
+            }
+            if let Err(error) = self.state.begin(ended) {
+                return self.fail(error);
             }
             let arrived_ms = self.clock.now().wall_ms();
             let piece = self.state.cut(ended, arrived_ms);
@@ -290,8 +301,7 @@ impl Dealer {
         }
     }
 
-    fn fail(mut self, source: io::Error) {
-        let error = SourceError::Read { path: "stdin".to_owned(), position: self.state.position, source };
+    fn fail(mut self, error: SourceError) {
         self.send(0, Dealt::Failed(error));
         self.hang_up();
     }
@@ -304,15 +314,18 @@ impl Dealer {
 }
 
 impl State {
-    fn new(numbering: Numbering, shards: usize, chunk_bytes: usize) -> Self {
+    fn new(numbering: Numbering, opening: &Opening) -> Self {
         Self {
             carried: Vec::new(),
             position: 0,
             numbering,
-            shards: shards as u64,
-            chunk_bytes: chunk_bytes.max(1),
+            shards: opening.bells.len() as u64,
+            chunk_bytes: opening.chunk_bytes.max(1),
             chunk: numbering.start(),
             skipping: false,
+            reader: opening.header.clone(),
+            header: None,
+            ends: Ends::new(opening.quote),
             rejected: Vec::new(),
         }
     }
@@ -327,22 +340,53 @@ impl State {
         usize::try_from((self.chunk - 1) % self.shards).expect("a shard")
     }
 
+    /// Takes the first line off what has been read, where it is no record and is there. Every process begins with one: what
+    /// it reads is not what another has read before it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or what it says does not fit.
+    fn begin(&mut self, ended: bool) -> Result<(), SourceError> {
+        let Some(reader) = &self.reader else { return Ok(()) };
+        let mark = mark_bytes(&self.carried);
+        let found = reader.read(&self.carried[mark..], ended);
+        let found = found.map_err(|what| SourceError::Header { path: "stdin".to_owned(), what })?;
+        let (header, taken) = match found {
+            Some((header, body)) => (header, mark + body),
+            // There were empty lines at most.
+            None if ended => (Header::default(), self.carried.len()),
+            None => return Ok(()),
+        };
+        if let Some(missing) = &header.missing {
+            tracing::warn!("stdin: {missing}");
+        }
+        self.carried.drain(..taken);
+        self.position += taken as u64;
+        (self.reader, self.header) = (None, Some(Arc::new(header)));
+        Ok(())
+    }
+
     /// The piece that can be dealt now: the whole records read so far, at the end also the last without its newline.
     fn cut(&mut self, ended: bool, arrived_ms: i64) -> Option<Piece> {
+        if self.reader.is_some() {
+            return None;
+        }
         let source: Arc<str> = "stdin".into();
         self.skip(ended);
-        let whole = match memrchr(b'\n', &self.carried) {
+        let whole = match self.ends.last(&self.carried) {
             _ if ended => self.carried.len(),
-            Some(last) => last + 1,
+            Some(last) => last,
             None if self.carried.len() > RECORD_BYTES_MAX => {
                 self.rejected.push(too_long(&source, self.position, &self.carried));
                 self.position += self.carried.len() as u64;
+                self.ends.taken(self.carried.len());
                 self.carried.clear();
                 self.skipping = true;
                 0
             }
             None => return None,
         };
+        self.ends.taken(whole);
         let rest = self.carried.split_off(whole);
         let buffer = std::mem::replace(&mut self.carried, rest);
         let mark = if self.position == 0 { mark_bytes(&buffer) } else { 0 };
@@ -359,6 +403,7 @@ impl State {
                 position: self.position + mark as u64,
                 start: self.position,
                 block_bytes: block_bytes(self.chunk_bytes),
+                header: self.header.clone(),
                 buffer: Arc::new(buffer),
             },
             rejected: std::mem::take(&mut self.rejected),
@@ -384,6 +429,7 @@ impl State {
                 position: self.position,
                 start: self.position,
                 block_bytes: block_bytes(self.chunk_bytes),
+                header: self.header.clone(),
                 buffer: Arc::default(),
             },
             rejected: Vec::new(),
@@ -398,9 +444,9 @@ impl State {
         if !self.skipping {
             return;
         }
-        let newline = memchr(b'\n', &self.carried);
-        let dropped = newline.map_or(self.carried.len(), |at| at + 1);
-        self.skipping = newline.is_none() && !ended;
+        let end = self.ends.skip(&self.carried);
+        let dropped = end.unwrap_or(self.carried.len());
+        self.skipping = end.is_none() && !ended;
         self.carried.drain(..dropped);
         self.position += dropped as u64;
     }
@@ -424,7 +470,7 @@ mod tests {
 
     fn state(shards: usize) -> State {
         let opening = testing::opening(shards, None);
-        State::new(Numbering::of(&opening, BLOCKS_PER_CHUNK), shards, opening.chunk_bytes)
+        State::new(Numbering::of(&opening, BLOCKS_PER_CHUNK), &opening)
     }
 
     fn text(piece: &Piece) -> (u64, String) {
@@ -513,7 +559,7 @@ mod tests {
             clock: Clock::start(),
             gate: opening.gate(0, numbering),
             silence: Silence::new(None, false),
-            state: State::new(numbering, 2, 10),
+            state: State::new(numbering, &opening),
         };
         let deal = |dealer: &mut Dealer, record: &str| {
             dealer.state.carried.extend_from_slice(record.as_bytes());

@@ -17,6 +17,8 @@ pub fn opening(shards: usize, resume: Option<Resume>) -> Opening {
         idle_after_ms: None,
         heartbeat: false,
         chunk_bytes: CHUNK_BYTES,
+        header: None,
+        quote: None,
         resume,
         supply: None,
     }

@@ -31,7 +31,7 @@ use super::piece::{Content, PIECE_MAX, Piece};
 use super::shape::Shape;
 use super::template::Templates;
 use super::walk::{Extent, Walker};
-use crate::codec::{Decode, Rejected};
+use crate::codec::{Decode, Rejected, ends};
 use crate::record::Schema;
 
 /// Decodes JSON objects into columns.
@@ -94,12 +94,6 @@ impl JsonDecoder {
     pub fn layers(&self) -> Option<Layers> {
         self.fast.as_ref().map(|fast| fast.layers)
     }
-}
-
-/// Where a record is: its offset and its end.
-fn ends(span: u64) -> (usize, usize) {
-    let (offset, length) = ((span >> 32) as usize, (span & 0xffff_ffff) as usize);
-    (offset, offset + length)
 }
 
 impl Decode for JsonDecoder {

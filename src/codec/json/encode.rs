@@ -55,7 +55,7 @@ impl Encode for JsonEncoder {
 }
 
 /// A column with what is written before its value: a brace or a comma, the quoted name and a colon.
-struct Named {
+pub(in crate::codec) struct Named {
     prefix: Prefix,
     writer: Writer,
 }
@@ -92,7 +92,7 @@ impl Prefix {
 }
 
 /// What a type needs besides the arrays of a batch.
-enum Writer {
+pub(in crate::codec) enum Writer {
     Scalar,
     Decimal(u8),
     Array(Box<Writer>),
@@ -115,7 +115,7 @@ fn named(columns: &[Column]) -> Vec<Named> {
 }
 
 impl Writer {
-    fn new(data_type: &SqlType) -> Self {
+    pub(in crate::codec) fn new(data_type: &SqlType) -> Self {
         match data_type {
             SqlType::Decimal(_, scale) => Self::Decimal(*scale),
             SqlType::Array(element, _) => Self::Array(Box::new(Self::new(element))),
@@ -127,7 +127,7 @@ impl Writer {
 }
 
 /// A column of a batch, its array told by type once a batch.
-pub(super) struct Bound<'a> {
+pub(in crate::codec) struct Bound<'a> {
     pub(super) nulls: Option<&'a NullBuffer>,
     pub(super) values: Values<'a>,
 }
@@ -161,7 +161,7 @@ fn bind_all<'a>(columns: &'a [Named], arrays: &'a [ArrayRef]) -> Vec<(&'a Prefix
 }
 
 impl<'a> Bound<'a> {
-    fn new(writer: &'a Writer, array: &'a dyn Array) -> Self {
+    pub(in crate::codec) fn new(writer: &'a Writer, array: &'a dyn Array) -> Self {
         let values = match (writer, array.data_type()) {
             (Writer::Decimal(scale), _) => Values::Decimal(array.as_primitive::<Decimal128Type>(), *scale),
             (Writer::Array(element), _) => {
@@ -181,8 +181,9 @@ impl<'a> Bound<'a> {
         Self { nulls: array.nulls(), values }
     }
 
+    /// Appends the value of a row.
     #[inline]
-    fn write(&mut self, row: usize, out: &mut Vec<u8>) {
+    pub(in crate::codec) fn write(&mut self, row: usize, out: &mut Vec<u8>) {
         if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
             out.extend_from_slice(b"null");
         } else {
@@ -316,7 +317,7 @@ fn write_map(entries: std::ops::Range<usize>, key: &mut Bound<'_>, value: &mut B
     out.push(b'}');
 }
 
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+pub(in crate::codec) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     let length = base64::encoded_len(bytes.len(), true).expect("bytes in memory are far from the limit");
     out.resize(start + length, 0);

@@ -10,7 +10,7 @@ const PREFIX: usize = 16;
 const LENGTH: usize = 23;
 
 /// The minute of the last timestamp.
-pub(super) struct Minute {
+pub(in crate::codec) struct Minute {
     /// Its text; zero at first, which no text is.
     prefix: [u8; PREFIX],
     /// Its start, in the unit.
@@ -23,7 +23,7 @@ pub(super) struct Minute {
 }
 
 impl Minute {
-    pub(super) fn new(unit: TimeUnit, precision: u8, zoned: bool) -> Self {
+    pub(in crate::codec) fn new(unit: TimeUnit, precision: u8, zoned: bool) -> Self {
         let per_ms = match unit {
             // Digits would have to be cut.
             _ if precision < 3 => 0,
@@ -51,7 +51,7 @@ impl Minute {
     }
 
     /// As [`Minute::read`], of a text with nothing behind it.
-    pub(super) fn read_text(&mut self, text: &[u8]) -> Option<i64> {
+    pub(in crate::codec) fn read_text(&mut self, text: &[u8]) -> Option<i64> {
         let mut padded = [0; LENGTH + 1];
         padded.get_mut(..text.len())?.copy_from_slice(text);
         self.read(&padded, text.len())

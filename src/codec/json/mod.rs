@@ -16,12 +16,13 @@ mod level;
 mod line;
 mod literal;
 mod lockstep;
-mod minute;
+pub(super) mod minute;
 mod piece;
 mod row;
-mod scalar;
+pub(super) mod scalar;
 mod shape;
 mod template;
+mod texts;
 mod walk;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use decode::{JsonDecoder, Layers};
 pub use encode::JsonEncoder;
 pub use level::Level;
 pub(super) use piece::{BLOCK, write_each};
+pub(super) use texts::JsonTexts;
 
 use super::{Decode, Encode};
 use crate::record::Schema;

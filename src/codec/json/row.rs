@@ -34,6 +34,12 @@ impl Mismatch {
         self
     }
 
+    /// The mismatch in words that follow the name of a column, in which the path is.
+    pub(super) fn behind_name(&self) -> String {
+        let Parts { path, what } = &*self.0;
+        if path.is_empty() { what.clone() } else { format!(", at `{path}`{what}") }
+    }
+
     /// The mismatch in words.
     pub(super) fn reason(&self) -> String {
         let Parts { path, what } = &*self.0;

@@ -12,12 +12,12 @@ use super::exact::{Record, Value};
 use crate::record::text;
 
 /// What to add to "expected this, found that"; may be empty.
-pub(super) type Note = &'static str;
+pub(in crate::codec) type Note = &'static str;
 
 const OUT_OF_RANGE: Note = ", which is out of range";
 
 /// The text as an error shows it.
-pub(super) fn shortened(text: &str) -> String {
+pub(in crate::codec) fn shortened(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -43,7 +43,7 @@ pub(super) fn boolean(record: &Record<'_>, value: Value<'_>) -> Result<bool, Not
 }
 
 /// What a string means to BOOLEAN.
-pub(super) fn boolean_of_text(text: &str) -> Result<bool, Note> {
+pub(in crate::codec) fn boolean_of_text(text: &str) -> Result<bool, Note> {
     match text.trim() {
         text if text.eq_ignore_ascii_case("true") => Ok(true),
         text if text.eq_ignore_ascii_case("false") => Ok(false),
@@ -69,7 +69,7 @@ pub(super) fn integer<T: TryFrom<i64> + TryFrom<u64>>(
 }
 
 /// What a string means to an integer of any width.
-pub(super) fn integer_of_text<T: TryFrom<i64>>(text: &str) -> Result<T, Note> {
+pub(in crate::codec) fn integer_of_text<T: TryFrom<i64>>(text: &str) -> Result<T, Note> {
     let wide: i64 = text.trim().parse().map_err(|_| "")?;
     T::try_from(wide).map_err(|_| OUT_OF_RANGE)
 }
@@ -104,7 +104,7 @@ pub(super) fn double(record: &Record<'_>, value: Value<'_>) -> Result<f64, Note>
 }
 
 /// What a string means to DOUBLE.
-pub(super) fn double_of_text(text: &str) -> Result<f64, Note> {
+pub(in crate::codec) fn double_of_text(text: &str) -> Result<f64, Note> {
     match text.trim() {
         "NaN" => Ok(f64::NAN),
         "Infinity" | "+Infinity" => Ok(f64::INFINITY),
@@ -125,7 +125,7 @@ pub(super) fn float(record: &Record<'_>, value: Value<'_>) -> Result<f32, Note> 
 }
 
 /// What a string means to FLOAT.
-pub(super) fn float_of_text(text: &str) -> Result<f32, Note> {
+pub(in crate::codec) fn float_of_text(text: &str) -> Result<f32, Note> {
     match text.trim() {
         "NaN" => Ok(f32::NAN),
         "Infinity" | "+Infinity" => Ok(f32::INFINITY),
@@ -166,27 +166,40 @@ pub(super) fn decimal(record: &Record<'_>, value: Value<'_>, precision: u8, scal
 
 /// Decodes base64 into `decoded`, which is emptied first.
 pub(super) fn bytes(record: &Record<'_>, value: Value<'_>, decoded: &mut Vec<u8>) -> Result<(), Note> {
-    decoded.clear();
     match record.node(value) {
-        Node::String(text) => STANDARD.decode_vec(text, decoded).map_err(|_| ", which is not base64"),
+        Node::String(text) => bytes_of_text(text, decoded),
         _ => Err(""),
     }
+}
+
+/// What a string means to BYTES, into `decoded`, which is emptied first.
+pub(in crate::codec) fn bytes_of_text(text: &str, decoded: &mut Vec<u8>) -> Result<(), Note> {
+    decoded.clear();
+    STANDARD.decode_vec(text, decoded).map_err(|_| ", which is not base64")
 }
 
 pub(super) fn date(record: &Record<'_>, value: Value<'_>) -> Result<i32, Note> {
     match record.node(value) {
-        Node::String(text) => text::parse_date(text.trim()).map_err(|_| " (a date looks like 2024-01-31)"),
+        Node::String(text) => date_of_text(text),
         _ => Err(""),
     }
 }
 
+/// What a string means to DATE.
+pub(in crate::codec) fn date_of_text(text: &str) -> Result<i32, Note> {
+    text::parse_date(text.trim()).map_err(|_| " (a date looks like 2024-01-31)")
+}
+
 pub(super) fn time(record: &Record<'_>, value: Value<'_>, precision: u8) -> Result<i32, Note> {
     match record.node(value) {
-        Node::String(text) => {
-            text::parse_time(text.trim(), precision).map_err(|_| " (a time looks like 09:30:15.5)")
-        }
+        Node::String(text) => time_of_text(text, precision),
         _ => Err(""),
     }
+}
+
+/// What a string means to TIME.
+pub(in crate::codec) fn time_of_text(text: &str, precision: u8) -> Result<i32, Note> {
+    text::parse_time(text.trim(), precision).map_err(|_| " (a time looks like 09:30:15.5)")
 }
 
 /// A timestamp; one without a zone must not have one, and the other way round.
@@ -205,7 +218,12 @@ pub(super) fn timestamp(
 }
 
 /// What a string means to a timestamp.
-pub(super) fn timestamp_of_text(text: &str, unit: TimeUnit, precision: u8, zoned: bool) -> Result<i64, Note> {
+pub(in crate::codec) fn timestamp_of_text(
+    text: &str,
+    unit: TimeUnit,
+    precision: u8,
+    zoned: bool,
+) -> Result<i64, Note> {
     let parsed = text::parse_timestamp(text.trim()).map_err(|_| {
         if zoned {
             " (an instant looks like 2024-01-31T09:30:15.5Z)"

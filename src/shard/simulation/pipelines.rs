@@ -246,7 +246,7 @@ pub(super) fn planned(name: &str, input: &str) -> Result<Plan, String> {
     let pipeline = PIPELINES.iter().find(|pipeline| pipeline.name == name);
     let pipeline = pipeline.ok_or_else(|| format!("there is no pipeline `{name}`"))?;
     let text = match pipeline.text.trim_start().strip_prefix("GRAPH") {
-        Some(rest) => GRAPH.trim_end().to_owned() + &rest.replace("OTHER\n", OTHER.trim_matches('\n')),
+        Some(rest) => GRAPH.trim_end().to_owned() + &rest.replace("OTHER", OTHER.trim_matches('\n')),
         None => SOURCE.trim_end().to_owned() + pipeline.text,
     };
     let text = text.replace("FILE", FILE).replace("INPUT", input);

@@ -58,7 +58,7 @@ pub(super) fn open(
     // What is there and is no regular file is written to as it is; that a folder is none says the system itself.
     if found.is_some_and(|found| found.kind != FileKind::Regular) {
         let file = storage.open_output(path, Open::Append).map_err(create)?;
-        return Ok(Box::new(FileOutput::new(path.to_owned(), file, Target::AsItIs, opening)));
+        return FileOutput::new(path.to_owned(), file, Target::AsItIs, opening).headed(&opening.head);
     }
     // A link's target is replaced, not the link.
     let path = storage.resolve(path).map_err(create)?;
@@ -81,7 +81,7 @@ pub(super) fn open(
         (Some(_), _) => return Err(changed_error(&path, "it was written in another way", PUT_BACK)),
     };
     output.names.add(1, changed);
-    Ok(Box::new(output))
+    output.headed(&opening.head)
 }
 
 fn changed_error(path: &Path, what: impl Into<String>, help: &'static str) -> SinkError {
@@ -243,6 +243,15 @@ impl FileOutput {
             progress: Arc::default(),
             names: NewNames::default(),
         }
+    }
+
+    /// The same, with `head` written where it begins with nothing in it: a new file, a pipe, or a file that is there and
+    /// empty. It goes the way of the rows, so that a crash neither loses nor doubles it.
+    fn headed(mut self, head: &[u8]) -> Result<Box<dyn Output + Send>, SinkError> {
+        if self.bytes == 0 && !head.is_empty() {
+            self.write(head)?;
+        }
+        Ok(Box::new(self))
     }
 
     fn failed(&self, source: io::Error) -> SinkError {

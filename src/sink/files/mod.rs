@@ -150,7 +150,7 @@ impl Sink for Declared {
             None => String::new(),
         };
         format!(
-            "files {}/{}*.ndjson (each up to about {} or {} old{partition})",
+            "files {}/{}* (each up to about {} or {} old{partition})",
             self.path.display(),
             self.prefix,
             crate::metric::size_text(self.roll.size_bytes),

@@ -33,6 +33,9 @@ pub(super) struct FilesOutput {
     root: PathBuf,
     roll: Roll,
     prefix: String,
+    extension: &'static str,
+    /// What every file begins with.
+    head: Vec<u8>,
     author: Author,
     /// The files that are written on, by partition.
     open: BTreeMap<String, Part>,
@@ -117,6 +120,8 @@ pub(super) fn open(
         storage: opening.storage.clone(),
         roll,
         prefix,
+        extension: opening.extension,
+        head: opening.head.clone(),
         open: BTreeMap::new(),
         complete: Vec::new(),
         next: position.next,
@@ -216,7 +221,7 @@ impl FilesOutput {
             let changed = folder::make(self.storage.as_ref(), &folder)?;
             self.names.add(stage, changed);
         }
-        let name = format!("{}{}-{:08}.ndjson", self.prefix, self.author.run, self.next);
+        let name = format!("{}{}-{:08}.{}", self.prefix, self.author.run, self.next, self.extension);
         let place = Place { folder: folder.clone(), name, owner: self.author.owner.clone() };
         let path = place.temporary();
         let file = self
@@ -226,7 +231,8 @@ impl FilesOutput {
         self.next += 1;
         self.names.add(stage, [folder]);
         let since_ms = (self.now_ms != 0).then_some(self.now_ms);
-        let part = Part { place, file, buffer: Vec::new(), bytes: 0, since_ms, written: 0, stage };
+        let mut part = Part { place, file, buffer: Vec::new(), bytes: 0, since_ms, written: 0, stage };
+        part.write(&self.head)?;
         self.open.insert(partition.to_owned(), part);
         Ok(())
     }

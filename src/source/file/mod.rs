@@ -4,7 +4,9 @@
 //! names, and each is a split of its own: a file that is behind in event time holds the watermark back, so none of its
 //! rows is late because another file was read faster.
 
+mod heading;
 mod position;
+mod quotes;
 mod records;
 mod schedule;
 
@@ -15,6 +17,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, fadvise};
 
+use self::quotes::Quotes;
 use self::records::{BEHIND_BYTES, Found, Records, reading_starts};
 use self::schedule::{Inputs, Schedule, Turn};
 use super::chunk::{BLOCKS_PER_CHUNK, block_bytes};
@@ -68,7 +71,12 @@ impl Source for Declared {
     }
 
     fn open(&self, opening: &Opening) -> Result<Opened, SourceError> {
-        let inputs = Arc::new(self.inputs(opening)?);
+        let mut inputs = self.inputs(opening)?;
+        if let Some(reader) = &opening.header {
+            inputs.files.iter_mut().try_for_each(|input| heading::read(input, reader))?;
+        }
+        inputs.quotes = opening.quote.map(|quote| Quotes::new(quote, &inputs));
+        let inputs = Arc::new(inputs);
         let shards = opening.bells.len();
         let numbering = Numbering::of(opening, BLOCKS_PER_CHUNK);
         let readers = (0..shards).map(|shard| {
@@ -105,7 +113,7 @@ impl Declared {
         let Some(resume) = &opening.resume else {
             let files =
                 matches(&self.path)?.iter().map(|path| position::input(path)).collect::<Result<_, _>>()?;
-            return Ok(Inputs { files, chunk_bytes: opening.chunk_bytes.max(1) as u64 });
+            return Ok(Inputs { files, chunk_bytes: opening.chunk_bytes.max(1) as u64, quotes: None });
         };
         let inputs = position::resume(resume)?;
         // Where nothing can be found any more, nothing is new.
@@ -221,11 +229,16 @@ impl FileReader {
         let from = reading_starts(start);
         let mut buffer = self.spare.pop().unwrap_or_default();
         let (found, rejected) = if input.bytes == 0 {
-            (Found { start: 0, end: 0, cut: 0 }, Vec::new())
+            (Found { start: 0, end: 0, cut: 0, ends_inside: None }, Vec::new())
         } else {
             let handle = self.handle(file)?;
+            let quotes = inputs.quotes.as_ref();
+            let begins = quotes.map(|quotes| quotes.find(handle, input, file, part)).transpose()?;
             let mut records = Records { handle, input, from, buffer: &mut buffer, filled: 0, waited: false };
-            let found = records.find(start, end)?;
+            let found = records.find(start, end, begins)?;
+            if let (Some(quotes), Some(inside)) = (quotes, found.ends_inside) {
+                quotes.tell(file, part + 1, inside);
+            }
             let rejected = records.rejected(&found);
             if records.waited {
                 self.advised = CHUNKS_ADVISED;
@@ -253,6 +266,7 @@ impl FileReader {
                 buffer: Arc::new(buffer),
                 start,
                 block_bytes: block_bytes(chunk_bytes),
+                header: input.heading.as_ref().map(|heading| heading.header.clone()),
             },
             rejected,
             bytes: end - start,

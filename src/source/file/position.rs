@@ -36,6 +36,9 @@ struct RecordedFile {
     /// How much of it is before the barrier, bytes.
     read: u64,
     identity: Option<Identity>,
+    /// Whether that ends inside of quotes, where quotes are minded and it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_quotes: Option<bool>,
     /// None where it was gone or replaced after it had been read to its end.
     samples: Option<Samples>,
 }
@@ -92,10 +95,11 @@ impl Samples {
 /// If it cannot be read, or is no regular file.
 pub(super) fn input(path: &str) -> Result<Input, SourceError> {
     let (_, metadata) = open(path)?;
-    Ok(Input { bytes: metadata.len(), identity: Some(Identity::of(&metadata)), path: path.into() })
+    let identity = Some(Identity::of(&metadata));
+    Ok(Input { bytes: metadata.len(), identity, path: path.into(), heading: None, begun: None })
 }
 
-fn open(path: &str) -> Result<(File, Metadata), SourceError> {
+pub(super) fn open(path: &str) -> Result<(File, Metadata), SourceError> {
     let failed = |source| SourceError::Open { path: path.to_owned(), source };
     // Looked at before it is opened: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
@@ -112,7 +116,10 @@ pub(super) fn teller(inputs: Arc<Inputs>) -> Position {
     Box::new(move |barrier: Barrier| {
         let mut known = known.borrow_mut();
         let reads = inputs.read_before(barrier.piece);
-        let files = inputs.files.iter().zip(reads).zip(known.iter_mut()).map(|((input, read), known)| {
+        let files = inputs.files.iter().zip(reads).zip(known.iter_mut()).enumerate();
+        let files = files.map(|(file, ((input, read), known))| {
+            let part = read / inputs.chunk_bytes;
+            let in_quotes = inputs.quotes.as_ref().and_then(|quotes| quotes.known(file, part));
             // What has been read to its end stays as it is, also where the file is gone.
             if known.as_ref().is_none_or(|(at, _)| *at != read) {
                 *known = match samples(input, read) {
@@ -122,7 +129,7 @@ pub(super) fn teller(inputs: Arc<Inputs>) -> Position {
             }
             let samples = known.as_ref().map(|(_, samples)| samples.clone());
             let path = input.path.to_string();
-            Ok(RecordedFile { path, bytes: input.bytes, read, identity: input.identity, samples })
+            Ok(RecordedFile { path, bytes: input.bytes, read, identity: input.identity, in_quotes, samples })
         });
         let files = files.collect::<Result<_, SourceError>>()?;
         let recorded = Recorded { chunk_bytes: inputs.chunk_bytes, files };
@@ -155,7 +162,7 @@ pub(super) fn resume(resume: &Resume) -> Result<Inputs, SourceError> {
         return Err(SourceError::Position(format!("chunks of {} bytes", recorded.chunk_bytes)));
     }
     let files = recorded.files.iter().map(known_again).collect::<Result<_, _>>()?;
-    let inputs = Inputs { files, chunk_bytes: recorded.chunk_bytes };
+    let inputs = Inputs { files, chunk_bytes: recorded.chunk_bytes, quotes: None };
     let reads = inputs.read_before(resume.barrier.piece);
     match recorded.files.iter().zip(reads).find(|(file, read)| file.read != *read) {
         None => Ok(inputs),
@@ -169,7 +176,9 @@ pub(super) fn resume(resume: &Resume) -> Result<Inputs, SourceError> {
 /// The file of a record, if it is there and what has been read of it is as it was.
 fn known_again(recorded: &RecordedFile) -> Result<Input, SourceError> {
     let RecordedFile { path, bytes, read, .. } = recorded;
-    let input = |identity| Input { path: path.as_str().into(), bytes: *bytes, identity };
+    let begun = recorded.in_quotes.map(|inside| (*read, inside));
+    let input =
+        |identity| Input { path: path.as_str().into(), bytes: *bytes, identity, heading: None, begun };
     // A file that has been read to its end is not needed: it may have been cleared away.
     let is_read = read == bytes;
     let gone = matches!(std::fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);

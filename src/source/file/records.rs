@@ -8,6 +8,7 @@ use memchr::memchr;
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::schedule::Input;
+use crate::codec::framing::Quoted;
 use crate::record::BadRecord;
 use crate::source::SourceError;
 use crate::source::chunk::{RECORD_BYTES_MAX, first_record, too_long};
@@ -32,6 +33,8 @@ pub(super) struct Found {
     pub end: usize,
     /// Where a record begins that is too long; `end` where there is none.
     pub cut: usize,
+    /// Whether the chunk ends inside of quotes, where that counts.
+    pub ends_inside: Option<bool>,
 }
 
 /// Reads on until the last record of a chunk is whole.
@@ -51,34 +54,83 @@ pub(super) struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// The records that start in `start..end`, positions in the file.
-    pub fn find(&mut self, start: u64, end: u64) -> Result<Found, SourceError> {
+    /// The records that start in `start..end`, positions in the file; `begins` is how the first of them is, where newlines
+    /// in quotes end no record.
+    pub fn find(&mut self, start: u64, end: u64, begins: Option<Quoted>) -> Result<Found, SourceError> {
         let chunk_end = usize::try_from(end - self.from).expect("chunks are small");
         self.fill(chunk_end + BEHIND_BYTES)?;
-        let before = usize::try_from(start.saturating_sub(1) - self.from).expect("fewer than 16 bytes");
-        let Some(first) = first_record(&self.buffer[before..self.filled], start == 0, chunk_end - before)
-        else {
-            return Ok(Found { start: chunk_end, end: chunk_end, cut: chunk_end });
+        let mut ends = begins.map(|begins| self.ends(start, chunk_end, begins));
+        let ends_inside = ends.map(|ends| ends.inside);
+        let Some(first) = self.first(start, chunk_end, begins) else {
+            return Ok(Found { start: chunk_end, end: chunk_end, cut: chunk_end, ends_inside });
         };
-        let first = before + first;
-        // The last record is the one that holds the chunk's last byte.
-        let mut searched = chunk_end.saturating_sub(1).max(first);
+        let found = |end, cut| Found { start: first, end, cut, ends_inside };
+        // The last record is the one that holds the chunk's last byte. How quotes are is known behind that, and before it
+        // where it is none.
+        let last = chunk_end.saturating_sub(1);
+        let is_newline = self.buffer.get(last) == Some(&b'\n');
+        let mut searched = if ends.is_none() || is_newline { last } else { chunk_end }.max(first);
         loop {
-            if let Some(newline) = memchr(b'\n', &self.buffer[searched..self.filled]) {
+            let rest = &self.buffer[searched..self.filled];
+            let newline = match &mut ends {
+                Some(ends) => ends.record_end(rest),
+                None => memchr(b'\n', rest),
+            };
+            if let Some(newline) = newline {
                 let end = searched + newline + 1;
-                return Ok(Found { start: first, end, cut: end });
+                return Ok(found(end, end));
             }
             searched = self.filled;
             if self.from + self.filled as u64 >= self.input.bytes {
-                return Ok(Found { start: first, end: self.filled, cut: self.filled });
+                return Ok(found(self.filled, self.filled));
             }
-            let before = self.buffer[first..chunk_end].iter().rposition(|byte| *byte == b'\n');
-            let last = before.map_or(first, |at| first + at + 1);
+            let last = self.last(first, chunk_end, begins);
             if self.filled - last > RECORD_BYTES_MAX {
-                return Ok(Found { start: first, end: self.filled, cut: last });
+                return Ok(found(self.filled, last));
             }
             self.fill(self.filled + (self.filled - chunk_end).max(BEHIND_BYTES))?;
         }
+    }
+
+    /// Where the first record of a chunk begins in the buffer.
+    fn first(&self, start: u64, chunk_end: usize, begins: Option<Quoted>) -> Option<usize> {
+        if let Some(heading) = self.input.heading.as_ref().filter(|heading| start < heading.body) {
+            // A first line may be longer than a chunk.
+            return usize::try_from(heading.body - self.from).ok().filter(|first| *first < chunk_end);
+        }
+        let before = usize::try_from(start.saturating_sub(1) - self.from).expect("fewer than 16 bytes");
+        match begins.filter(|_| start > 0) {
+            Some(begins) if !begins.inside && self.buffer[before] == b'\n' => Some(before + 1),
+            Some(mut begins) => {
+                let newline = begins.record_end(&self.buffer[before + 1..chunk_end])?;
+                Some(before + newline + 2).filter(|first| *first < chunk_end)
+            }
+            None => first_record(&self.buffer[before..self.filled], start == 0, chunk_end - before)
+                .map(|first| before + first),
+        }
+    }
+
+    /// How the end of a chunk is that begins so.
+    fn ends(&self, start: u64, chunk_end: usize, begins: Quoted) -> Quoted {
+        // The first line has been read as a whole.
+        let body = self.input.heading.as_ref().map_or(0, |heading| heading.body);
+        let counted = usize::try_from(start.max(body) - self.from).unwrap_or(chunk_end).min(chunk_end);
+        let mut ends = begins;
+        ends.pass(&self.buffer[counted..chunk_end]);
+        ends
+    }
+
+    /// Where the last record of a chunk begins, of which `first` is where the first does.
+    fn last(&self, first: usize, chunk_end: usize, begins: Option<Quoted>) -> usize {
+        let Some(Quoted { quote, .. }) = begins else {
+            let newline = self.buffer[first..chunk_end].iter().rposition(|byte| *byte == b'\n');
+            return newline.map_or(first, |at| first + at + 1);
+        };
+        let (mut last, mut quoted) = (first, Quoted::outside(quote));
+        while let Some(newline) = quoted.record_end(&self.buffer[last..chunk_end]) {
+            last += newline + 1;
+        }
+        last
     }
 
     /// Reads until `bytes` of the buffer are filled or the file ends.

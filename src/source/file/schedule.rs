@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::position::Identity;
+use super::quotes::Quotes;
+use crate::codec::csv::Header;
 
 /// A file as it was when the run started: what is appended later is not read.
 #[derive(Clone, Debug)]
@@ -13,15 +15,30 @@ pub(super) struct Input {
     pub bytes: u64,
     /// By what it is told from another file of its name; none where it has been read to its end and is gone.
     pub identity: Option<Identity>,
+    /// Its first line, where that is no record.
+    pub heading: Option<Heading>,
+    /// Up to where it has been read before, bytes, and whether that is inside of quotes, where quotes are minded.
+    pub begun: Option<(u64, bool)>,
+}
+
+/// The first line of a file, which says what its records are.
+#[derive(Clone, Debug)]
+pub(super) struct Heading {
+    /// What it says.
+    pub header: Arc<Header>,
+    /// Where the first record begins, bytes.
+    pub body: u64,
 }
 
 /// All files of a run, in the order of their names.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Inputs {
     /// The files.
     pub files: Vec<Input>,
     /// The bytes of a chunk, above 0.
     pub chunk_bytes: u64,
+    /// Which chunks begin inside of quotes, where newlines there end no record.
+    pub quotes: Option<Quotes>,
 }
 
 impl Inputs {
@@ -126,8 +143,14 @@ mod tests {
     use super::*;
 
     fn inputs(bytes: impl IntoIterator<Item = u64>) -> Arc<Inputs> {
-        let files = bytes.into_iter().map(|bytes| Input { path: "f".into(), bytes, identity: None });
-        Arc::new(Inputs { files: files.collect(), chunk_bytes: 10 })
+        let files = bytes.into_iter().map(|bytes| Input {
+            path: "f".into(),
+            bytes,
+            identity: None,
+            heading: None,
+            begun: None,
+        });
+        Arc::new(Inputs { files: files.collect(), chunk_bytes: 10, quotes: None })
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::*;
-use crate::record::{BadRecord, Barrier};
+use crate::codec::csv::{Dialect, HeaderReader};
+use crate::record::{BadRecord, Barrier, Column, Schema, SqlType};
 use crate::source::chunk::{RECORD_BYTES_MAX, TOO_LONG_KEPT};
 use crate::source::{CHUNK_BYTES, Resume, Supply, testing};
 
@@ -76,12 +77,11 @@ type Stretch = (u64, u32, Vec<u8>);
 /// reads to the end.
 fn run(
     declared: &Declared,
-    shards: usize,
-    resume: Option<Resume>,
+    opening: Opening,
     cut_after: Option<u32>,
     random: &mut fastrand::Rng,
 ) -> (Vec<Stretch>, Option<Resume>) {
-    let opening = Opening { chunk_bytes: 40, ..testing::opening(shards, resume) };
+    let shards = opening.bells.len();
     let mut opened = declared.open(&opening).unwrap();
     let (mut read, mut barriers, mut ended) = (Vec::new(), vec![None; shards], 0);
     let mut live: Vec<usize> = (0..shards).collect();
@@ -137,7 +137,8 @@ fn barriers_and_restarts_on_any_number_of_shards_lose_and_double_nothing() {
         let (mut all, mut resume): (Vec<Stretch>, _) = (Vec::new(), None);
         loop {
             let cut_after = (random.u8(..6) > 0).then(|| random.u32(..12));
-            let (read, next) = run(&declared, random.usize(1..5), resume, cut_after, &mut random);
+            let opening = Opening { chunk_bytes: 40, ..testing::opening(random.usize(1..5), resume) };
+            let (read, next) = run(&declared, opening, cut_after, &mut random);
             all.extend(read);
             resume = next;
             if resume.is_none() {
@@ -161,6 +162,101 @@ fn barriers_and_restarts_on_any_number_of_shards_lose_and_double_nothing() {
         }
     }
     assert!(crashes > 300, "{crashes}");
+}
+
+/// A text in which newlines are frequent, and quotes now and then.
+fn quoted_text(random: &mut fastrand::Rng) -> String {
+    let quotes = random.u8(2..60);
+    let character = |random: &mut fastrand::Rng| match random.u8(..quotes) {
+        0 => '"',
+        _ if random.u8(..6) == 0 => '\n',
+        _ => 'x',
+    };
+    (0..random.usize(..900)).map(|_| character(random)).collect()
+}
+
+/// Where the records of a text begin: behind newlines with an even number of quotes before them.
+fn beginnings(text: &str) -> Vec<usize> {
+    let ends = text.match_indices('\n').map(|(end, _)| end);
+    let ends = ends.filter(|end| text[..*end].matches('"').count().is_multiple_of(2));
+    std::iter::once(0).chain(ends.map(|end| end + 1)).collect()
+}
+
+#[test]
+fn first_lines_and_quotes_are_minded_wherever_a_run_begins() {
+    let mut random = fastrand::Rng::with_seed(12);
+    let columns = Schema::new(vec![Column::new("id", SqlType::String, false)]);
+    let dialect = Dialect { multiline: true, ..Dialect::default() };
+    let (mut crashes, mut inside) = (0, 0);
+    for _ in 0..300 {
+        let folder = tempfile::tempdir().unwrap();
+        let has_header = random.bool();
+        let mut bodies = Vec::new();
+        for index in 0..random.usize(1..4) {
+            let body = quoted_text(&mut random);
+            let other = "y".repeat(random.usize(..100));
+            let header = if has_header { format!("\u{feff}\n\"{other}\n\",id\n") } else { String::new() };
+            fs::write(folder.path().join(format!("{index}.txt")), format!("{header}{body}")).unwrap();
+            bodies.push(body);
+        }
+        let declared = Declared { path: folder.path().join("*.txt").display().to_string() };
+        let (mut all, mut resume): (Vec<Stretch>, _) = (Vec::new(), None);
+        loop {
+            let header = has_header.then(|| HeaderReader::new(&dialect, &columns));
+            let cut_after = (random.u8(..6) > 0).then(|| random.u32(..12));
+            let opening = testing::opening(random.usize(1..5), resume);
+            let opening = Opening { chunk_bytes: 40, header, quote: Some(b'"'), ..opening };
+            let (read, next) = run(&declared, opening, cut_after, &mut random);
+            all.extend(read);
+            resume = next;
+            let Some(resume) = &mut resume else { break };
+            crashes += 1;
+            for file in resume.position["files"].as_array_mut().unwrap() {
+                inside += usize::from(file["in_quotes"] == true);
+                // Where it is not known it is found out.
+                if random.bool() {
+                    file.as_object_mut().unwrap().remove("in_quotes");
+                }
+            }
+        }
+        all.sort();
+        for (split, body) in bodies.iter().enumerate() {
+            let of_split: Vec<_> = all.iter().filter(|(_, of, _)| *of as usize == split).collect();
+            let (beginnings, mut at) = (beginnings(body), 0);
+            for (_, _, bytes) in &of_split {
+                assert!(bytes.is_empty() || beginnings.contains(&at), "{body:?} at {at}");
+                at += bytes.len();
+            }
+            let bytes: Vec<u8> = of_split.iter().flat_map(|(_, _, bytes)| bytes).copied().collect();
+            assert_eq!(String::from_utf8(bytes).unwrap(), *body);
+        }
+    }
+    assert!(crashes > 300 && inside > 100, "{crashes} crashes, {inside} inside of quotes");
+}
+
+#[test]
+fn a_record_beyond_all_bounds_is_rejected_with_its_quotes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.csv");
+    let mut content = b"before\n\"a\n".to_vec();
+    content.resize(content.len() + RECORD_BYTES_MAX + 2 * CHUNK_BYTES, b'\n');
+    content.extend_from_slice(b"\"\n\"af\nter\"\n");
+    fs::write(&path, content).unwrap();
+    let declared = Declared { path: path.display().to_string() };
+    let opening = Opening { quote: Some(b'"'), ..testing::opening(2, None) };
+    let mut opened = declared.open(&opening).unwrap();
+    let (mut read, mut rejected) = (Vec::new(), Vec::new());
+    for reader in &mut opened.readers {
+        while let Polled::Piece(piece) = reader.poll(Now::default()).unwrap() {
+            let Content::Bytes { buffer, range, .. } = piece.content else { panic!("bytes") };
+            read.push((piece.number, buffer[range].to_vec()));
+            rejected.extend(piece.rejected);
+        }
+    }
+    read.sort();
+    let read: Vec<u8> = read.into_iter().flat_map(|(_, bytes)| bytes).collect();
+    assert_eq!(String::from_utf8(read).unwrap(), "before\n\"af\nter\"\n");
+    assert_eq!((rejected.len(), rejected[0].position), (1, 7));
 }
 
 /// A file of 100 records of 3 bytes of which 5 chunks of 40 bytes have been read, and one that has been read whole.
