@@ -221,12 +221,56 @@ sinks:
 }
 
 #[test]
+fn a_sink_that_takes_nothing_is_named_and_the_others_are_whole() {
+    let scene = Scene::new();
+    scene.write("in.ndjson", (0..200_000).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>());
+    let pipeline = "
+millstream: 1
+name: stalled
+sources:
+  read: { file: { path: in.ndjson }, format: json, schema: { n: BIGINT } }
+sinks:
+  whole: { from: read, file: { path: whole.ndjson }, format: json }
+  piped: { from: read, stdout: , format: json }
+";
+    let mut command = scene.pipeline(pipeline, &["--cores", "2"]);
+    let mut child = command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut said = std::io::BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("takes nothing") && !line.contains("has taken nothing") {
+        line.clear();
+        assert!(
+            std::io::BufRead::read_line(&mut said, &mut line).expect("readable") > 0,
+            "it ends without a word"
+        );
+    }
+    assert!(line.contains("the sink `piped` has taken nothing"), "{line}");
+    let mut rows = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().expect("piped"), &mut rows).expect("text");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(rows.lines().count(), 200_000);
+    assert_eq!(sorted(&rows), sorted(&scene.read("whole.ndjson")));
+}
+
+#[test]
 fn what_a_graph_does_is_explained() {
     let scene = Scene::new();
     input(&scene);
     scene.write("pipeline.yaml", SOURCES.to_owned() + TOGETHER);
     let ended = end(&mut scene.program(&["explain", "pipeline.yaml"]));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let mermaid = end(&mut scene.program(&["explain", "pipeline.yaml", "--graph", "mermaid"])).stdout;
+    assert!(mermaid.starts_with("flowchart LR\n"), "{mermaid}");
+    assert_eq!(mermaid.matches("|by key|").count(), 2, "{mermaid}");
+    assert_eq!(mermaid.matches("|to one shard|").count(), 1, "{mermaid}");
+    let dot = end(&mut scene.program(&["explain", "pipeline.yaml", "--graph", "dot"])).stdout;
+    assert!(dot.starts_with("digraph \"graph\" {\n") && dot.ends_with("}\n"), "{dot}");
+    assert_eq!(dot.matches(" -> ").count(), mermaid.matches("-->").count() + mermaid.matches("==>").count());
     for part in ["source   left: ", "source   right: ", "case low", "keeps state `all`"] {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }

@@ -66,6 +66,8 @@ pub(super) enum Io {
 
 /// How often the control plane looks after the shards.
 const TICK: Duration = Duration::from_millis(100);
+/// After which time an output is said to take nothing, microseconds.
+const STALL_US: u64 = 3_000_000;
 /// How long the writer gets to take unfinished output back.
 const ABORT_TICKS: u32 = 100;
 /// The same after a second signal, which asks to stop at once: the writer may be held up by whoever reads its output.
@@ -240,6 +242,8 @@ struct Watch<'a> {
     snapshot: Option<SnapshotReport>,
     /// Set once a signal, or state that has grown too large, has asked for a drain.
     draining: bool,
+    /// Since when the output was stalled of which it was said.
+    stall_told_us: Option<u64>,
     /// Why the run ends although its input does not.
     ending: Option<(Exit, String)>,
     /// Why the run has failed.
@@ -265,6 +269,7 @@ impl<'a> Watch<'a> {
             restored: 0,
             snapshot: None,
             draining: false,
+            stall_told_us: None,
             ending: None,
             failed: None,
             quarantine: None,
@@ -380,10 +385,22 @@ impl<'a> Watch<'a> {
         }
         self.judge(false);
         self.limit_memory();
+        self.note_stall();
         let (totals, elapsed_us) = (self.totals(), self.clock.now().monotonic_us);
         let look = |closing: &mut Closing| closing.look(&totals, &self.running.metrics, elapsed_us);
         let held_up = self.closing.as_mut().and_then(look);
         self.progress.show(&self.running.metrics, elapsed_us, held_up.as_deref());
+    }
+
+    /// Says once of an output that takes nothing for long: everything waits for it, and nobody else could tell why.
+    fn note_stall(&mut self) {
+        let Some((name, since_us)) = self.running.stalled(STALL_US) else { return };
+        if self.stall_told_us.replace(since_us) != Some(since_us) {
+            say(format_args!(
+                "note: the sink `{name}` has taken nothing for {} s, and all others wait for it: see whether its reader or its disk is held up",
+                STALL_US / 1_000_000
+            ));
+        }
     }
 
     /// Stops the run if too many records are bad.

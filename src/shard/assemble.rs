@@ -15,6 +15,7 @@ use super::quarantine::Quarantine;
 use super::restore::restore;
 use super::side::{self, SideOutlet, SidePart};
 use super::stage::{Feed, KeyedStage, SourceStage};
+use super::stall::Busy;
 use super::step::{Shard, Snapshots};
 use super::writer::{Encoded, RejectedItem, Verdict, Writer};
 use crate::codec::{Decode, Format};
@@ -82,6 +83,8 @@ pub struct Machine {
     pub requests: Arc<Requests>,
     /// What becomes of the output.
     pub verdict: Arc<Verdict>,
+    /// Which output the writer is busy with.
+    pub busy: Arc<Busy>,
 }
 
 /// Opens the input and the output and wires the shards up.
@@ -130,12 +133,15 @@ pub fn assemble(
         }
     };
     point("outputs-opened");
+    let names = encoded.iter().map(Encoded::name).chain(written.iter().map(|side| &side.name));
+    let busy = Arc::new(Busy::new(names.cloned().collect()));
     let (rejected_to, rejected): (Vec<_>, Vec<_>) =
         bells.iter().map(|bell| lane(capacity.rejected, bell, &writer_bell)).unzip();
     let (told, inbox) = channel();
     let writer = Writer {
         encoded,
         meter,
+        busy: busy.clone(),
         sides: written,
         rejected: Gathered::new(rejected),
         quarantine,
@@ -189,6 +195,7 @@ pub fn assemble(
         committer_bell,
         requests,
         verdict,
+        busy,
     })
 }
 

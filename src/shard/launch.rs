@@ -12,6 +12,7 @@ use super::assemble::{Capacity, assemble};
 use super::committer::{Identity, Requests, Rhythm, SnapshotReport};
 use super::measure::{Load, Stopwatch};
 use super::quarantine::QuarantineError;
+use super::stall::Busy;
 use super::writer::{Verdict, WriterError};
 use crate::io::{Bell, Clock, Mode, Placement, Storage, host};
 use crate::metric::ShardMetrics;
@@ -147,6 +148,7 @@ pub struct Running {
     requests: Arc<Requests>,
     cuts: Cuts,
     verdict: Arc<Verdict>,
+    busy: Arc<Busy>,
 }
 
 impl Running {
@@ -168,6 +170,13 @@ impl Running {
         self.bells.iter().for_each(|bell| bell.ring());
         self.verdict.decide(Verdict::ABANDON);
         self.writer_bell.ring();
+    }
+
+    /// The output that has taken nothing of what it was handed for longer than so many microseconds, and since when, by the
+    /// clock of the run.
+    #[must_use]
+    pub fn stalled(&self, longer_than_us: u64) -> Option<(&str, u64)> {
+        self.busy.stalled(self.clock.now().monotonic_us, longer_than_us)
     }
 
     /// Makes the output visible, after [`Event::Written`].
@@ -240,5 +249,6 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
         requests: machine.requests,
         cuts: machine.cuts,
         verdict: machine.verdict,
+        busy: machine.busy,
     })
 }

@@ -18,6 +18,7 @@ mod side;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod stage;
+mod stall;
 mod step;
 mod writer;
 

@@ -14,6 +14,7 @@ use super::measure::Meter;
 use super::outlet::Block;
 use super::quarantine::{Quarantine, QuarantineError};
 use super::side::SideEncoded;
+use super::stall::Busy;
 use crate::crash::point;
 use crate::exchange::{LaneReceiver, Order};
 use crate::io::{Bell, Step, Task};
@@ -37,6 +38,8 @@ pub struct Writer {
     pub rejected: Gathered<RejectedItem>,
     /// Where they go.
     pub quarantine: Quarantine,
+    /// Which output is being called: those of the sinks, then those of side streams.
+    pub busy: Arc<Busy>,
     /// What becomes of the output.
     pub verdict: Arc<Verdict>,
     /// The way to the control plane.
@@ -155,6 +158,12 @@ impl Encoded {
         Self { name, lanes, heads, order: Order::new(first), ahead: None, epoch: 0, closed: false, output }
     }
 
+    /// The sink's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Gives the output up before anything was written; `committed` tells whether it goes on from a snapshot.
     pub fn abandon(self, committed: bool) {
         self.output.abandon(committed);
@@ -243,6 +252,7 @@ impl Writer {
     fn try_step(&mut self, now: Now) -> Result<Step, WriterError> {
         let mut moved = self.take_encoded(now)?;
         for side in 0..self.sides.len() {
+            let _calling = self.busy.with(self.encoded.len() + side, now.monotonic_us);
             moved |= self.sides[side].step()?;
             if let Some(barrier) = self.sides[side].barrier() {
                 let staged = self.sides[side].stage(self.verdict.ends_with(barrier.epoch), now)?;
@@ -265,10 +275,12 @@ impl Writer {
         }
         if std::mem::take(&mut self.dirty) {
             self.quarantine.flush()?;
-            for encoded in &mut self.encoded {
+            for (place, encoded) in self.encoded.iter_mut().enumerate() {
+                let _calling = self.busy.with(place, now.monotonic_us);
                 encoded.output.flush()?;
             }
-            for side in &mut self.sides {
+            for (place, side) in self.sides.iter_mut().enumerate() {
+                let _calling = self.busy.with(self.encoded.len() + place, now.monotonic_us);
                 side.flush()?;
             }
             return Ok(Step::Again);
@@ -294,6 +306,7 @@ impl Writer {
     }
 
     fn take_encoded_of(&mut self, sink: usize, now: Now) -> Result<bool, WriterError> {
+        let _calling = self.busy.with(sink, now.monotonic_us);
         let encoded = &mut self.encoded[sink];
         let mut moved = false;
         for _ in 0..BLOCKS_A_STEP {
