@@ -275,3 +275,49 @@ fn what_a_graph_does_is_explained() {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }
 }
+
+#[test]
+fn parameters_are_values() {
+    let scene = Scene::new();
+    scene.write(
+        "in.ndjson",
+        "{\"id\":1,\"name\":\"it's :least\"}\n{\"id\":2,\"name\":\"b\"}\n{\"id\":3,\"name\":null}\n",
+    );
+    let pipeline = "
+millstream: 1
+name: bound
+params:
+  least: { type: BIGINT, default: 2 }
+  who: { type: STRING, default: \"it's :least\" }
+  price: { type: 'DECIMAL(12, 2)', default: 1.5 }
+  nothing: { type: INT, default: null }
+source: { file: { path: in.ndjson }, format: json, schema: { id: BIGINT, name: STRING } }
+steps:
+  - filter: id >= :least OR name = :who
+  - select:
+      id: id
+      text: \"':least'\"
+      price: ':price'
+      nothing: COALESCE(:nothing, -1)
+sink: { file: { path: out.ndjson }, format: json }
+";
+    let row = |id: u64, price: &str| {
+        format!("{{\"id\":{id},\"text\":\":least\",\"price\":{price},\"nothing\":-1}}\n")
+    };
+    assert_eq!(scene.output(pipeline, &["--cores", "1"]), row(1, "1.50") + &row(2, "1.50") + &row(3, "1.50"));
+    let set = [
+        "--cores",
+        "1",
+        "--set",
+        "params.least.default=3",
+        "--set",
+        "params.who.default=b",
+        "--set",
+        "params.price.default=2",
+    ];
+    assert_eq!(scene.output(pipeline, &set), row(2, "2.00") + &row(3, "2.00"));
+    let wrong = scene.run(&pipeline.replace("id >= :least", "id >= :lest AND name > :least"), &[]);
+    assert_eq!(wrong.code, Some(78), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("there is no parameter `:lest`"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("^^^^^^"), "{}", wrong.stderr);
+}

@@ -7,6 +7,7 @@
 //! To add a key of the file, read it in [`Pipeline`]'s reading below or in the part it belongs to, one file each.
 
 mod component;
+mod params;
 mod run;
 mod sink;
 mod source;
@@ -111,12 +112,15 @@ fn tree(
         yaml::set(&mut root, number, argument, problems);
     }
     yaml::interpolate(&mut root, environment);
+    params::apply(&mut root, problems);
     Some(root)
 }
 
 fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     let mut fields = Fields::of(root, "the pipeline", problems);
     version(&mut fields, problems);
+    // They have been put where they are named.
+    fields.know("params");
     let name = name(&mut fields, problems);
     not_yet(&mut fields, problems);
     let is_graph = ["sources", "streams"].into_iter().fold(false, |is, key| fields.take(key).is_some() | is);
@@ -275,8 +279,6 @@ fn name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Spanned<Stri
 
 /// Reports the keys of the language that this version does not have.
 fn not_yet(fields: &mut Fields<'_>, problems: &mut Problems) {
-    let values = "write the value where it is used, or use `${NAME}` outside of expressions";
-    fields.not_yet("params", values, problems);
     fields.not_yet("connections", "write the options into the source and the sink", problems);
     fields.not_yet("tables", "this version has no lookup tables: remove it", problems);
     fields.not_yet("include", "write everything into this file", problems);

@@ -145,7 +145,21 @@ fn mistakes_are_told_at_their_place() {
     check("state_dir: state", "state_dir: \"${HOME_X}\"", &[("${HOME_X}", "not set")]);
     check("run: {", "rn: 1\nrun: {", &[("rn", "did you mean `run`?")]);
     check("run: {", "tests: []\nrun: {", &[("tests", "does not run the tests")]);
-    check("run: {", "params: {}\nrun: {", &[("params", "not in this version")]);
+    check("run: {", "params: {}\nrun: {", &[]);
+    check("run: {", "params: 3\nrun: {", &[("3", "a map of names")]);
+    check("run: {", "params: { a: { type: INT } }\nrun: {", &[("a", "has no value")]);
+    check("run: {", "params: { a: { type: INT, default: x } }\nrun: {", &[("x", "`x` is no INT")]);
+    check("run: {", "params: { a: { type: INTT, default: 1 } }\nrun: {", &[("INTT", "did you mean INT")]);
+    check(
+        "run: {",
+        "params: { a-b: { type: INT, default: 1 } }\nrun: {",
+        &[("a-b", "no name for a parameter")],
+    );
+    check(
+        "run: {",
+        "params: { a: { type: ARRAY<INT>, default: 1 } }\nrun: {",
+        &[("ARRAY<INT>", "one value")],
+    );
     check("sink:\n", "sinks:\n  late: { from: late, stdout: }\nsink:\n", &[]);
     check("sink:\n", "sinks: late\nsink:\n", &[("late", "a map of names to sinks")]);
     check("sink:\n", "sinks: { late: { stdout: } }\nsink:\n", &[("late", "needs `from`")]);

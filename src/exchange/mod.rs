@@ -15,6 +15,13 @@
 //! against the choice of *N*. The sink behind the last exchange takes its lanes by the same rule. What *P* holds back of
 //! ends of blocks while it is busy it tells before it sleeps ([`Outbox::settle`]).
 //!
+//! A stage may have several exits, and so feed several exchanges and sinks. What it makes of one batch of input, which may
+//! span several numbers, goes to all of them, also while one has no room, and is kept in the lists there: else *P* could
+//! keep back for one exit the number *N* for which those wait who are to make room at another. It takes the next batch only
+//! when all lists are empty, so these hold no more than one batch of input makes; and then the argument above goes through
+//! with *N* the least number that has not ended towards any receiver of any exit. Numbers end in the same order at every
+//! port of a receiver: lanes are taken by number first.
+//!
 //! **What the claim rests on.** A keyed stage sends rows of a number only once that number has ended for it: then *P* has
 //! sent the end to every lane, or keeps it in a list per lane, and every other shard can end the number too. An operator
 //! that makes rows in the middle of a number (a running aggregate, `dedupe`) could otherwise fill its lane with them while

@@ -128,10 +128,17 @@ impl Outlets {
         Self { all, rows: 0 }
     }
 
-    /// Whether another batch may be sent by every exit.
+    /// Whether all that was sent has gone, so that the stage may take more input.
     #[must_use]
     pub fn is_clear(&self) -> bool {
         self.all.iter().all(Outlet::is_clear)
+    }
+
+    /// Whether more of what the stage makes of the input it has taken may be sent. Where there are several exits it always
+    /// may: what goes by one can be waited for by those who are to make room at another (see [`crate::exchange`]).
+    #[must_use]
+    pub fn takes_output(&self) -> bool {
+        self.all.len() > 1 || self.is_clear()
     }
 
     /// What waits for room, in words.

@@ -51,8 +51,9 @@ impl KeyedStage {
     pub fn step(&mut self, now: Now, metrics: &ShardMetrics) -> Progress {
         self.network.context.wall_ms = now.wall_ms();
         let offered = self.outlets.offer();
-        if !self.outlets.is_clear() {
-            return if offered { Progress::Moved } else { Progress::Idle(None) };
+        let blocked = if offered { Progress::Moved } else { Progress::Idle(None) };
+        if !self.outlets.takes_output() {
+            return blocked;
         }
         for exit in 0..self.held.len() {
             if let Some(batch) = self.held[exit].pop_front().and_then(|batch| self.release(exit, batch)) {
@@ -67,6 +68,9 @@ impl KeyedStage {
                 self.outlets.send(exit, batch, now, metrics);
             }
             return Progress::Moved;
+        }
+        if !self.outlets.is_clear() {
+            return blocked;
         }
         if let Some(barrier) = self.barrier.take() {
             debug_assert!(
@@ -222,12 +226,16 @@ impl SourceStage {
     pub fn step(&mut self, now: Now, metrics: &ShardMetrics) -> Result<Progress, SourceError> {
         self.network.context.wall_ms = now.wall_ms();
         let offered = self.outlets.offer();
-        if !self.outlets.is_clear() {
-            return Ok(if offered { Progress::Moved } else { Progress::Idle(None) });
+        let blocked = if offered { Progress::Moved } else { Progress::Idle(None) };
+        if !self.outlets.takes_output() {
+            return Ok(blocked);
         }
         if let Some((exit, batch)) = self.network.pull() {
             self.outlets.send(exit, batch, now, metrics);
             return Ok(Progress::Moved);
+        }
+        if !self.outlets.is_clear() {
+            return Ok(blocked);
         }
         if self.ended == Ended::Told {
             self.ended = Ended::Gone;

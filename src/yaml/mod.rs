@@ -5,6 +5,7 @@
 //! component reads its options through [`Fields`], which reports what is missing, unknown or of the wrong shape, all
 //! at once. [`render()`] shows the problems with their lines.
 
+mod bind;
 mod comma;
 mod documents;
 mod fields;
@@ -16,6 +17,7 @@ mod render;
 mod syntax;
 mod units;
 
+pub use bind::bind;
 pub use documents::Documents;
 pub use fields::Fields;
 pub use interpolate::{Environment, NoEnvironment, ProcessEnvironment, Variable, interpolate};

@@ -1,6 +1,8 @@
 //! From a scalar's text back to its source: quotes, escapes, indentation and folded lines make the two differ, and an
 //! error inside an expression or a type has to point at the right characters all the same.
 
+use std::ops::Range;
+
 use super::Style;
 use crate::error::Place;
 
@@ -49,6 +51,31 @@ impl Offsets {
         // an escape may be shorter than what it stands for.
         let end = if to > from { (self.source_of(to - 1) + 1).min(self.source_of(to)) } else { start };
         place.within(start, end)
+    }
+
+    /// Where a text stands after these stretches of it, which ascend, have been replaced: what is put in stands where it was.
+    /// The text had `length` bytes.
+    pub fn replaced(&self, length: usize, replaced: &[(Range<usize>, &str)]) -> Self {
+        let mut stretches = Vec::new();
+        // From one stretch that is kept to the next: where it begins in the old text and in the new one.
+        let (mut from, mut now) = (0, 0);
+        for (range, instead) in replaced
+            .iter()
+            .map(|(range, instead)| (range.clone(), instead.len()))
+            .chain([(length..length, 0)])
+        {
+            stretches.push((offset(now), offset(self.source_of(from))));
+            let inside =
+                self.stretches.iter().filter(|(text, _)| (from + 1..range.start).contains(&(*text as usize)));
+            stretches.extend(inside.map(|(text, source)| (offset(now + *text as usize - from), *source)));
+            now += range.start - from;
+            if range.start < length {
+                stretches.push((offset(now), offset(self.source_of(range.start))));
+            }
+            now += instead;
+            from = range.end;
+        }
+        Self { stretches }
     }
 
     fn source_of(&self, text: usize) -> usize {
