@@ -23,6 +23,7 @@ mod late;
 #[cfg(test)]
 mod model;
 mod over;
+mod pattern;
 mod payload;
 mod prepared;
 mod project;
@@ -39,6 +40,8 @@ mod throttle;
 mod top;
 mod upsert;
 pub mod verify;
+mod waiting;
+mod waiting_table;
 mod work;
 
 use std::fmt;
@@ -324,6 +327,7 @@ pub static VERBS: &[Verb] = &[
     throttle::VERB,
     aggregate::VERB,
     over::VERB,
+    pattern::VERB,
     top::VERB,
     dedupe::VERB,
 ];
