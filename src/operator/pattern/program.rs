@@ -4,6 +4,8 @@
 //! order of preference, as Pike's virtual machine has them: what a backtracking search would try first comes first. The
 //! steps that take no row are followed here, once, so that at run time a state knows the next rows it may take.
 
+use std::collections::BTreeSet;
+
 use super::sequence::{Pattern, Sequence};
 
 /// The most states and steps between them.
@@ -36,6 +38,10 @@ enum Instruction {
     Take { state: u16, next: usize },
     /// Goes on at the first, or else at the second.
     Split(usize, usize),
+    /// As a split; the way at `body` begins a turn of a repetition, which has to take a row.
+    Turn { body: usize, next: usize, greedy: bool },
+    /// Ends the turn that began at an instruction.
+    EndOfTurn { turn: usize, next: usize },
     Accept,
 }
 
@@ -53,9 +59,8 @@ impl Program {
         taken.sort_unstable();
         entries.extend(taken.into_iter().map(|(_, next)| next));
         let (mut after, mut takes) = (Vec::with_capacity(entries.len()), 0);
-        let mut seen = vec![usize::MAX; compiler.code.len()];
-        for (state, entry) in entries.into_iter().enumerate() {
-            let found = compiler.follow(entry, state, &mut seen);
+        for entry in entries {
+            let found = compiler.follow(entry);
             takes += found.takes.len();
             if takes > TAKES_MAX {
                 return None;
@@ -117,46 +122,80 @@ impl Compiler {
                 })
             }
             Pattern::Repetition { of, least, most, greedy } => {
-                let choice = |body: usize| {
-                    if *greedy { Instruction::Split(body, next) } else { Instruction::Split(next, body) }
-                };
-                let mut entry = next;
+                let (mut entry, mut before) = (next, *least);
                 match most {
-                    None => {
-                        entry = self.push(Instruction::Accept)?;
-                        let body = self.emit(of, entry)?;
-                        self.code[entry] = choice(body);
-                    }
                     Some(most) => {
                         for _ in *least..*most {
-                            let body = self.emit(of, entry)?;
-                            entry = self.push(choice(body))?;
+                            entry = self.turn(of, Some(entry), next, *greedy)?.0;
                         }
                     }
+                    None => {
+                        let (turn, body) = self.turn(of, None, next, *greedy)?;
+                        // The last turn that has to be is the loop's first, unless it may take no row, as the others may not.
+                        let shares = *least > 0 && !of.may_be_empty();
+                        entry = if shares { body } else { turn };
+                        before -= u32::from(shares);
+                    }
                 }
-                (0..*least).try_fold(entry, |next, _| self.emit(of, next))
+                (0..before).try_fold(entry, |next, _| self.emit(of, next))
             }
         }
     }
 
-    /// What may follow from an instruction on; `seen` holds the mark of the walk that came by each instruction last.
-    fn follow(&self, entry: usize, mark: usize, seen: &mut [usize]) -> After {
-        let (mut takes, mut accepts, mut open) = (Vec::new(), false, vec![entry]);
-        while let Some(at) = open.pop() {
-            if std::mem::replace(&mut seen[at], mark) == mark {
-                // What follows from here has been tried in a preferred place; a turn that takes no row leads nowhere new.
+    /// Emits a turn that may be left out; behind it, it goes on at `then`, or begins anew. Where it begins, and where its
+    /// part does.
+    fn turn(&mut self, of: &Pattern, then: Option<usize>, next: usize, greedy: bool) -> Option<(usize, usize)> {
+        let turn = self.push(Instruction::Accept)?;
+        let then = then.unwrap_or(turn);
+        if of.may_be_empty() {
+            let end = self.push(Instruction::EndOfTurn { turn, next: then })?;
+            let body = self.emit(of, end)?;
+            self.code[turn] = Instruction::Turn { body, next, greedy };
+            return Some((turn, body));
+        }
+        let body = self.emit(of, then)?;
+        self.code[turn] = if greedy { Instruction::Split(body, next) } else { Instruction::Split(next, body) };
+        Some((turn, body))
+    }
+
+    /// What may follow from an instruction on, where every turn that has begun has taken a row.
+    fn follow(&self, entry: usize) -> After {
+        let mut found = After::default();
+        let mut takes = Vec::new();
+        // Where it has come by, with the turns that had begun on the way and taken no row: what follows was found then.
+        let mut seen: BTreeSet<(usize, Vec<usize>)> = BTreeSet::new();
+        let mut open: Vec<(usize, Vec<usize>)> = vec![(entry, Vec::new())];
+        while let Some((at, turns)) = open.pop() {
+            if !seen.insert((at, turns.clone())) {
                 continue;
             }
             match self.code[at] {
-                Instruction::Take { state, .. } => takes.push(state),
-                Instruction::Split(first, second) => open.extend([second, first]),
+                Instruction::Take { state, .. } => {
+                    if !takes.contains(&state) {
+                        takes.push(state);
+                    }
+                }
+                Instruction::Split(first, second) => {
+                    open.extend([(second, turns.clone()), (first, turns)]);
+                }
+                Instruction::Turn { body, next, greedy } => {
+                    let mut begun = turns.clone();
+                    begun.push(at);
+                    let (body, next) = ((body, begun), (next, turns));
+                    open.extend(if greedy { [next, body] } else { [body, next] });
+                }
+                Instruction::EndOfTurn { turn, next } => {
+                    if !turns.contains(&turn) {
+                        open.push((next, turns));
+                    }
+                }
                 Instruction::Accept => {
-                    accepts = true;
+                    found.accepts = true;
                     break;
                 }
             }
         }
-        After { takes: takes.into(), accepts }
+        After { takes: takes.into(), ..found }
     }
 }
 
@@ -184,19 +223,21 @@ mod tests {
         check("A B", &["A", ".", "B"]);
         check("A* B", &["AB", ".", "AB"]);
         check("A*? B", &["BA", ".", "BA"]);
-        check("A{2,} B", &["A", ".", "A", "AB", "AB"]);
+        check("A+ B", &["A", ".", "AB"]);
+        check("A{2,} B", &["A", ".", "A", "AB"]);
         check("A{1,3} B", &["A", ".", "AB", "AB", "B"]);
         check("A B?", &["A", ".", "B."]);
         check("A B??", &["A", ".", "."]);
         check("A | B C", &["AB", ".", ".", "C"]);
-        check("(A | B)+ C", &["AB", ".", "ABC", "ABC", "ABC", "ABC"]);
+        check("(A | B)+ C", &["AB", ".", "ABC", "ABC"]);
         check("(A?)* B", &["AB", ".", "AB"]);
-        check("((A | B?)*)+? C", &["ABC", ".", "ABC", "ABC", "ABC", "ABC"]);
+        check("(A??)+ B", &["ABA", ".", "AB", "AB"]);
+        check("(A??){,2} B", &["AB", ".", "AB", "B"]);
     }
 
     #[test]
     fn what_would_be_too_large_is_refused() {
-        for text in ["((A{100}){100}){100}", "(A{1000}){5}", "(((((A{900})?){900})?){900})? B"] {
+        for text in ["((A{100}){100}){100}", "(A{1000}){5}", "((((A{900})?){900})?){900} B"] {
             assert!(Program::of(&Sequence::parse(text).unwrap()).is_none(), "{text}");
         }
         let wide = format!("{} B", vec!["(A | B | C | D)*"; 500].join(" "));

@@ -34,6 +34,8 @@ pub(super) struct History {
     pub first: usize,
     /// So many of its last rows.
     pub last: usize,
+    /// How many there are.
+    pub count: bool,
     /// All of them.
     pub all: bool,
 }
@@ -75,13 +77,15 @@ impl Rules {
             }
             let positions = |way: &[u8]| (0..way.len()).filter(|at| way[*at] == variable).collect::<Vec<_>>();
             let (one, other) = (positions(one), positions(other));
+            if history.count && one.len() != other.len() {
+                return false;
+            }
             let ends = |of: &[usize]| {
                 (of[..history.first.min(of.len())].to_vec(), of[of.len().saturating_sub(history.last)..].to_vec())
             };
             ends(&one) == ends(&other)
         };
-        let read = |history: &&History| history.all || history.first > 0 || history.last > 0;
-        (0..).zip(&self.histories).filter(|(_, history)| read(history)).all(same)
+        (0..).zip(&self.histories).filter(|(_, history)| **history != History::default()).all(same)
     }
 }
 

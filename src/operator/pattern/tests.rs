@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::operator::verify::{check, example_schema, flow_of, resolve_step};
-use crate::operator::{Changelog, Operator as _, verb};
+use crate::operator::{Changelog, verb};
 
 /// Checks rows written as `user price second`, the second with three digits of a fraction or without; what comes out is
 /// written as JSON without its braces.
@@ -35,7 +35,7 @@ fn quantifiers_are_greedy_unless_reluctant() {
     let define = "define: { A: A.price > 10, B: B.price < 15, C: C.price > 12 }, select: { last: C.price }";
     let prices = [10, 11, 12, 13, 14, 16];
     check_prices(&format!("sequence: A B* C, {define}"), &prices, &[r#""last":16"#]);
-    check_prices(&format!("sequence: A B*? C, {define}"), &prices, &[r#""last":13"#]);
+    check_prices(&format!("sequence: A B*? C, {define}"), &prices, &[r#""last":13"#, r#""last":16"#]);
     check_prices(&format!("sequence: A B? C, {define}"), &[11, 13, 14], &[r#""last":14"#]);
     check_prices(&format!("sequence: A B?? C, {define}"), &[11, 13, 14], &[r#""last":13"#]);
     check_prices(&format!("sequence: 'A B{{1,2}} C', {define}"), &[11, 12, 13, 14, 16], &[r#""last":14"#]);
@@ -162,7 +162,7 @@ fn a_match_takes_less_than_within() {
     let step = "sequence: F+ S, define: { F: price = 1, S: price = 2 }, within: 2s, select: { n: COUNT(F.*) }";
     check_rows(step, &["a 1 10", "a 2 11.999"], &[r#""user":"a","n":1"#]);
     check_rows(step, &["a 1 10", "a 2 12"], &[]);
-    check_rows(step, &["a 1 10", "a 1 11", "a 1 12", "b 1 30", "a 2 12.5"], &[r#""user":"a","n":2"#]);
+    check_rows(step, &["a 1 10", "a 1 11", "a 1 12", "a 2 12.5"], &[r#""user":"a","n":2"#]);
 }
 
 #[test]
@@ -226,9 +226,6 @@ fn an_expression_that_fails_sends_a_row_to_quarantine() {
         &["rejected: division by zero"],
     );
     // What is selected: there is no row of the match.
-    for select in ["B.price / (B.price - 1)", "SUM(10 / price - 10 / (B.id + 0))"] {
-        let _ = select;
-    }
     check(
         "sequence: A B, select: { n: B.price / B.id }",
         &rows,
@@ -315,7 +312,7 @@ fn what_no_match_can_need_is_dropped() {
         (&[("c", 2, 4)], 3),
         (&[("c", 2, 5)], 3),
         (&[("c", 2, 6)], 2),
-        (&[("c", 2, 9), ("c", 2, 8)], 2),
+        (&[("c", 2, 9), ("c", 2, 8)], 1),
     ];
     for (number, (rows, kept)) in steps.iter().enumerate() {
         let schema = example_schema();

@@ -138,6 +138,7 @@ impl View {
             match call.what {
                 What::Nth { from_last: true, offset } => history.last = history.last.max(offset + 1),
                 What::Nth { from_last: false, offset } => history.first = history.first.max(offset + 1),
+                What::Aggregate(_) if call.arguments.is_empty() && call.filter.is_none() => history.count = true,
                 What::Aggregate(_) => history.all = true,
             }
         }
