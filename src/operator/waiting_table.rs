@@ -9,7 +9,9 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 
 use super::StateTable;
-use super::saved::{StateKey, number_column, number_field, numbers, rows_of, time_column, time_field, times_ms};
+use super::saved::{
+    StateKey, number_column, number_field, numbers, rows_of, time_column, time_field, times_ms,
+};
 use super::waiting::Picks;
 use crate::record::Schema;
 
@@ -34,8 +36,7 @@ impl WaitingTable {
     pub fn new(key: &StateKey, keys: &[usize], prepared: &Schema, columns: usize) -> Self {
         let fields = prepared.arrow().fields();
         let own = (columns > 0).then(|| fields.iter().take(columns).cloned().collect::<Fields>());
-        let computed: Vec<usize> =
-            (columns..fields.len()).filter(|index| !keys.contains(index)).collect();
+        let computed: Vec<usize> = (columns..fields.len()).filter(|index| !keys.contains(index)).collect();
         let row = own.as_ref().map(|own| Field::new("row", DataType::Struct(own.clone()), false));
         let waiting = [time_field("at"), number_field("arrival")].into_iter().chain(row);
         let behind = computed.iter().map(|index| fields[*index].as_ref().clone());

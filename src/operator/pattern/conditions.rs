@@ -34,7 +34,7 @@ pub(super) fn part(input: &Schema, conditions: Vec<Known>) -> Option<Part> {
     let description = format!("evaluate the conditions of {}", names.join(", "));
     let (input, output) = (input.clone(), schema_of(input, &conditions));
     Some(Part::Operator(Build::new(description, move || {
-        Box::new(Conditions {
+        Box::new(Evaluate {
             input: input.clone(),
             empty: RecordBatch::new_empty(output.arrow().clone()),
             output: output.clone(),
@@ -44,7 +44,7 @@ pub(super) fn part(input: &Schema, conditions: Vec<Known>) -> Option<Part> {
     })))
 }
 
-struct Conditions {
+struct Evaluate {
     input: Schema,
     output: Schema,
     /// No rows: block ends pass without them.
@@ -53,7 +53,7 @@ struct Conditions {
     ready: Option<Batch>,
 }
 
-impl Conditions {
+impl Evaluate {
     /// The batch with the conditions' columns; without the rows for which one fails, which go to quarantine.
     fn evaluate(&self, batch: Batch, context: &mut Context) -> Batch {
         let evaluate = |known: &Known| {
@@ -83,7 +83,7 @@ impl Conditions {
     }
 }
 
-impl Operator for Conditions {
+impl Operator for Evaluate {
     fn push(&mut self, batch: Batch, context: &mut Context) {
         self.ready = Some(if batch.is_empty() {
             batch.with_rows(self.empty.clone())

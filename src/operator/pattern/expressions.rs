@@ -294,20 +294,20 @@ fn reworded(mut error: ExprError) -> ExprError {
 /// stays as it is.
 fn without_stars(text: &str) -> String {
     let mut made = String::with_capacity(text.len());
+    // The quote that is open, and the first character of the word that has come so far.
     let (mut quote, mut word) = (None, None);
+    let is_name = |first: char| !first.is_numeric();
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
         match quote {
             Some(open) if c == open => quote = None,
             Some(_) => {}
             None if c == '\'' || c == '`' => quote = Some(c),
-            None if c == '.' && word.is_some_and(|first: char| !first.is_numeric()) => {
-                if rest.as_str().starts_with('*') {
-                    made.push_str("  ");
-                    rest.next();
-                    word = None;
-                    continue;
-                }
+            None if c == '.' && rest.as_str().starts_with('*') && word.is_some_and(is_name) => {
+                made.push_str("  ");
+                rest.next();
+                word = None;
+                continue;
             }
             None => {}
         }

@@ -53,8 +53,9 @@ struct Declared {
     name: String,
     by: By,
     sequence: Sequence,
-    /// As it is written.
+    /// As it is written, and where.
     sequence_text: String,
+    sequence_at: Place,
     program: Program,
     /// `[variable]`; none for one that takes any row.
     define: Vec<Option<Node>>,
@@ -70,7 +71,9 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
     let mut fields = Fields::of(node, "pattern", problems);
     let name = state_name(&mut fields, "pattern", at, problems);
     let by = By::parse(&mut fields, "by", problems);
-    let sequence = fields.required("sequence", problems).and_then(|node| parse_sequence(node, problems));
+    let sequence = fields.required("sequence", problems);
+    let sequence_at = sequence.map_or(at, |node| node.at);
+    let sequence = sequence.and_then(|node| parse_sequence(node, problems));
     let define = fields.take("define");
     let within = fields.take("within").map(|node| (node.at, yaml::duration_ms(node, problems)));
     let skip = fields.take("skip");
@@ -93,14 +96,18 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
             || vec![None; sequence.variables.len()],
             |node| parse_define(node, &sequence, problems),
         );
-        let skip = skip.map_or(Some(Skip::PastLastRow), |node| parse_skip(node, &sequence, &program, problems));
+        let skip =
+            skip.map_or(Some(Skip::PastLastRow), |node| parse_skip(node, &sequence, &program, problems));
         (text, sequence, program, define, skip)
     });
     let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
     if !failed && !is_broken && within.is_none() {
         problems.push(
-            Problem::warning(at, "`pattern` without `within` keeps the rows of a match that has begun until it ends")
-                .help("add `within: …`, the time that a match takes at most"),
+            Problem::warning(
+                at,
+                "`pattern` without `within` keeps the rows of a match that has begun until it ends",
+            )
+            .help("add `within: …`, the time that a match takes at most"),
         );
     }
     let (text, sequence, program, define, skip) = with_sequence?;
@@ -110,6 +117,7 @@ fn parse(node: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Step
         by: by?,
         sequence,
         sequence_text: text,
+        sequence_at,
         program,
         define,
         within_ms: within.and_then(|(_, within_ms)| within_ms),
@@ -164,8 +172,11 @@ fn parse_define(node: &Node, sequence: &Sequence, problems: &mut Problems) -> Ve
         match sequence.index_of(&key.text) {
             Some(variable) => define[usize::from(variable)] = Some(condition.clone()),
             None => problems.push(
-                Problem::error(key.at, format!("`{}` is defined, and the sequence does not have it", key.text))
-                    .help(sequence.suggest(&key.text)),
+                Problem::error(
+                    key.at,
+                    format!("`{}` is defined, and the sequence does not have it", key.text),
+                )
+                .help(sequence.suggest(&key.text)),
             ),
         }
     }
@@ -173,12 +184,7 @@ fn parse_define(node: &Node, sequence: &Sequence, problems: &mut Problems) -> Ve
 }
 
 /// Where matching goes on. None is returned only after a problem.
-fn parse_skip(
-    node: &Node,
-    sequence: &Sequence,
-    program: &Program,
-    problems: &mut Problems,
-) -> Option<Skip> {
+fn parse_skip(node: &Node, sequence: &Sequence, program: &Program, problems: &mut Problems) -> Option<Skip> {
     const CHOICES: &str = "past_last_row, to_next_row, { to_first: VARIABLE } or { to_last: VARIABLE }";
     let target = match node.map() {
         Some([(key, value)]) => value.text().map(|variable| (key.text.as_str(), variable, value.at)),
@@ -206,8 +212,11 @@ fn parse_skip(
     };
     if make(index) == Skip::ToFirst(index) && program.starters() == 1 << index {
         problems.push(
-            Problem::error(at, format!("every match begins with `{variable}`: going on there would find it again"))
-                .help("write to_next_row"),
+            Problem::error(
+                at,
+                format!("every match begins with `{variable}`: going on there would find it again"),
+            )
+            .help("write to_next_row"),
         );
         return None;
     }
@@ -228,8 +237,9 @@ impl Step for Declared {
         }
         let stays = input.refuse_changelog("pattern", self.at, problems);
         let key = self.by.resolve(&input.schema, problems);
-        let named = self.check_names(input, problems);
         let comparable = check_comparable(input, self.at, problems);
+        // Where a name means two things, what is said of expressions would be about the wrong one.
+        self.check_names(input, problems)?;
         let scope = Scope { input: &input.schema, sequence: &self.sequence };
         let conditions: Vec<Option<Option<Compiled>>> = self
             .define
@@ -244,7 +254,7 @@ impl Step for Declared {
         let nodes: Vec<&Node> = self.select.iter().map(|(_, node)| node).collect();
         let select = scope.selected(&nodes, keys, self.sequence.pattern.mandatory(), problems);
         let conditions = conditions.into_iter().collect::<Option<Vec<_>>>()?;
-        stays.and(named).and(comparable).filter(|()| timed)?;
+        stays.and(comparable).filter(|()| timed)?;
         Some(self.assemble(input, &key, conditions, select?))
     }
 }
@@ -257,7 +267,7 @@ impl Declared {
         for name in &self.sequence.variables {
             if input.schema.column(name).is_some() || keys.contains(&name.as_str()) {
                 problems.push(
-                    Problem::error(self.at, format!("`{name}` is a variable and a column"))
+                    Problem::error(self.sequence_at, format!("`{name}` is a variable and a column"))
                         .help("call the variable something else: names differ in upper and lower case, too"),
                 );
                 complete = None;
@@ -335,7 +345,9 @@ impl Declared {
 
     fn rules(&self, later: &[Later]) -> Rules {
         let mut histories = vec![History::default(); self.sequence.variables.len()];
-        later.iter().for_each(|later| later.view.read_histories(&mut histories));
+        for condition in later {
+            condition.view.read_histories(&mut histories);
+        }
         Rules {
             program: self.program.clone(),
             within_ms: self.within_ms,
@@ -346,9 +358,9 @@ impl Declared {
     }
 
     fn describe(&self) -> String {
-        let within = self.within_ms.map_or(String::new(), |within_ms| {
-            format!(" within less than {}", duration_text(within_ms))
-        });
+        let within = self
+            .within_ms
+            .map_or(String::new(), |within_ms| format!(" within less than {}", duration_text(within_ms)));
         let name = |variable: u8| &self.sequence.variables[usize::from(variable)];
         let skip = match self.skip {
             Skip::PastLastRow => "behind its last row".to_owned(),

@@ -73,7 +73,9 @@ impl Condition {
             Self::Any => return None,
             Self::Above(least) => format!("{own}.price > {least}"),
             Self::Equal(price) => format!("MOD(price, 3) = {price}"),
-            Self::AboveItsOwnBefore => format!("LAST({own}.price, 1) IS NULL OR price > LAST({own}.price, 1)"),
+            Self::AboveItsOwnBefore => {
+                format!("LAST({own}.price, 1) IS NULL OR price > LAST({own}.price, 1)")
+            }
             Self::AboveTheRowBefore => "price > LAST(price, 1)".to_owned(),
             Self::AtLeast(other) => format!("price >= {}.price", name(other)),
             Self::SumBelow(most) => format!("SUM({own}.price) < {most}"),
@@ -135,7 +137,8 @@ impl Step {
         let (written, sequence) = sequence;
         let names = &sequence.variables;
         let count = u8::try_from(names.len()).expect("a few");
-        let conditions: Vec<Condition> = names.iter().map(|_| Condition::random(count, earlier, rng)).collect();
+        let conditions: Vec<Condition> =
+            names.iter().map(|_| Condition::random(count, earlier, rng)).collect();
         let within_ms = rng.bool().then(|| rng.i64(1..12) * 250);
         let variable = rng.u8(..count);
         let name = &names[usize::from(variable)];
@@ -241,9 +244,9 @@ impl<'a> Backtracking<'a> {
     ) -> bool {
         match parts.split_first() {
             None => then(self, taken),
-            Some((first, rest)) => self.matches(first, taken, &mut |search, taken| {
-                search.in_order(rest, taken, then)
-            }),
+            Some((first, rest)) => {
+                self.matches(first, taken, &mut |search, taken| search.in_order(rest, taken, then))
+            }
         }
     }
 
@@ -327,13 +330,23 @@ fn expected(step: &Step, rows: &[Row]) -> Option<(Vec<String>, u64)> {
 /// A row of the output as text.
 fn line(step: &Step, key: u8, found: &[Taken]) -> String {
     let mut values: Vec<String> = if step.by { vec![format!("user {key}")] } else { Vec::new() };
-    values.extend([found.len().to_string(), found[0].0.id.to_string(), found[found.len() - 1].0.id.to_string()]);
+    values.extend([
+        found.len().to_string(),
+        found[0].0.id.to_string(),
+        found[found.len() - 1].0.id.to_string(),
+    ]);
     for variable in 0..u8::try_from(step.sequence.variables.len()).expect("a few") {
         let rows: Vec<&Row> = found.iter().filter(|(_, by)| *by == variable).map(|(row, _)| *row).collect();
         let id = |row: Option<&&Row>| row.map_or(String::new(), |row| row.id.to_string());
         let prices: Vec<i64> = rows.iter().filter_map(|row| row.price).collect();
         let sum = if prices.is_empty() { String::new() } else { prices.iter().sum::<i64>().to_string() };
-        values.extend([id(rows.last()), rows.len().to_string(), sum, id(rows.get(1)), id(rows.iter().rev().nth(1))]);
+        values.extend([
+            id(rows.last()),
+            rows.len().to_string(),
+            sum,
+            id(rows.get(1)),
+            id(rows.iter().rev().nth(1)),
+        ]);
     }
     values.join(",")
 }

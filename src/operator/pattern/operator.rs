@@ -112,8 +112,10 @@ impl Patterns {
         let columns = spec.kept.iter().map(|index| spec.prepared.columns()[*index].clone());
         let columns = Schema::new(columns.collect());
         let payload = Payload::new(&columns);
-        let conditions =
-            spec.later.iter().map(|later| (later.variable, later.condition.clone(), Viewer::new(&later.view)));
+        let conditions = spec
+            .later
+            .iter()
+            .map(|later| (later.variable, later.condition.clone(), Viewer::new(&later.view)));
         Self {
             searched: Searched { conditions: conditions.collect(), select: Viewer::new(&spec.select) },
             waiting: Waiting::new(spec.prepared.arrow().clone()),
@@ -181,9 +183,10 @@ impl Patterns {
         let (mut rows, mut groups) = (Vec::new(), Vec::new());
         for (row, holds) in (0..).zip(&holds) {
             let (hash, key) = (due.hashes.value(row as usize), keys.key(row as usize));
-            let group = self.groups.find(hash, key).or_else(|| {
-                self.spec.rules.can_begin(*holds).then(|| self.groups.insert(hash, key))
-            });
+            let group = self
+                .groups
+                .find(hash, key)
+                .or_else(|| self.spec.rules.can_begin(*holds).then(|| self.groups.insert(hash, key)));
             if let Some(group) = group {
                 rows.push(row);
                 groups.push(group);
@@ -197,7 +200,7 @@ impl Patterns {
         for (index, (row, group)) in rows.into_iter().zip(&groups).enumerate() {
             let row = row as usize;
             let bytes = encoded.row(index).into();
-            let row = Row { at_ms: due.times[row], holds: holds[row], rejected: false, bytes };
+            let row = Row { at_ms: due.times[row], holds: holds[row], rejected: false, bytes, states: 0 };
             self.kept[*group as usize].search.push(row);
         }
         groups.sort_unstable();
@@ -312,7 +315,8 @@ impl Patterns {
             self.rows += kept.rows;
             self.bytes += kept.bytes;
             let first = kept.search.starts.first().map(|start| start.row);
-            if let (Some(timers), Some(over_ms)) = (&mut self.timers, kept.search.next_over_ms(&self.spec.rules))
+            if let (Some(timers), Some(over_ms)) =
+                (&mut self.timers, kept.search.next_over_ms(&self.spec.rules))
                 && kept.timed != first
             {
                 timers.set(over_ms, *group);
@@ -388,7 +392,6 @@ impl Searched {
     /// Asks the conditions that read earlier rows about the next row of every way of these keys' searches: the questions
     /// that are answered with TRUE, ascending, and the rows over which a condition could not be evaluated, with the
     /// reason.
-    #[expect(clippy::type_complexity, reason = "said once, in full")]
     fn ask(
         &mut self,
         groups: &[u32],

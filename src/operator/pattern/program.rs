@@ -35,13 +35,23 @@ pub(super) struct After {
 #[derive(Clone, Copy)]
 enum Instruction {
     /// Takes a row for the state of this number and goes on.
-    Take { state: u16, next: usize },
+    Take {
+        state: u16,
+        next: usize,
+    },
     /// Goes on at the first, or else at the second.
     Split(usize, usize),
     /// As a split; the way at `body` begins a turn of a repetition, which has to take a row.
-    Turn { body: usize, next: usize, greedy: bool },
+    Turn {
+        body: usize,
+        next: usize,
+        greedy: bool,
+    },
     /// Ends the turn that began at an instruction.
-    EndOfTurn { turn: usize, next: usize },
+    EndOfTurn {
+        turn: usize,
+        next: usize,
+    },
     Accept,
 }
 
@@ -144,7 +154,13 @@ impl Compiler {
 
     /// Emits a turn that may be left out; behind it, it goes on at `then`, or begins anew. Where it begins, and where its
     /// part does.
-    fn turn(&mut self, of: &Pattern, then: Option<usize>, next: usize, greedy: bool) -> Option<(usize, usize)> {
+    fn turn(
+        &mut self,
+        of: &Pattern,
+        then: Option<usize>,
+        next: usize,
+        greedy: bool,
+    ) -> Option<(usize, usize)> {
         let turn = self.push(Instruction::Accept)?;
         let then = then.unwrap_or(turn);
         if of.may_be_empty() {
@@ -154,7 +170,8 @@ impl Compiler {
             return Some((turn, body));
         }
         let body = self.emit(of, then)?;
-        self.code[turn] = if greedy { Instruction::Split(body, next) } else { Instruction::Split(next, body) };
+        self.code[turn] =
+            if greedy { Instruction::Split(body, next) } else { Instruction::Split(next, body) };
         Some((turn, body))
     }
 

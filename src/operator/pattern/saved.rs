@@ -43,13 +43,7 @@ pub(super) type Loaded = BTreeMap<u32, Vec<(i64, Row, bool)>>;
 impl Tables {
     /// The tables of an operator with this key at the positions `keys` of the prepared rows, whose first `columns` are
     /// the input's.
-    pub fn new(
-        key: &StateKey,
-        keys: &[usize],
-        prepared: &Schema,
-        columns: usize,
-        payload: &Payload,
-    ) -> Self {
+    pub fn new(key: &StateKey, keys: &[usize], prepared: &Schema, columns: usize, payload: &Payload) -> Self {
         let state =
             [number_field("place"), time_field("at"), number_field("conditions"), number_field("begins")];
         Self {
@@ -92,6 +86,7 @@ impl Tables {
                 holds: holds[index].cast_unsigned(),
                 rejected: begins[index] & REJECTED != 0,
                 bytes: bytes.as_ref().map_or(&[][..], |bytes| bytes.row(index)).into(),
+                states: 0,
             };
             loaded.entry(group).or_default().push((places[index], row, begins[index] & OPEN != 0));
         }

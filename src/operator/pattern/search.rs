@@ -7,7 +7,9 @@
 //! a search has come to can always be found again from them.
 //!
 //! Ways that have come to one state with nothing between them that a condition could still tell apart have one future;
-//! the preferred one stays.
+//! the preferred one stays. Where conditions read only the row itself, the same is true of searches: one that has come to
+//! the states in which the search before it was at that row has its future, and is taken at once to where that one
+//! ended. So a long run of rows from none of which there is a match is not walked once for each of them.
 
 use std::collections::VecDeque;
 
@@ -59,6 +61,16 @@ impl Rules {
         self.skip == Skip::ToNextRow
     }
 
+    /// Whether ways keep their variables: only then can conditions read them.
+    fn tracks(&self) -> bool {
+        self.later != 0
+    }
+
+    /// Whether a search may come to the states of the one before it, and has its future then.
+    fn converges(&self) -> bool {
+        !self.tracks() && !self.overlaps()
+    }
+
     /// Whether a match may begin with a row for which these conditions hold.
     pub fn can_begin(&self, holds: u64) -> bool {
         self.program.starters() & (holds | self.later) != 0
@@ -81,7 +93,10 @@ impl Rules {
                 return false;
             }
             let ends = |of: &[usize]| {
-                (of[..history.first.min(of.len())].to_vec(), of[of.len().saturating_sub(history.last)..].to_vec())
+                (
+                    of[..history.first.min(of.len())].to_vec(),
+                    of[of.len().saturating_sub(history.last)..].to_vec(),
+                )
             };
             ends(&one) == ends(&other)
         };
@@ -99,12 +114,25 @@ pub(super) struct Row {
     pub rejected: bool,
     /// Its columns that are read later.
     pub bytes: Box<[u8]>,
+    /// The states behind it, as [`States`], of the search that has come by last.
+    pub states: States,
+}
+
+/// The states of all ways, the preferred one first, as far as four; 0 for more.
+pub(super) type States = u64;
+
+fn states_of(ways: &[Way]) -> States {
+    if ways.len() > 4 {
+        return 0;
+    }
+    ways.iter().fold(0, |states, way| states << 16 | u64::from(way.state))
 }
 
 /// A way of matching: the variables that the rows so far have been taken by.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Way {
     pub state: u16,
+    /// Empty where no condition reads them.
     pub variables: Vec<u8>,
 }
 
@@ -117,8 +145,23 @@ pub(super) struct Start {
     pub next: u64,
     /// The preferred one first.
     pub ways: Vec<Way>,
-    /// The variables of the rows of a match that will be it if no way comes to an end.
-    found: Option<Box<[u8]>>,
+    /// What is the match if no way comes to an end.
+    found: Option<Found>,
+}
+
+#[derive(Debug)]
+struct Found {
+    /// How many rows.
+    rows: u64,
+    /// Their variables; empty where the ways have none.
+    variables: Box<[u8]>,
+}
+
+/// A search that has ended without a match: where it was, and in which states.
+#[derive(Debug)]
+struct Ended {
+    next: u64,
+    ways: Vec<Way>,
 }
 
 /// A match.
@@ -144,6 +187,10 @@ pub(super) struct Search {
     untried: u64,
     /// The latest time at which something was decided in this round of rows.
     decided_ms: i64,
+    /// The search before this one, if it has found nothing.
+    before: Option<Ended>,
+    /// The bytes of the rows.
+    row_bytes: usize,
 }
 
 impl Start {
@@ -151,9 +198,9 @@ impl Start {
         Self { row, next: row, ways: vec![Way::default()], found: None }
     }
 
-    /// Takes one row: `holds` says of a way and a variable whether its condition does. False where there are too many
-    /// ways to go on.
-    fn step(&mut self, rules: &Rules, holds: impl Fn(usize, u8) -> bool) -> bool {
+    /// Takes one row: `holds` says of a way and a variable whether its condition does, and `tracks` whether ways keep
+    /// their variables. False where there are too many ways to go on.
+    fn step(&mut self, rules: &Rules, tracks: bool, holds: impl Fn(usize, u8) -> bool) -> bool {
         self.next += 1;
         let mut ways: Vec<Way> = Vec::with_capacity(self.ways.len());
         for (index, mut way) in std::mem::take(&mut self.ways).into_iter().enumerate() {
@@ -164,16 +211,18 @@ impl Start {
                 let last = passing.peek().is_none();
                 let mut variables =
                     if last { std::mem::take(&mut way.variables) } else { way.variables.clone() };
-                variables.push(rules.program.variable(*state));
-                let known = |other: &Way| {
-                    other.state == *state && rules.same_future(&other.variables, &variables)
-                };
+                if tracks {
+                    variables.push(rules.program.variable(*state));
+                }
+                let known =
+                    |other: &Way| other.state == *state && rules.same_future(&other.variables, &variables);
                 if ways.iter().any(known) {
                     continue;
                 }
                 let after = rules.program.after(*state);
                 if after.accepts {
-                    self.found = Some(variables.as_slice().into());
+                    let rows = self.next - self.row;
+                    self.found = Some(Found { rows, variables: variables.as_slice().into() });
                 }
                 if !after.takes.is_empty() {
                     ways.push(Way { state: *state, variables });
@@ -195,6 +244,7 @@ impl Start {
 impl Search {
     /// Adds a row behind the others.
     pub fn push(&mut self, row: Row) {
+        self.row_bytes += row.bytes.len();
         self.rows.push_back(row);
     }
 
@@ -290,13 +340,20 @@ impl Search {
             let row = self.row(next);
             let (at_ms, known) = (row.at_ms, row.holds);
             let holds = |way: usize, variable: u8| {
-                if rules.later >> variable & 1 == 1 { holds(way, variable) } else { known >> variable & 1 == 1 }
+                if rules.later >> variable & 1 == 1 {
+                    holds(way, variable)
+                } else {
+                    known >> variable & 1 == 1
+                }
             };
-            if !self.starts[place].step(rules, holds) {
+            if !self.starts[place].step(rules, rules.tracks(), holds) {
                 self.starts[place].found = None;
                 self.settle(place, at_ms, rules, matches);
+                // The next one may not be told to end where this one was only given up.
+                self.before = None;
                 return true;
             }
+            let at_ms = if rules.converges() { self.converge(place) } else { at_ms };
             if self.starts[place].ways.is_empty() {
                 self.settle(place, at_ms, rules, matches);
                 return false;
@@ -307,6 +364,31 @@ impl Search {
                 return false;
             }
         }
+    }
+
+    /// Notes the states behind the row that was looked at last; where the search before was in the same, goes to where
+    /// that one ended. The time of the row that the search is then behind, milliseconds.
+    fn converge(&mut self, place: usize) -> i64 {
+        let last = self.starts[place].next - 1;
+        let states = states_of(&self.starts[place].ways);
+        let before = std::mem::replace(&mut self.row_mut(last).states, states);
+        if let Some(ended) = self.before.take_if(|ended| states != 0 && states == before && last < ended.next)
+        {
+            let start = &mut self.starts[place];
+            start.next = ended.next;
+            start.ways = ended.ways;
+        }
+        self.row(self.starts[place].next - 1).at_ms
+    }
+
+    /// The variables of a match of so many rows.
+    fn variables_of(&self, row: u64, rows: u64, rules: &Rules) -> Box<[u8]> {
+        let mut start = Start::at(row);
+        for number in row..row + rows {
+            let known = self.row(number).holds;
+            start.step(rules, true, |_, variable| known >> variable & 1 == 1);
+        }
+        start.found.map(|found| found.variables).unwrap_or_default()
     }
 
     /// Ends a search whose time is over: what has been found is the match.
@@ -340,13 +422,21 @@ impl Search {
     /// Decides a search, and where the next one begins.
     fn settle(&mut self, place: usize, at_ms: i64, rules: &Rules, matches: &mut Vec<Match>) {
         let start = self.starts.remove(place);
+        let variables = start.found.as_ref().map(|found| {
+            if rules.tracks() {
+                return found.variables.clone();
+            }
+            self.variables_of(start.row, found.rows, rules)
+        });
         let mut at_ms = at_ms;
         if !rules.overlaps() {
             self.decided_ms = self.decided_ms.max(at_ms);
             at_ms = self.decided_ms;
-            self.untried = start.row + start.found.as_deref().map_or(1, |variables| behind(variables, rules.skip));
+            self.untried =
+                start.row + variables.as_deref().map_or(1, |variables| behind(variables, rules.skip));
+            self.before = variables.is_none().then_some(Ended { next: start.next, ways: start.ways });
         }
-        if let Some(variables) = start.found {
+        if let Some(variables) = variables {
             let last_ms = self.row(start.row + variables.len() as u64 - 1).at_ms;
             matches.push(Match { row: start.row, variables, at_ms: at_ms.max(last_ms) });
         }
@@ -355,7 +445,8 @@ impl Search {
     /// Forgets the rows that no search needs, and that decisions have been made; whether none is left.
     pub fn trim(&mut self) -> bool {
         let needed = self.starts.first().map_or(self.untried, |start| start.row).min(self.end());
-        self.rows.drain(..self.index(needed));
+        let gone = self.rows.drain(..self.index(needed));
+        self.row_bytes -= gone.map(|row| row.bytes.len()).sum::<usize>();
         self.first = needed;
         self.decided_ms = i64::MIN;
         self.rows.is_empty()
@@ -373,16 +464,19 @@ impl Search {
 
     /// Puts rows that were saved in, by their places, with whether a search from each is open.
     pub fn load(&mut self, rows: Vec<(Row, bool)>) {
-        self.starts = (0..).zip(&rows).filter(|(_, (_, open))| *open).map(|(row, _)| Start::at(row)).collect();
-        self.rows = rows.into_iter().map(|(row, _)| row).collect();
+        self.starts =
+            (0..).zip(&rows).filter(|(_, (_, open))| *open).map(|(row, _)| Start::at(row)).collect();
+        for (row, _) in rows {
+            self.push(row);
+        }
         self.untried = self.end();
     }
 
     /// The heap bytes held, about.
     pub fn bytes(&self) -> usize {
-        let rows: usize = self.rows.iter().map(|row| row.bytes.len()).sum();
         let ways = self.starts.iter().flat_map(|start| &start.ways).map(|way| way.variables.capacity());
-        rows + self.rows.capacity() * size_of::<Row>()
+        self.row_bytes
+            + self.rows.capacity() * size_of::<Row>()
             + ways.map(|capacity| capacity + size_of::<Way>()).sum::<usize>()
             + self.starts.capacity() * size_of::<Start>()
     }
@@ -397,4 +491,81 @@ fn behind(variables: &[u8], skip: Skip) -> u64 {
         Skip::ToLast(variable) => variables.iter().rposition(|taken| *taken == variable),
     };
     rows.unwrap_or(1).max(1) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::sequence::Sequence;
+    use super::*;
+
+    fn rules(text: &str, within_ms: Option<i64>) -> Rules {
+        let sequence = Sequence::parse(text).unwrap();
+        let histories = vec![History::default(); sequence.variables.len()];
+        let program = Program::of(&sequence).unwrap();
+        Rules { program, within_ms, skip: Skip::PastLastRow, later: 0, histories }
+    }
+
+    fn row(at_ms: i64, holds: u64) -> Row {
+        Row { at_ms, holds, rejected: false, bytes: Box::default(), states: 0 }
+    }
+
+    /// Takes a row in as the operator does; the matches that it decides.
+    fn take(search: &mut Search, rules: &Rules, row: Row) -> Vec<Match> {
+        let mut matches = Vec::new();
+        search.push(row);
+        while search.prepare(rules, &mut matches) {
+            assert!(!search.step(0, rules, &mut matches, |_, _| false));
+        }
+        search.trim();
+        matches
+    }
+
+    /// From each of many rows a match may begin that comes to nothing: walked over from each of them, it would take
+    /// minutes.
+    #[test]
+    fn a_long_run_of_rows_is_not_walked_once_for_each_of_them() {
+        let began = Instant::now();
+        let rules = rules("F{5,} S", Some(40_000));
+        let mut search = Search::default();
+        for at_ms in 0..80_000 {
+            assert!(take(&mut search, &rules, row(at_ms, 1)).is_empty());
+            assert!(search.len() <= 40_000);
+        }
+        let matches = take(&mut search, &rules, row(80_000, 2));
+        assert_eq!(matches.len(), 1);
+        assert_eq!((matches[0].at_ms, matches[0].variables.len()), (80_000, 40_000));
+        assert_eq!(search.len(), 0);
+        for at_ms in 80_001..160_000 {
+            let is_end = at_ms % 30_000 == 0;
+            let matches = take(&mut search, &rules, row(at_ms, u64::from(!is_end)));
+            assert!(matches.is_empty());
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn ways_that_no_condition_tells_apart_are_one() {
+        let histories = vec![
+            History { last: 2, ..History::default() },
+            History { first: 1, ..History::default() },
+            History { count: true, ..History::default() },
+            History { all: true, ..History::default() },
+            History::default(),
+        ];
+        let rules = Rules { histories, later: 1, ..rules("A B C D E", None) };
+        let check = |one: &[u8], other: &[u8], same: bool| {
+            assert_eq!(rules.same_future(one, other), same, "{one:?}, {other:?}");
+        };
+        check(&[0, 4, 0, 0], &[4, 4, 0, 0], true);
+        check(&[0, 4, 0, 4], &[0, 4, 4, 0], false);
+        check(&[1, 1, 4], &[1, 4, 1], true);
+        check(&[4, 1], &[1, 1], false);
+        check(&[2, 4, 2], &[4, 2, 2], true);
+        check(&[2, 4], &[4, 4], false);
+        check(&[3, 4, 4], &[3, 4, 4], true);
+        check(&[3, 4], &[4, 3], false);
+        check(&[4, 4], &[4, 4], true);
+    }
 }

@@ -84,7 +84,8 @@ impl Sequence {
 
     /// The variable's name that is nearest to a mistyped one, or all of them, as advice.
     pub fn suggest(&self, name: &str) -> String {
-        match nearest(name, self.variables.iter().map(String::as_str)) {
+        // Names of one letter are all near one another.
+        match nearest(name, self.variables.iter().map(String::as_str)).filter(|near| near.len() > 1) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the sequence has {}", self.variables.join(", ")),
         }
@@ -122,7 +123,13 @@ impl Pattern {
             Self::Variable(variable) => 1 << variable,
             Self::Concatenation(parts) => parts.iter().fold(0, |bits, part| bits | part.mandatory()),
             Self::Alternation(parts) => parts.iter().fold(u64::MAX, |bits, part| bits & part.mandatory()),
-            Self::Repetition { of, least, .. } => if *least > 0 { of.mandatory() } else { 0 },
+            Self::Repetition { of, least, .. } => {
+                if *least > 0 {
+                    of.mandatory()
+                } else {
+                    0
+                }
+            }
         }
     }
 }
@@ -180,7 +187,9 @@ impl Parser<'_> {
                         self.unexpected(c, "a quantifier stands behind a variable or a group")
                     }
                     Some(c) if c != ')' && c != '|' => self.unexpected(c, "name a variable: A B+ C"),
-                    _ => mistake(at, "a variable is missing here", "name the variables in their order: A B+ C"),
+                    _ => {
+                        mistake(at, "a variable is missing here", "name the variables in their order: A B+ C")
+                    }
                 })
             }
             1 => Ok(parts.swap_remove(0)),
@@ -207,7 +216,8 @@ impl Parser<'_> {
                 Ok(Some(inner))
             }
             Some('{') if self.text[self.at..].starts_with("{-") => {
-                let help = "in this version all rows of a match belong to it: leave their variable out of `select`";
+                let help =
+                    "in this version all rows of a match belong to it: leave their variable out of `select`";
                 Err(mistake((self.at, self.at + 2), "rows cannot be excluded from a match", help))
             }
             Some(c) if c.is_alphabetic() || c == '_' => self.variable().map(Some),
@@ -379,7 +389,8 @@ mod tests {
                 "{empty}"
             );
         }
-        for open in ["A+", "A B*", "A B{2,}", "A (B | C+)", "(A B)+", "A B+ C?", "(A | B+) C*?", "(A B+){2}"] {
+        for open in ["A+", "A B*", "A B{2,}", "A (B | C+)", "(A B)+", "A B+ C?", "(A | B+) C*?", "(A B+){2}"]
+        {
             assert_eq!(
                 Sequence::parse(open).unwrap_err().what,
                 "this sequence ends in a part that takes rows without end",
@@ -406,7 +417,8 @@ mod tests {
     #[test]
     fn no_text_makes_it_panic() {
         let mut random = fastrand::Rng::with_seed(1);
-        let signs = ["A", "B", " ", "é", "(", ")", "|", "{", "}", ",", "2", "0", "?", "*", "+", "-", "PERMUTE"];
+        let signs =
+            ["A", "B", " ", "é", "(", ")", "|", "{", "}", ",", "2", "0", "?", "*", "+", "-", "PERMUTE"];
         for _ in 0..50_000 {
             let text: String = (0..random.usize(0..12)).map(|_| signs[random.usize(..signs.len())]).collect();
             if let Err(ExprError { span: (from, to), .. }) = Sequence::parse(&text) {

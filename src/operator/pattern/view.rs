@@ -82,9 +82,7 @@ impl Source {
         match self {
             Self::Key(position) => Self::Key(*position),
             Self::Current(position) => Self::Current(place(position)),
-            Self::Last(variable, positions) => {
-                Self::Last(*variable, positions.iter().map(place).collect())
-            }
+            Self::Last(variable, positions) => Self::Last(*variable, positions.iter().map(place).collect()),
         }
     }
 }
@@ -138,7 +136,9 @@ impl View {
             match call.what {
                 What::Nth { from_last: true, offset } => history.last = history.last.max(offset + 1),
                 What::Nth { from_last: false, offset } => history.first = history.first.max(offset + 1),
-                What::Aggregate(_) if call.arguments.is_empty() && call.filter.is_none() => history.count = true,
+                What::Aggregate(_) if call.arguments.is_empty() && call.filter.is_none() => {
+                    history.count = true;
+                }
                 What::Aggregate(_) => history.all = true,
             }
         }
@@ -251,7 +251,8 @@ impl Viewer {
         let fields = self.view.schema.arrow().fields().clone();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(fields.len());
         for ((source, rows), field) in self.view.sources.iter().zip(&sources).zip(&fields) {
-            let column = |position: &usize| take(&kept[*position], rows, None).expect("the rows were decoded");
+            let column =
+                |position: &usize| take(&kept[*position], rows, None).expect("the rows were decoded");
             columns.push(match source {
                 Source::Key(position) => keys[*position].clone(),
                 Source::Current(position) => column(position),
