@@ -7,6 +7,7 @@
 
 mod conditions;
 mod expressions;
+mod later;
 #[cfg(test)]
 mod model;
 mod operator;
@@ -33,7 +34,7 @@ use crate::time::duration_text;
 use crate::yaml::{self, Fields, Node};
 use conditions::Known;
 use expressions::{Compiled, Scope};
-use operator::Later;
+use later::Later;
 use program::Program;
 use search::{History, Rules, Skip};
 use sequence::Sequence;
@@ -238,8 +239,9 @@ impl Step for Declared {
         let stays = input.refuse_changelog("pattern", self.at, problems);
         let key = self.by.resolve(&input.schema, problems);
         let comparable = check_comparable(input, self.at, problems);
+        let named = self.check_selected(problems);
         // Where a name means two things, what is said of expressions would be about the wrong one.
-        self.check_names(input, problems)?;
+        self.check_variables(input, problems)?;
         let scope = Scope { input: &input.schema, sequence: &self.sequence };
         let conditions: Vec<Option<Option<Compiled>>> = self
             .define
@@ -254,14 +256,14 @@ impl Step for Declared {
         let nodes: Vec<&Node> = self.select.iter().map(|(_, node)| node).collect();
         let select = scope.selected(&nodes, keys, self.sequence.pattern.mandatory(), problems);
         let conditions = conditions.into_iter().collect::<Option<Vec<_>>>()?;
-        stays.and(comparable).filter(|()| timed)?;
+        stays.and(named).and(comparable).filter(|()| timed)?;
         Some(self.assemble(input, &key, conditions, select?))
     }
 }
 
 impl Declared {
-    /// Reports variables that are called as columns are, and columns of the output that are called alike.
-    fn check_names(&self, input: &Flow, problems: &mut Problems) -> Option<()> {
+    /// Reports variables that are called as columns are.
+    fn check_variables(&self, input: &Flow, problems: &mut Problems) -> Option<()> {
         let mut complete = Some(());
         let keys: Vec<&str> = self.by.names().map(|key| key.text.as_str()).collect();
         for name in &self.sequence.variables {
@@ -273,6 +275,13 @@ impl Declared {
                 complete = None;
             }
         }
+        complete
+    }
+
+    /// Reports columns of the output that are called as those of the key are.
+    fn check_selected(&self, problems: &mut Problems) -> Option<()> {
+        let mut complete = Some(());
+        let keys: Vec<&str> = self.by.names().map(|key| key.text.as_str()).collect();
         for (key, _) in self.select.iter().filter(|(key, _)| keys.contains(&key.text.as_str())) {
             problems.push(
                 Problem::error(key.at, format!("`{}` is a column of `by` already", key.text))

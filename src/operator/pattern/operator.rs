@@ -5,10 +5,10 @@
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 
+use super::later::{Conditions, Later};
 use super::saved::{CLOCK, CLOCK_TABLE, Loaded, ROWS, Tables, WAITING};
 use super::search::{Match, Row, Rules, Search, WAYS_MAX};
 use super::view::{Mapping, View, Viewer};
-use crate::expr::Expr;
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::late::Lateness;
 use crate::operator::payload::Payload;
@@ -17,7 +17,7 @@ use crate::operator::saved::{Early, StateKey};
 use crate::operator::waiting::{Due, Waiting};
 use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, BlockEnd, Schema};
-use crate::state::{Groups, Timers};
+use crate::state::{Groups, Pages, Timers};
 use crate::time::{WATERMARK_MAX, WATERMARK_MIN};
 
 /// What every shard builds its operator from.
@@ -45,14 +45,6 @@ pub(super) struct Spec {
     pub late: Lateness,
 }
 
-/// A condition that reads earlier rows of a match.
-#[derive(Clone)]
-pub(super) struct Later {
-    pub variable: u8,
-    pub condition: Expr,
-    pub view: View,
-}
-
 pub(super) fn build(spec: Spec, description: String) -> Build {
     Build::new(description, move || Box::new(Patterns::new(spec.clone())))
 }
@@ -62,8 +54,9 @@ struct Patterns {
     waiting: Waiting,
     groups: Groups,
     /// `[group]`
-    kept: Vec<Kept>,
-    searched: Searched,
+    kept: Pages<Kept>,
+    conditions: Conditions,
+    select: Viewer,
     payload: Payload,
     /// The columns that the payload is made of.
     columns: Schema,
@@ -79,12 +72,6 @@ struct Patterns {
     queue: Queue,
     rows: usize,
     bytes: usize,
-}
-
-/// What is evaluated over rows of searches.
-struct Searched {
-    conditions: Vec<(u8, Expr, Viewer)>,
-    select: Viewer,
 }
 
 /// What is kept of a key.
@@ -104,23 +91,17 @@ struct Work {
     row: usize,
 }
 
-/// What a condition was asked of: group, row of the search, way, variable.
-type Question = (u32, u64, usize, u8);
-
 impl Patterns {
     fn new(spec: Spec) -> Self {
         let columns = spec.kept.iter().map(|index| spec.prepared.columns()[*index].clone());
         let columns = Schema::new(columns.collect());
         let payload = Payload::new(&columns);
-        let conditions = spec
-            .later
-            .iter()
-            .map(|later| (later.variable, later.condition.clone(), Viewer::new(&later.view)));
         Self {
-            searched: Searched { conditions: conditions.collect(), select: Viewer::new(&spec.select) },
+            conditions: Conditions::new(&spec.later),
+            select: Viewer::new(&spec.select),
             waiting: Waiting::new(spec.prepared.arrow().clone()),
             groups: Groups::default(),
-            kept: Vec::new(),
+            kept: Pages::default(),
             timers: spec.rules.within_ms.map(Timers::new),
             tables: Tables::new(&spec.key, &spec.keys, &spec.prepared, spec.columns, &payload),
             payload,
@@ -192,7 +173,7 @@ impl Patterns {
                 groups.push(group);
             }
         }
-        self.kept.resize_with(self.groups.capacity(), Kept::default);
+        self.kept.resize(self.groups.capacity());
         self.keep_view(&groups);
         let columns = self.spec.kept.iter().map(|index| due.rows.column(*index).clone()).collect();
         let encoded = Batch::of_rows(self.columns.rows(columns, due.times.len()), 0);
@@ -233,7 +214,9 @@ impl Patterns {
             if open.is_empty() {
                 return found;
             }
-            let (holding, failed) = self.searched.ask(&open, &self.kept, rules, &self.payload);
+            let kept = &self.kept;
+            let (holding, failed) =
+                self.conditions.ask(&open, |group| &kept[group as usize].search, rules, &self.payload);
             for (group, row, why) in failed {
                 let row = self.kept[group as usize].search.row_mut(row);
                 if !std::mem::replace(&mut row.rejected, true) {
@@ -280,7 +263,7 @@ impl Patterns {
                     also: None,
                 })
                 .collect();
-            let (mut rows, failed) = self.searched.select.rows(&mappings, &keys, &self.payload);
+            let (mut rows, failed) = self.select.rows(&mappings, &keys, &self.payload);
             // Only the end of the input decides on matches whose time is over by then.
             let least_ms = if before_ms == WATERMARK_MIN { WATERMARK_MIN } else { before_ms + 1 };
             let mut times: Vec<i64> = matches.iter().map(|(_, found)| found.at_ms.max(least_ms)).collect();
@@ -388,47 +371,6 @@ impl Patterns {
     }
 }
 
-impl Searched {
-    /// Asks the conditions that read earlier rows about the next row of every way of these keys' searches: the questions
-    /// that are answered with TRUE, ascending, and the rows over which a condition could not be evaluated, with the
-    /// reason.
-    fn ask(
-        &mut self,
-        groups: &[u32],
-        kept: &[Kept],
-        rules: &Rules,
-        payload: &Payload,
-    ) -> (Vec<Question>, Vec<(u32, u64, String)>) {
-        let (mut holding, mut failed) = (Vec::new(), Vec::new());
-        for (variable, condition, viewer) in &mut self.conditions {
-            let (mut asked, mut mappings): (Vec<Question>, Vec<Mapping>) = (Vec::new(), Vec::new());
-            for group in groups {
-                let search = &kept[*group as usize].search;
-                for (start, way, variables) in search.questions(*variable, rules) {
-                    asked.push((*group, start, way, *variable));
-                    mappings.push(Mapping { search, row: start, variables, also: Some(*variable) });
-                }
-            }
-            for (asked, mappings) in asked.chunks(Batch::ROWS_MAX).zip(mappings.chunks(Batch::ROWS_MAX)) {
-                let (rows, failed_rows) = viewer.rows(mappings, &[], payload);
-                let evaluated = condition.evaluate_at(&rows, 0);
-                let answers: &BooleanArray = evaluated.values.as_boolean();
-                let mut holds: Vec<bool> =
-                    (0..asked.len()).map(|row| answers.is_valid(row) && answers.value(row)).collect();
-                for (row, why) in failed_rows.into_iter().chain(evaluated.failed) {
-                    let row = row as usize;
-                    holds[row] = false;
-                    failed.push((asked[row].0, mappings[row].last_number(), why));
-                }
-                let holding_here = asked.iter().zip(&holds).filter(|(_, holds)| **holds);
-                holding.extend(holding_here.map(|(question, _)| *question));
-            }
-        }
-        holding.sort_unstable();
-        (holding, failed)
-    }
-}
-
 /// Sends a row of which only these columns are kept to quarantine.
 fn reject(bytes: &[u8], payload: &Payload, columns: &Schema, why: String, context: &mut Context) {
     let rows = columns.rows(payload.decode(std::iter::once(bytes)), 1);
@@ -452,7 +394,7 @@ impl Operator for Patterns {
             entries: self.waiting.len() + self.rows,
             bytes: self.waiting.bytes()
                 + self.groups.bytes()
-                + self.kept.capacity() * size_of::<Kept>()
+                + self.kept.bytes()
                 + self.bytes
                 + self.timers.as_ref().map_or(0, Timers::bytes)
                 + self.early.bytes(),
@@ -505,7 +447,7 @@ impl Operator for Patterns {
 
     fn restored(&mut self) {
         self.waiting.loaded();
-        self.kept.resize_with(self.groups.capacity(), Kept::default);
+        self.kept.resize(self.groups.capacity());
         let mut groups = Vec::with_capacity(self.loaded.len());
         for (group, mut rows) in std::mem::take(&mut self.loaded) {
             rows.sort_by_key(|(place, _, _)| *place);

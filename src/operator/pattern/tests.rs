@@ -131,6 +131,15 @@ fn where_matching_goes_on() {
 }
 
 #[test]
+fn aggregates_may_be_filtered_and_distinct() {
+    check_prices(
+        "sequence: A+ B, define: { A: price < 9, B: price > 8 AND COUNT(A.*) FILTER (WHERE A.price > 1) > 1 }, select: { s: SUM(A.price) FILTER (WHERE A.price > 1), d: COUNT(DISTINCT A.price), l: 'ARRAY_AGG(price)', above: COUNT(*) FILTER (WHERE A.price > 2), m: 'MAX(A.price - 1)' }",
+        &[1, 2, 2, 3, 9],
+        &[r#""s":7,"d":3,"l":[1,2,2,3,9],"above":1,"m":2"#],
+    );
+}
+
+#[test]
 fn groups_and_alternatives() {
     let define = "define: { A: price = 1, B: price = 2, C: price = 3 }";
     check_prices(
@@ -255,6 +264,14 @@ fn too_many_ways_are_given_up() {
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
     let told = "rejected: more than 1024 ways to go on matching from this row: none is searched for any more";
     check(&format!("pattern: {{ name: p, by: user, {step} }}"), &rows, &[told, told]);
+    // The same where no column is kept that could be told.
+    let counts: Vec<String> =
+        ["A", "B", "C", "D", "E", "F", "G"].map(|name| format!("COUNT({name}.*) = 99")).to_vec();
+    let step = format!(
+        "pattern: {{ name: p, by: user, sequence: (A | B | C | D | E | F | G)+ H, define: {{ H: {} }}, select: {{ n: COUNT(*) }} }}",
+        counts.join(" AND ")
+    );
+    check(&step, &rows[..8], &[told; 4]);
 }
 
 #[test]
