@@ -4,14 +4,16 @@ use super::*;
 use crate::operator::verify::{check, example_schema, flow_of, resolve_step};
 use crate::operator::{Changelog, verb};
 
+/// A row written as `user price second` as JSON.
+fn json_of(row: &str) -> String {
+    let parts: Vec<&str> = row.split(' ').collect();
+    format!(r#"{{"user":"{}","price":{},"at":"2026-01-01T00:00:{}"}}"#, parts[0], parts[1], parts[2])
+}
+
 /// Checks rows written as `user price second`, the second with three digits of a fraction or without; what comes out is
 /// written as JSON without its braces.
 fn check_rows(step: &str, rows: &[&str], expect: &[&str]) {
-    let line = |text: &&str| {
-        let parts: Vec<&str> = text.split(' ').collect();
-        format!(r#"{{"user":"{}","price":{},"at":"2026-01-01T00:00:{}"}}"#, parts[0], parts[1], parts[2])
-    };
-    let rows: Vec<String> = rows.iter().map(line).collect();
+    let rows: Vec<String> = rows.iter().map(|row| json_of(row)).collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
     let braced = |text: &&str| if text.contains(": ") { (*text).to_owned() } else { format!("{{{text}}}") };
     let expect: Vec<String> = expect.iter().map(braced).collect();
@@ -172,6 +174,37 @@ fn an_optional_end_waits_for_the_next_row() {
     );
 }
 
+/// The event times of matches, in seconds: that of the last row, or of what decided that there is no preferred match.
+#[test]
+fn a_match_has_the_time_at_which_it_is_decided() {
+    let check = |options: &str, rows: &[&str], expect: &[f64]| {
+        let step = "sequence: A B?, define: { A: price = 1, B: price = 2 }, select: { n: COUNT(*) }";
+        let schema = example_schema();
+        let resolved =
+            resolve_step(&format!("pattern: {{ name: p, by: user, {step}{options} }}"), &flow_of(&schema));
+        let blocks = (0..).zip(rows).map(|(number, row)| {
+            let last = number + 1 == rows.len() as u64;
+            crate::operator::verify::block(&schema, decoded(&schema, &[json_of(row)]), number, last)
+        });
+        let output = crate::operator::verify::run(&resolved, 1, 8, &blocks.collect::<Vec<_>>());
+        let midnight_ms = 1_767_225_600_000_i64;
+        let times =
+            output.batches.iter().flat_map(|batch| batch.times.as_ref().unwrap().at_ms.values().to_vec());
+        let times: Vec<i64> = times.map(|at_ms| at_ms - midnight_ms).collect();
+        #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
+        let expect: Vec<i64> = expect.iter().map(|seconds| (seconds * 1000.0).round() as i64).collect();
+        assert_eq!(times, expect, "{options}: {rows:?}");
+    };
+    check("", &["a 1 10", "a 2 11"], &[11.0]);
+    check("", &["a 1 10", "a 3 11.5"], &[11.5]);
+    check(", within: 2s", &["a 1 10", "a 3 11.5"], &[11.5]);
+    check(", within: 2s", &["a 1 10", "a 2 12"], &[11.999]);
+    check(", within: 2s", &["a 1 10", "b 3 30"], &[11.999]);
+    // Decided by the end of the input, and not earlier than what has been told of the time before.
+    check("", &["a 1 10"], &[10.0]);
+    check("", &["a 1 10", "b 3 30", "b 3 31"], &[29.001]);
+}
+
 /// As in Flink, a match takes less than `within`.
 #[test]
 fn a_match_takes_less_than_within() {
@@ -250,28 +283,28 @@ fn an_expression_that_fails_sends_a_row_to_quarantine() {
 /// Ways that a condition could tell apart are not merged; too many of them are given up, and told.
 #[test]
 fn too_many_ways_are_given_up() {
+    let check = |step: &str, rows: i64, given_up: usize| {
+        let schema = example_schema();
+        let resolved = resolve_step(&format!("pattern: {{ name: p, by: user, {step} }}"), &flow_of(&schema));
+        let lines: Vec<String> =
+            (0..rows).map(|row| json_of(&format!("a {} {}", 1 << row, row + 10))).collect();
+        let block = crate::operator::verify::block(&schema, decoded(&schema, &lines), 0, true);
+        let output = crate::operator::verify::run(&resolved, 1, 100, &[block]);
+        let told =
+            "more than 1024 ways to go on matching from this row: none is searched for any more".to_owned();
+        assert_eq!(output.rejected, vec![told; given_up], "{step}");
+    };
     // Each row may be taken by A or by B, and the sum tells all ways apart.
-    let step =
-        "sequence: (A | B)+ C, define: { C: SUM(A.price) = 1000000 }, within: 1h, select: { n: COUNT(*) }";
-    let prices: Vec<i64> = (0..12).map(|bit| 1 << bit).collect();
-    let resolved =
-        resolve_step(&format!("pattern: {{ name: p, by: user, {step} }}"), &flow_of(&example_schema()));
-    assert!(!resolved.parts.is_empty());
-    let rows: Vec<String> = (10..)
-        .zip(&prices)
-        .map(|(second, price)| format!(r#"{{"user":"a","price":{price},"at":"2026-01-01T00:00:{second}"}}"#))
-        .collect();
-    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    let told = "rejected: more than 1024 ways to go on matching from this row: none is searched for any more";
-    check(&format!("pattern: {{ name: p, by: user, {step} }}"), &rows, &[told, told]);
+    let sums = "sequence: (A | B)+ C, define: { C: SUM(A.price) = 1000000 }, select: { n: COUNT(*) }";
+    check(sums, 12, 2);
+    check(sums, 10, 0);
     // The same where no column is kept that could be told.
-    let counts: Vec<String> =
-        ["A", "B", "C", "D", "E", "F", "G"].map(|name| format!("COUNT({name}.*) = 99")).to_vec();
-    let step = format!(
-        "pattern: {{ name: p, by: user, sequence: (A | B | C | D | E | F | G)+ H, define: {{ H: {} }}, select: {{ n: COUNT(*) }} }}",
-        counts.join(" AND ")
+    let counts =
+        ["A", "B", "C", "D", "E", "F", "G"].map(|name| format!("COUNT({name}.*) = 99")).join(" AND ");
+    let counts = format!(
+        "sequence: (A | B | C | D | E | F | G)+ H, define: {{ H: {counts} }}, select: {{ n: COUNT(*) }}"
     );
-    check(&step, &rows[..8], &[told; 4]);
+    check(&counts, 5, 1);
 }
 
 #[test]
@@ -323,15 +356,17 @@ fn what_no_match_can_need_is_dropped() {
     let mut partition = Partition::new(codec.clone(), columns.clone());
     let mut watermarks = Watermarks::new(1, 1000);
     // Rows as user, price and second, and how many rows are kept behind them.
-    let steps =
-        [("a 1 0,b 1 1", 2), ("c 2 3", 3), ("c 2 4", 3), ("c 2 5", 3), ("c 2 6", 2), ("c 2 9,c 2 8", 1)];
+    let steps = [
+        ("a 1 00,b 1 01", 2),
+        ("c 2 03", 3),
+        ("c 2 04", 3),
+        ("c 2 05", 3),
+        ("c 2 06", 2),
+        ("c 2 09,c 2 08", 1),
+    ];
     for (number, (rows, kept)) in steps.into_iter().enumerate() {
         let schema = example_schema();
-        let line = |row: &str| {
-            let parts: Vec<&str> = row.split(' ').collect();
-            format!(r#"{{"user":"{}","price":{},"at":"2026-01-01T00:00:0{}"}}"#, parts[0], parts[1], parts[2])
-        };
-        let lines: Vec<String> = rows.split(',').map(line).collect();
+        let lines: Vec<String> = rows.split(',').map(json_of).collect();
         let batch = crate::operator::verify::block(&schema, decoded(&schema, &lines), number as u64, false);
         prepare.push(batch);
         let prepared = prepare.pull().expect("conditions yield what they are given");
