@@ -110,6 +110,24 @@ steps:
 sink: { blackhole: { latency_from: window_end } }
 "#;
 
+/// Sequences of rows, with every option and most of what expressions may say of variables.
+const PATTERNS: &str = r#"millstream: 1
+name: patterns
+source:
+  file: { path: in.ndjson }
+  format: json
+  schema: { id: BIGINT, user: STRING, price: "DECIMAL(10, 2)", place: "ROW<city STRING, zip INT>", at: TIMESTAMP(3) NOT NULL }
+  event_time: { column: at, out_of_order: 5s }
+steps:
+  - pattern: { name: rising, by: [user, place.city], define: { UP: "price > LAST(UP.price, 1) OR COUNT(UP.*) = 1", END: END.price < UP.price }, sequence: "START UP{2,5} (END | X Y?)+? Z", within: 1h, skip: { to_last: UP }, late: { to: too_late }, select: { user_id: START.id, total: SUM(UP.price) FILTER (WHERE UP.id > 1), second: "FIRST(UP.place.zip, 1)", all: COUNT(*), zip: Z.place.zip } }
+  - pattern: { name: pairs, define: { A: A.total > 10 }, sequence: A B, skip: to_next_row, select: { a: A.user, b: LAST(B.user) } }
+sink:
+  file: { path: out.ndjson }
+  format: json
+sinks:
+  late: { from: too_late, blackhole: }
+"#;
+
 /// Words that mean something in a pipeline file, to be put where they do not belong.
 const WORDS: &[&str] = &[
     "filter",
@@ -119,6 +137,13 @@ const WORDS: &[&str] = &[
     "dedupe",
     "top",
     "over",
+    "pattern",
+    "sequence",
+    "define",
+    "UP{2,}?",
+    "(START | UP)*",
+    "UP.*",
+    "LAST(price, 1)",
     "throttle",
     "sample",
     "window",
@@ -221,7 +246,7 @@ const WORDS: &[&str] = &[
 ];
 
 fn corpus() -> Vec<String> {
-    let mut texts = [ALL_VERBS, KEYED, RUNNING, GENERATOR].map(str::to_owned).to_vec();
+    let mut texts = [ALL_VERBS, KEYED, RUNNING, PATTERNS, GENERATOR].map(str::to_owned).to_vec();
     for folder in ["pipelines", "pipelines/nexmark"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let mut paths: Vec<_> =

@@ -73,6 +73,16 @@ fn late_rows() {
 }
 
 #[test]
+fn sequences_of_rows() {
+    let scene = Scene::new();
+    scene.write("logins.ndjson", block("{\"at\":\"2026-01-01T12:00:00\",\"user\":\"root\""));
+    let source = "millstream: 1\nname: logins\nsource:\n  file: { path: logins.ndjson }\n  format: json\n  schema:\n    at: TIMESTAMP(3) NOT NULL\n    user: STRING NOT NULL\n    ip: STRING\n    outcome: STRING NOT NULL\n  event_time: { column: at, out_of_order: 2s }\nsteps:\n";
+    let sink = "sink:\n  file: { path: found.ndjson }\n  format: json\n";
+    run(&scene, &format!("{source}{}{sink}", block("  - pattern:")));
+    assert_eq!(scene.read("found.ndjson"), block("{\"user\":\"root\",\"failures\""));
+}
+
+#[test]
 fn windows_that_are_open() {
     let scene = scene();
     let live = spend()

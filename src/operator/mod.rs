@@ -25,6 +25,7 @@ mod model;
 mod narrow;
 mod network;
 mod over;
+mod pattern;
 mod payload;
 mod prepared;
 mod project;
@@ -42,6 +43,8 @@ mod throttle;
 mod top;
 mod upsert;
 pub mod verify;
+mod waiting;
+mod waiting_table;
 mod work;
 
 use std::fmt;
@@ -337,6 +340,7 @@ pub static VERBS: &[Verb] = &[
     throttle::VERB,
     aggregate::VERB,
     over::VERB,
+    pattern::VERB,
     top::VERB,
     dedupe::VERB,
 ];

@@ -9,7 +9,6 @@ mod frame;
 mod model;
 mod operator;
 mod saved;
-mod waiting;
 
 use crate::aggregate::{self, Argument, function};
 use crate::error::{Place, Problem, Problems, Severity};
@@ -22,12 +21,12 @@ use crate::operator::project::{self, Output};
 use crate::operator::saved::StateKey;
 use crate::operator::select::named_expressions;
 use crate::operator::selected::{self, Selected, argument_of, call_of};
+use crate::operator::waiting::check_comparable;
 use crate::operator::{Flow, Part, Resolved, SideStream, Step, Verb};
 use crate::record::{Schema, SqlType};
 use crate::time::duration_text;
 use crate::yaml::{self, Fields, Node};
 use frame::Extent;
-use waiting::incomparable;
 
 /// The entry in the registry.
 pub(super) const VERB: Verb = Verb {
@@ -112,7 +111,7 @@ impl Step for Declared {
         let stays = input.refuse_changelog("over", self.at, problems);
         let key = self.by.resolve(&input.schema, problems);
         let selected = self.resolve_select(&input.schema, problems);
-        let comparable = self.check_comparable(input, problems);
+        let comparable = check_comparable(input, self.at, problems);
         stays.and(comparable).filter(|()| timed)?;
         Some(self.assemble(input, &key?, selected?))
     }
@@ -134,20 +133,6 @@ impl Declared {
             resolve_function(name, arguments, distinct, sliding)
         };
         Selected::compile(&self.select, input, input, &resolve, |_, _, _| {}, problems).filter(|_| complete)
-    }
-
-    /// Where rows arrive in no defined order, their columns decide among rows of equal time.
-    fn check_comparable(&self, input: &Flow, problems: &mut Problems) -> Option<()> {
-        let found = incomparable(input.schema.arrow()).filter(|_| !input.ordered);
-        let Some(column) = found else { return Some(()) };
-        problems.push(
-            Problem::error(
-                self.at,
-                format!("rows of equal time have no order here, and `{}` cannot be compared", column.name()),
-            )
-            .help("leave the column out before this step"),
-        );
-        None
     }
 
     fn assemble(&self, input: &Flow, key: &Keys, selected: Selected) -> Resolved {

@@ -4,25 +4,21 @@
 //! that have come due are sent at the ends of blocks. So neither depends on how the input was cut into blocks or on how
 //! many shards read it.
 
-use std::ops::Range;
-
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat, take};
 
 use super::frame::{Extent, Frames, Plan, Round};
 use super::saved::{CLOCK, CLOCK_TABLE, FRAMES, KEYS, SavedFrames, Tables, WAITING};
-use super::waiting::{Due, Waiting};
 use crate::aggregate::{Accumulator, accumulator};
 use crate::operator::aggregate::tally::Aggregate;
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::late::Lateness;
 use crate::operator::queue::Queue;
 use crate::operator::saved::{Early, StateKey};
-use crate::operator::work::position_of;
+use crate::operator::waiting::{Due, Waiting};
 use crate::operator::{Build, Captured, Context, Operator, StateSize, StateTable};
 use crate::record::{Batch, BlockEnd, Schema};
 use crate::state::{Groups, Timers};
-use crate::time::{SegmentClock, WATERMARK_MIN};
 
 /// What every shard builds its operator from.
 #[derive(Clone)]
@@ -109,7 +105,8 @@ impl Over {
         while let Some(segment) = work.batch.segments.get(work.segment).copied() {
             let clock = work.batch.clocks[work.segment];
             let rows = work.row..work.row + segment.rows as usize;
-            self.wait(&work.batch, rows.clone(), &clock, context);
+            let watermark_ms = self.queue.watermark_ms();
+            self.waiting.take_in(&work.batch, rows.clone(), &clock, watermark_ms, &self.spec.late, context);
             work.segment += 1;
             work.row = rows.end;
             let Some(end) = segment.end else { continue };
@@ -121,25 +118,6 @@ impl Over {
             self.queue.end(segment.number, &end);
         }
         false
-    }
-
-    /// Takes rows in, and sets those aside that are late.
-    fn wait(&mut self, batch: &Batch, rows: Range<usize>, clock: &SegmentClock, context: &mut Context) {
-        if rows.is_empty() {
-            return;
-        }
-        let times = batch.times.as_ref().expect("the step was resolved with event time");
-        let seen_ms = times.seen_ms.as_ref().map(|seen| seen.values().as_ref());
-        let base_ms = clock.watermark_ms(i64::MIN);
-        let is_late = |row: &u32| {
-            let row = *row as usize;
-            let met_ms = seen_ms.map_or(base_ms, |seen: &[i64]| clock.watermark_ms(seen[row]));
-            let watermark_ms = met_ms.max(self.queue.watermark_ms());
-            watermark_ms > WATERMARK_MIN && times.at_ms.value(row) <= watermark_ms
-        };
-        let (late, timely): (Vec<u32>, Vec<u32>) = rows.map(position_of).partition(is_late);
-        self.waiting.add(batch, &timely);
-        self.spec.late.tell(batch, late, context);
     }
 
     /// Sends the next rows that have come due, or ends the block; false where no block is ending.
@@ -332,7 +310,7 @@ impl Operator for Over {
             self.save(&groups);
         }
         let picks = self.waiting.capture(rows)?;
-        Some(Captured { table: WAITING, rows: self.tables.waiting(&picks) })
+        Some(Captured { table: WAITING, rows: self.tables.waiting.rows(&picks) })
     }
 
     fn end_view(&mut self) {
@@ -347,7 +325,7 @@ impl Operator for Over {
             WAITING => {
                 let keys = self.tables.keys_of(rows);
                 let hashes = (0..rows.num_rows()).map(|row| keys.key(row).0).collect();
-                let (columns, times, arrivals) = self.tables.read_waiting(rows);
+                let (columns, times, arrivals) = self.tables.waiting.read(rows);
                 self.waiting.load(columns, times, hashes, arrivals);
             }
             KEYS => {

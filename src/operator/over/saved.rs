@@ -2,19 +2,17 @@
 //! frames, and the watermark.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StructArray};
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::array::RecordBatch;
 
 use super::frame::{Extent, Frame, Frames};
 use super::operator::Spec;
-use super::waiting::Picks;
 use crate::aggregate::Accumulator;
 use crate::operator::StateTable;
 use crate::operator::saved::{
     Clock, SavedKeys, number_column, number_field, numbers, rows_of, time_column, time_field, times_ms,
 };
+use crate::operator::waiting_table::WaitingTable;
 
 /// The rows that wait.
 pub(super) const WAITING: usize = 0;
@@ -31,11 +29,8 @@ pub(super) const CLOCK_TABLE: Clock<1> = Clock::new(["watermark_ms"]);
 /// The tables, and what is where in them.
 pub(super) struct Tables {
     spec: Spec,
-    /// The fields of a row of the input; none where it has no columns.
-    own: Option<Fields>,
-    /// Positions of prepared columns that are neither the row's own nor a key's.
-    computed: Vec<usize>,
-    waiting: StateTable,
+    /// The rows that wait.
+    pub waiting: WaitingTable,
     keys: StateTable,
     frames: Option<StateTable>,
 }
@@ -44,12 +39,7 @@ impl Tables {
     /// The tables of an operator with these accumulators.
     pub fn new(spec: &Spec, accumulators: &[Box<dyn Accumulator>]) -> Self {
         let fields = spec.prepared.arrow().fields();
-        let own = (spec.columns > 0).then(|| fields.iter().take(spec.columns).cloned().collect::<Fields>());
-        let computed: Vec<usize> =
-            (spec.columns..fields.len()).filter(|index| !spec.keys.contains(index)).collect();
         let field = |index: &usize| fields[*index].as_ref().clone();
-        let row = own.as_ref().map(|own| Field::new("row", DataType::Struct(own.clone()), false));
-        let waiting = [time_field("at"), number_field("arrival")].into_iter().chain(row);
         let frames = [number_field("place"), time_field("at")].into_iter().chain(spec.read.iter().map(field));
         let states = spec.names.iter().zip(accumulators).flat_map(|(name, accumulator)| {
             accumulator.saved().into_iter().map(move |part| {
@@ -59,53 +49,22 @@ impl Tables {
             })
         });
         Self {
-            waiting: spec.key.table("waiting", waiting.chain(computed.iter().map(field))),
+            waiting: WaitingTable::new(&spec.key, &spec.keys, &spec.prepared, spec.columns),
             keys: spec.key.table("keys", states),
             frames: (spec.extent != Extent::All).then(|| spec.key.table("frames", frames)),
             spec: spec.clone(),
-            own,
-            computed,
         }
     }
 
     /// All of them, in the order of their numbers.
     pub fn all(&self) -> Vec<StateTable> {
-        let tables = [self.waiting.clone(), self.keys.clone(), CLOCK_TABLE.table()];
+        let tables = [self.waiting.table().clone(), self.keys.clone(), CLOCK_TABLE.table()];
         tables.into_iter().chain(self.frames.clone()).collect()
     }
 
     /// The keys of saved rows of any of the tables.
     pub fn keys_of(&self, rows: &RecordBatch) -> SavedKeys {
         self.spec.key.read(rows)
-    }
-
-    /// Rows that wait.
-    pub fn waiting(&self, picks: &Picks) -> RecordBatch {
-        let columns = &picks.columns;
-        let mut saved: Vec<ArrayRef> = self.spec.keys.iter().map(|index| columns[*index].clone()).collect();
-        saved.push(time_column(picks.times.values().iter().copied()));
-        saved.push(number_column(picks.numbers.iter().map(|number| number.cast_signed())));
-        saved.extend(self.own.as_ref().map(|own| {
-            let row = StructArray::new(own.clone(), columns[..self.spec.columns].to_vec(), None);
-            Arc::new(row) as ArrayRef
-        }));
-        saved.extend(self.computed.iter().map(|index| columns[*index].clone()));
-        rows_of(&self.waiting, saved, picks.numbers.len())
-    }
-
-    /// The prepared columns of saved rows that wait, their times and their places in the order of arrival.
-    pub fn read_waiting<'a>(&self, rows: &'a RecordBatch) -> (Vec<ArrayRef>, &'a [i64], &'a [i64]) {
-        let first = self.spec.key.len();
-        let behind = first + 2 + usize::from(self.own.is_some());
-        let own = self.own.as_ref().map(|_| rows.column(first + 2).as_struct());
-        let prepared = (0..self.spec.prepared.columns().len()).map(|index| {
-            let own = own.filter(|_| index < self.spec.columns).map(|own| own.column(index));
-            let key = || self.spec.keys.iter().position(|key| *key == index).map(|key| rows.column(key));
-            let computed = || self.computed.iter().position(|computed| *computed == index);
-            let column = own.or_else(key).or_else(|| computed().map(|place| rows.column(behind + place)));
-            column.expect("every column has been saved").clone()
-        });
-        (prepared.collect(), times_ms(rows.column(first)), numbers(rows.column(first + 1)))
     }
 
     /// Keys with the states of their aggregates.

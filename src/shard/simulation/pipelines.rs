@@ -190,6 +190,15 @@ sinks:
 ",
     },
     Pipeline {
+        name: "pattern",
+        text: "
+  - pattern: { name: falls, by: key, define: { A: n > 5, B: n <= LAST(A.n) - 3 }, sequence: 'A{1,3} B', within: 500ms, late: { to: too_late }, select: { from: FIRST(A.n), to: B.n, rows: COUNT(*) } }
+FILE
+sinks:
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
+    Pipeline {
         name: "graph of two sources",
         text: "
 GRAPH

@@ -14,8 +14,12 @@ use arrow::compute::{interleave, take};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 
+use super::late::Lateness;
+use super::work::position_of;
+use super::{Context, Flow};
+use crate::error::{Place, Problem, Problems};
 use crate::record::Batch;
-use crate::time::WATERMARK_MIN;
+use crate::time::{SegmentClock, WATERMARK_MIN};
 
 /// Fewer rows than this are never worth gathering.
 const GATHER_ROWS_MIN: usize = 16 * Batch::ROWS_MAX;
@@ -85,6 +89,34 @@ impl Waiting {
     pub fn new(schema: SchemaRef) -> Self {
         let (pieces, order) = (BTreeMap::new(), BinaryHeap::new());
         Self { schema, pieces, order, next: 0, held_rows: 0, bytes: 0, view: None, loaded: Vec::new() }
+    }
+
+    /// Takes rows of a segment in, and sets those aside that are late: whether one is late is decided by the watermark
+    /// that the rows before it in its split have made, or by `watermark_ms` where the operator's is higher.
+    pub fn take_in(
+        &mut self,
+        batch: &Batch,
+        rows: Range<usize>,
+        clock: &SegmentClock,
+        watermark_ms: i64,
+        late: &Lateness,
+        context: &mut Context,
+    ) {
+        if rows.is_empty() {
+            return;
+        }
+        let times = batch.times.as_ref().expect("the step was resolved with event time");
+        let seen_ms = times.seen_ms.as_ref().map(|seen| seen.values().as_ref());
+        let base_ms = clock.watermark_ms(i64::MIN);
+        let is_late = |row: &u32| {
+            let row = *row as usize;
+            let met_ms = seen_ms.map_or(base_ms, |seen: &[i64]| clock.watermark_ms(seen[row]));
+            let watermark_ms = met_ms.max(watermark_ms);
+            watermark_ms > WATERMARK_MIN && times.at_ms.value(row) <= watermark_ms
+        };
+        let (behind, timely): (Vec<u32>, Vec<u32>) = rows.map(position_of).partition(is_late);
+        self.add(batch, &timely);
+        late.tell(batch, behind, context);
     }
 
     /// Adds these rows of a batch, which has times and hashes.
@@ -381,8 +413,23 @@ impl Due {
     }
 }
 
+/// Reports a column that rows cannot be compared by where they arrive in no defined order: there their columns decide
+/// among rows of equal time.
+pub(super) fn check_comparable(input: &Flow, at: Place, problems: &mut Problems) -> Option<()> {
+    let found = incomparable(input.schema.arrow()).filter(|_| !input.ordered);
+    let Some(column) = found else { return Some(()) };
+    problems.push(
+        Problem::error(
+            at,
+            format!("rows of equal time have no order here, and `{}` cannot be compared", column.name()),
+        )
+        .help("leave the column out before this step"),
+    );
+    None
+}
+
 /// The first of these columns that rows cannot be compared by.
-pub(super) fn incomparable(schema: &SchemaRef) -> Option<&Arc<arrow::datatypes::Field>> {
+fn incomparable(schema: &SchemaRef) -> Option<&Arc<arrow::datatypes::Field>> {
     let can = |field: &&Arc<arrow::datatypes::Field>| {
         !RowConverter::supports_fields(&[SortField::new(field.data_type().clone())])
     };
