@@ -18,7 +18,7 @@ pub(super) const MAIN: &str = "sink";
 const ORDERED: [&str; 7] = ["select", "set", "rename", "by", "per", "schema", "columns"];
 
 /// The verb of what stands for the beginning of a stream of a graph.
-const STREAM: &str = "stream";
+pub(super) const STREAM: &str = "stream";
 
 /// The fingerprint of a pipeline whose streams have been resolved, `[stream]`: `settled` is the step of each that sends only
 /// final rows, and `deliveries` what stands before each sink.

@@ -5,12 +5,13 @@ use super::graph::{Graph, Origin};
 use super::steps::{self, ResolvedSteps};
 use super::{components, delivery, event_time, route, sides, union};
 use crate::codec::Format;
-use crate::config::{Form, Inputs, Pipeline};
+use crate::config::{Form, Inputs, Pipeline, Source as Declared};
 use crate::error::{Place, Problem, Problems};
 use crate::operator::{Flow, ResolvedJoin, Sends, SideStream};
 use crate::record::{Paths, SqlType};
 use crate::sink::Sink;
 use crate::source::{Source, TimeOf};
+use crate::yaml::Key;
 
 /// The components and steps of a file, as far as they could be read.
 pub(super) struct Read<'a> {
@@ -95,6 +96,7 @@ impl<'a> Read<'a> {
             .iter()
             .map(|stream| steps::parse(&stream.steps, pipeline.form, problems))
             .collect();
+        check_sources(pipeline, problems);
         let endings: Vec<_> = streams.iter().map(steps::Declared::ending).collect();
         let graph = Graph::of(pipeline, &endings, problems);
         let read = Self { pipeline, sources, streams, sinks, formats, graph };
@@ -133,6 +135,26 @@ impl<'a> Read<'a> {
         let pass = Pass { pipeline: self.pipeline, graph: &graph, declared: &self.streams, needs: None };
         let streams = pass.streams(&flows, sends, &vec![None; self.streams.len()], problems);
         Some(Resolved { read: self, graph, sources, streams })
+    }
+}
+
+/// Reports sources that cannot stand beside each other.
+fn check_sources(pipeline: &Pipeline, problems: &mut Problems) {
+    let is_stdin = |source: &&(Key, Declared)| source.1.component.kind.text == "stdin";
+    for (_, source) in pipeline.sources.iter().filter(is_stdin).skip(1) {
+        problems.push(
+            Problem::error(source.component.kind.at, "another source reads the standard input, too")
+                .help("there is but one: let several streams take that source"),
+        );
+    }
+    let mut sources = pipeline.sources.iter();
+    let Some((first, source)) = sources.next() else { return };
+    for (name, _) in sources.filter(|(_, other)| other.bad_record != source.bad_record) {
+        let what = format!("`bad_record` of `{}` is not as that of `{}`", name.text, first.text);
+        problems.push(
+            Problem::error(name.at, what)
+                .help("all sources of a pipeline have one quarantine: say the same of each"),
+        );
     }
 }
 

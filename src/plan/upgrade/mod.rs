@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 
 use difference::differences;
 
+use super::fingerprint;
+
 use crate::snapshot::Fingerprint;
 
 /// What becomes of a state or an output.
@@ -80,13 +82,30 @@ pub struct Upgrade {
     notes: Vec<String>,
 }
 
+/// Why a snapshot of one graph is none of another: watermarks and positions are told apart by where they are in it.
+fn rewired(old: &Fingerprint, new: &Fingerprint) -> Option<String> {
+    let shape = |of: &Fingerprint| {
+        let steps = of.steps.iter().map(|step| match step.verb.as_str() {
+            fingerprint::STREAM => vec![format!("{} from {}", step.options["name"], step.options["from"])],
+            _ => step.states.iter().map(|state| state.name.clone()).collect(),
+        });
+        steps.flatten().collect::<Vec<String>>()
+    };
+    let is_graph = |of: &Fingerprint| of.steps.iter().any(|step| step.verb == fingerprint::STREAM);
+    let changed = (is_graph(old) || is_graph(new)) && shape(old) != shape(new);
+    changed.then(|| {
+        "the streams: of a graph only a run with the same streams, which take the same and keep the same in the same order, goes on with a snapshot".to_owned()
+    })
+}
+
 impl Upgrade {
     /// What a pipeline that is `new` keeps of a snapshot of one that was `old`.
     #[must_use]
     pub fn of(old: &Fingerprint, new: &Fingerprint) -> Self {
         let (was, is) = (&old.source.kind, &new.source.kind);
         let source = (was != is)
-            .then(|| format!("the source: `{was}` → `{is}`: a position in the one is none in the other"));
+            .then(|| format!("the source: `{was}` → `{is}`: a position in the one is none in the other"))
+            .or_else(|| rewired(old, new));
         let mut notes = if source.is_some() { Vec::new() } else { source_notes(old, new) };
         notes.extend(order::notes(old, new));
         Self { source, states: states::changes(old, new), outputs: outputs::changes(old, new), notes }

@@ -298,3 +298,40 @@ fn a_fingerprint_comes_back_from_a_manifest() {
     assert_eq!(serde_json::from_str::<Fingerprint>(&text).unwrap(), written);
     assert!(text.contains(r#"{"name":"once","tables""#) && text.contains("total BIGINT"), "{text}");
 }
+
+const GRAPH: &str = "\
+millstream: 1
+name: spend
+sources:
+  one: { file: { path: in.ndjson }, format: json, schema: { user: STRING, amount: BIGINT } }
+  two: { file: { path: other.ndjson }, format: json, schema: { user: STRING, amount: BIGINT } }
+streams:
+  dear: { from: [one, two], steps: [ { filter: amount > 100 } ] }
+  sums: { from: dear, steps: [ { aggregate: { name: sums, by: user, select: { total: SUM(amount) } } } ] }
+sinks:
+  sums: { from: sums, file: { path: sums.ndjson, changelog: final }, format: json }
+  dear: { from: dear, file: { path: dear.ndjson }, format: json }
+";
+
+#[test]
+fn a_graph_goes_on_only_with_the_same_streams() {
+    let refused = |edits: &[(&str, &str)]| {
+        let upgrade = Upgrade::of(&fingerprint(GRAPH), &fingerprint(&edited(GRAPH, edits)));
+        upgrade.is_refused_for_good().then(|| upgrade.refused().expect("why"))
+    };
+    assert_eq!(refused(&[]), None);
+    assert_eq!(refused(&[("amount > 100", "amount > 99")]), None);
+    for edits in [
+        &[("from: [one, two]", "from: [two, one]")][..],
+        &[("from: [one, two]", "from: one")],
+        &[
+            ("  dear: { from: [one", "  rich: { from: [one"),
+            ("sums: { from: dear", "sums: { from: rich"),
+            ("{ from: dear, file", "{ from: rich, file"),
+        ],
+        &[("{ filter: amount > 100 }", "{ dedupe: { name: once, by: user } }")],
+    ] {
+        assert!(refused(edits).is_some_and(|why| why.contains("the same streams")), "{edits:?}");
+    }
+    assert!(Upgrade::of(&fingerprint(FILE), &fingerprint(GRAPH)).is_refused_for_good());
+}

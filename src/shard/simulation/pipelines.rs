@@ -216,7 +216,7 @@ streams:
       - aggregate: { name: groups, by: { group: SUBSTRING(key FROM 2 FOR 1) }, window: { tumbling: 600ms }, select: { keys: COUNT(*) } }
 sinks:
   first: { from: counted, file: { path: /out/main.ndjson }, format: json }
-  second: { from: all, file: { path: /out/second.ndjson, append: true }, format: json }
+  second: { from: all, file: { path: /out/second.ndjson }, format: json }
   late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
 ",
     },
