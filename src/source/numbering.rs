@@ -57,8 +57,8 @@ impl Numbering {
 
     /// The first block number of `piece`.
     pub fn number(&self, piece: u64) -> u64 {
-        let Turn { place, of } = self.turn;
-        let turns = (piece - self.piece).saturating_mul(of as u64).saturating_add(place as u64);
+        let Turn { ahead, of, .. } = self.turn;
+        let turns = (piece - self.piece).saturating_mul(of as u64).saturating_add(ahead);
         self.number.saturating_add(turns.saturating_mul(self.stride))
     }
 
@@ -70,10 +70,15 @@ impl Numbering {
 
     /// The first piece that is not wholly before the block `number`.
     pub fn piece(&self, number: u64) -> u64 {
-        let Turn { place, of } = self.turn;
+        let Turn { ahead, of, .. } = self.turn;
         let turns = (number - self.number) / self.stride;
         // The pieces of this source whose turn was before.
-        self.piece + (turns + of as u64 - 1 - place as u64) / of as u64
+        self.piece + turns.saturating_sub(ahead).div_ceil(of as u64)
+    }
+
+    /// How many turns there are from the block `number` to that of this source's next piece.
+    pub fn turns_ahead(&self, number: u64) -> u64 {
+        self.number(self.piece(number)).saturating_sub(number).div_ceil(self.stride)
     }
 
     /// The first piece of a shard: piece k goes to shard k mod n.
@@ -118,7 +123,7 @@ mod tests {
             number: 1000,
             blocks: 4,
             stride: 10,
-            turn: Turn { place, of: 3 },
+            turn: Turn { place, of: 3, ahead: place as u64 },
         };
         let (first, second, third) = (numbering(0), numbering(1), numbering(2));
         assert_eq!(
@@ -129,7 +134,22 @@ mod tests {
         // At a barrier behind the second turn of the first source.
         assert_eq!((first.piece(1040), second.piece(1040), third.piece(1040)), (7, 7, 8));
         assert_eq!((first.piece(1000), second.piece(1000), third.piece(1000)), (5, 6, 7));
+        // A run that begins there has the same order: the second source is next, then the third.
+        let ahead = |at| [first.turns_ahead(at), second.turns_ahead(at), third.turns_ahead(at)];
+        assert_eq!((ahead(1000), ahead(1040)), ([0, 1, 2], [2, 0, 1]));
+        let again = |numbering: Numbering, place| Numbering {
+            piece: numbering.piece(1040),
+            number: 1040,
+            turn: Turn { place, of: 3, ahead: numbering.turns_ahead(1040) },
+            ..numbering
+        };
+        for (place, numbering) in [first, second, third].into_iter().enumerate() {
+            for piece in 8..20 {
+                assert_eq!(again(numbering, place).number(piece), numbering.number(piece));
+            }
+        }
         // Amid a piece.
+        assert_eq!((ahead(1035), ahead(1015)), ([0, 1, 2], [2, 0, 1]));
         assert_eq!((first.piece(1035), second.piece(1015), third.piece(1015)), (6, 6, 7));
     }
 }

@@ -18,11 +18,13 @@ pub struct Turn {
     pub place: usize,
     /// How many there are.
     pub of: usize,
+    /// How many turns of others come before its first.
+    pub ahead: u64,
 }
 
 impl Turn {
     /// That of a source that is alone.
-    pub const ALONE: Self = Self { place: 0, of: 1 };
+    pub const ALONE: Self = Self { place: 0, of: 1, ahead: 0 };
 }
 
 /// The opened sources of a pipeline.
@@ -66,8 +68,11 @@ pub fn open_all(
     };
     let mut positions = Vec::new();
     for (place, (name, source)) in sources.iter().enumerate() {
-        let turn = Turn { place, of: sources.len() };
-        let from = resume.map(|resume| part_of(resume, turn, name)).transpose()?;
+        let turn = Turn { place, of: sources.len(), ahead: place as u64 };
+        let (turn, from) = match resume {
+            Some(resume) => part_of(resume, turn, name).map(|(turn, resume)| (turn, Some(resume)))?,
+            None => (turn, None),
+        };
         let Opened { readers, splits, extent, done, numbering, position } =
             source.open(&opening(turn, from))?;
         for (all, reader) in inputs.readers.iter_mut().zip(readers) {
@@ -93,8 +98,10 @@ pub fn open_all(
             let mut all = Map::new();
             for (name, numbering, position) in &positions {
                 let piece = numbering.piece(barrier.number);
+                let ahead = numbering.turns_ahead(barrier.number);
                 let position = position(Barrier { piece, ..barrier })?;
-                all.insert(name.to_string(), serde_json::json!({ "piece": piece, "position": position }));
+                let part = serde_json::json!({ "piece": piece, "turns_ahead": ahead, "position": position });
+                all.insert(name.to_string(), part);
             }
             Ok(Value::Object(all))
         }),
@@ -102,16 +109,19 @@ pub fn open_all(
     Ok(inputs)
 }
 
-/// Where one of several sources goes on.
-fn part_of(resume: &Resume, turn: Turn, name: &str) -> Result<Resume, SourceError> {
+/// Where one of several sources goes on, and in which turn: the order of all is that of a run without an end between.
+fn part_of(resume: &Resume, turn: Turn, name: &str) -> Result<(Turn, Resume), SourceError> {
     if turn == Turn::ALONE {
-        return Ok(resume.clone());
+        return Ok((turn, resume.clone()));
     }
     let missing = || SourceError::Position(format!("nothing is said of the source `{name}`"));
     let part = resume.position.get(name).ok_or_else(missing)?;
-    let (Some(piece), Some(position)) = (part.get("piece").and_then(Value::as_u64), part.get("position"))
+    let number = |of: &str| part.get(of).and_then(Value::as_u64);
+    let (Some(piece), Some(ahead), Some(position)) =
+        (number("piece"), number("turns_ahead"), part.get("position"))
     else {
         return Err(missing());
     };
-    Ok(Resume { barrier: Barrier { piece, ..resume.barrier }, position: position.clone() })
+    let resume = Resume { barrier: Barrier { piece, ..resume.barrier }, position: position.clone() };
+    Ok((Turn { ahead, ..turn }, resume))
 }
