@@ -134,11 +134,20 @@ fn more_partitions_than_files_may_be_open() {
 #[test]
 fn what_others_have_put_there_stays() {
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("p")).unwrap();
+    for within in ["p/b=2", "a=1/p", "a=1/b=2/c=3"] {
+        fs::create_dir_all(folder.path().join(within)).unwrap();
+    }
     for (name, stays) in [
         (".part-old-00000003.ndjson.tests.tmp", false),
         ("p/.part-old-00000004.ndjson.tests.tmp", false),
         (".part-old-00000003.ndjson.others.tmp", true),
+        ("a=1/.part-old-00000004.ndjson.tests.tmp", false),
+        ("a=1/b=2/c=3/.part-old-00000004.ndjson.tests.tmp", false),
+        ("a=1/b=2/c=3/.part-old-00000004.ndjson.others.tmp", true),
+        ("a=1/b=2/c=3/part-old-00000001.ndjson", true),
+        // No folders of ours.
+        ("p/b=2/.part-old-00000004.ndjson.tests.tmp", true),
+        ("a=1/p/.part-old-00000004.ndjson.tests.tmp", true),
         ("p/part-old-00000001.ndjson", true),
         ("README", true),
     ] {
@@ -204,12 +213,16 @@ fn rows(folder: &Path, partition: fn(u64) -> String) -> Vec<u64> {
 #[test]
 fn whatever_ends_a_run_every_row_is_in_one_visible_file() {
     const ROWS: u64 = 200;
-    let partitions: [fn(u64) -> String; 3] =
-        [|_| String::new(), |row| format!("p{}", row % 3), |row| format!("p{}", row / 8)];
+    let partitions: [fn(u64) -> String; 4] = [
+        |_| String::new(),
+        |row| format!("p{}", row % 3),
+        |row| format!("p{}", row / 8),
+        |row| format!("a={}/b={}", row / 50, row % 3),
+    ];
     let (mut lives, mut seen) = (0, 0);
     for seed in 0..60 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let partition = partitions[random.usize(0..3)];
+        let partition = partitions[random.usize(0..4)];
         let folder = tempfile::tempdir().unwrap();
         let options = ["roll: { size: 16B }", "roll: { size: 1KiB }", "roll: { every: 100s }"];
         let sink = files(folder.path(), options[random.usize(0..3)]);
