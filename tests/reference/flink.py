@@ -48,7 +48,7 @@ class Query:
 
     def __init__(self, head, text):
         self.name, self.declared = head[1], head[2]
-        self.columns = tuple(part.split()[0].strip("`") for part in self.declared.split(", "))
+        self.columns = tuple(part.split()[0].strip("`") for part in re.split(r", (?!\d)", self.declared))
         self.format = "debezium-json" if head[3] == " changelog" else "json"
         self.partitioned = ""
         if head[3] == " in folders":

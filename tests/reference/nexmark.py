@@ -19,7 +19,8 @@ The rule: the watermark at a row is the highest event time of all events before 
 
 The queries that keep nothing are in stateless.py, those with windows in windowed.py, all others in running.py. The rows of
 q12 hold times of the clock: its reference has but the bids per bidder, and a check adds up the rows of each. Those of q10
-lie in a folder of files: here the folder that each belongs into is its last column, and a check takes all files below one.
+lie in a folder of files: here the folder that each belongs into is its last column, and a check takes all files below one
+as well as one file of such rows.
 
 Exit codes: 0 done, or no difference; 1 a difference; 2 usage, or a file that cannot be read.
 """
@@ -144,6 +145,15 @@ def rows_in_folders(columns, path):
             yield row if isinstance(row, BadRow) else (*row, folder)
 
 
+def found_rows(query, path):
+    """The rows that a query has put out."""
+    if query == "q12":
+        return bids_per_bidder(path)
+    if query == "q10" and Path(path).is_dir():
+        return rows_in_folders(BID, path)
+    return output_rows(QUERIES[query][1], path)
+
+
 def bids_per_bidder(path):
     """The rows of q12 added up. Each has to be of one window of 10 s, and the only one of its bidder in it."""
     totals, seen = defaultdict(int), set()
@@ -246,11 +256,9 @@ def main():
         yield from (row_of(bid, at_ms, columns) for bid, at_ms in late)
 
     def found():
-        if options.query == "q12":
-            return bids_per_bidder(options.check)
-        if options.query == "q10":
-            return rows_in_folders(BID, options.check)
-        return output_rows(columns, options.check, bid_of if options.late else lambda record: record)
+        if options.late:
+            return output_rows(columns, options.check, bid_of)
+        return found_rows(options.query, options.check)
 
     if options.check:
         same = check(columns, expected, found, options.differences, sys.stderr)

@@ -33,12 +33,15 @@ FROM (
 WHERE euro > 1000000 AND euro < 50000000;
 
 -- name: q21
-SELECT bid.auction, bid.bidder, bid.price, bid.channel,
-  COALESCE(map {'apple': '0', 'google': '1', 'facebook': '2', 'baidu': '3'}[lower(bid.channel)],
-    list_extract(regexp_extract_all(bid.url, '(?:&|^)channel_id=([^&]*)', 1), 1)) AS channel_id
-FROM events
-WHERE event_type = 2
-QUALIFY channel_id IS NOT NULL;
+SELECT *
+FROM (
+  SELECT bid.auction, bid.bidder, bid.price, bid.channel,
+    COALESCE(map {'apple': '0', 'google': '1', 'facebook': '2', 'baidu': '3'}[lower(bid.channel)],
+      list_extract(regexp_extract_all(bid.url, '(?:&|^)channel_id=([^&]*)', 1), 1)) AS channel_id
+  FROM events
+  WHERE event_type = 2
+)
+WHERE channel_id IS NOT NULL;
 
 -- name: q22
 SELECT bid.auction, bid.bidder, bid.price, bid.channel, parts[4], parts[5], parts[6]

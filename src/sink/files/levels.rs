@@ -66,13 +66,15 @@ impl Levels {
 
 /// The levels of a map.
 fn named(key: &Key, node: &Node, entries: &[(Key, Node)], problems: &mut Problems) -> Option<Vec<Level>> {
-    const EXAMPLE: &str = "write for instance partition_by: { day: \"DATE_FORMAT(at, 'yyyy-MM-dd')\", region: region }";
+    const EXAMPLE: &str =
+        "write for instance partition_by: { day: \"DATE_FORMAT(at, 'yyyy-MM-dd')\", region: region }";
     if entries.is_empty() {
         problems.push(Problem::error(key.at, "`partition_by` names no folder").help(EXAMPLE));
         return None;
     }
     if let Some((beyond, _)) = entries.get(LEVELS_MAX) {
-        problems.error(beyond.at, format!("`partition_by` takes at most {LEVELS_MAX} folders in one another"));
+        problems
+            .error(beyond.at, format!("`partition_by` takes at most {LEVELS_MAX} folders in one another"));
         return None;
     }
     let mut fields = Fields::under(key, node, "partition_by", problems);

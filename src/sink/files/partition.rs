@@ -254,7 +254,10 @@ mod tests {
                 let name = name(Value::Text(&text), is_named);
                 let parts: Vec<Component<'_>> = Path::new(&name).components().collect();
                 assert!(matches!(parts.as_slice(), [Component::Normal(_)]), "{text:?}: {name}");
-                assert!(name.len() <= 204 && !name.starts_with('.') && !name.contains('\0'), "{text:?}: {name}");
+                assert!(
+                    name.len() <= 204 && !name.starts_with('.') && !name.contains('\0'),
+                    "{text:?}: {name}"
+                );
                 values.insert(text);
                 names.insert(name);
             }
@@ -294,10 +297,12 @@ mod tests {
         assert_eq!(divide("k -- a comment"), "a:125 __NULL__:3 b:4 __EMPTY__:x");
         assert_eq!(divide("{ k: k }"), "k=a:125 k=__NULL__:3 k=b:4 k=__EMPTY__:x");
         let by_number = "{ k: k, half: CAST(n AS BIGINT) / 3 }";
-        let expect = "k=a/half=0:12 k=__NULL__/half=1:3 k=b/half=1:4 k=a/half=1:5 k=__EMPTY__/half=__FAILED__:x";
+        let expect =
+            "k=a/half=0:12 k=__NULL__/half=1:3 k=b/half=1:4 k=a/half=1:5 k=__EMPTY__/half=__FAILED__:x";
         assert_eq!(divide(by_number), expect);
         let outside_in = "{ half: CAST(n AS BIGINT) / 3, k: k }";
-        let expect = "half=0/k=a:12 half=1/k=__NULL__:3 half=1/k=b:4 half=1/k=a:5 half=__FAILED__/k=__EMPTY__:x";
+        let expect =
+            "half=0/k=a:12 half=1/k=__NULL__:3 half=1/k=b:4 half=1/k=a:5 half=__FAILED__/k=__EMPTY__:x";
         assert_eq!(divide(outside_in), expect);
         assert_eq!(divide("{ all: \"'/'\", b: \"'x=y'\" }"), "all=%2F/b=x%3Dy:12345x");
         assert!(PartitionBy::new(&levels("k"), &schema).unwrap().divide(&rows.slice(0, 0), 0).is_empty());
