@@ -91,11 +91,14 @@ fn named(key: &Key, node: &Node, entries: &[(Key, Node)], problems: &mut Problem
 /// Whether a name can begin that of a folder; reports why not.
 fn check_name(name: &Key, problems: &mut Problems) -> bool {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
-    if name.text.len() > NAME_BYTES_MAX {
+    if name.text.is_empty() {
+        problems.error(name.at, "a name in `partition_by` begins those of folders, and this one is empty");
+        false
+    } else if name.text.len() > NAME_BYTES_MAX {
         let what = format!("a name in `partition_by` takes at most {NAME_BYTES_MAX} bytes");
         problems.error(name.at, what);
         false
-    } else if name.text.is_empty() || !name.text.chars().all(is_plain) {
+    } else if !name.text.chars().all(is_plain) {
         let what = format!("`{}` begins the names of folders, and cannot", name.text.escape_debug());
         problems.push(Problem::error(name.at, what).help("use letters, digits, `-` and `_`"));
         false
