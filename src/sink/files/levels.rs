@@ -32,7 +32,7 @@ pub(super) struct Level {
 
 impl Levels {
     /// Reads the option from `fields`; none where it is not there, or is wrong, which is reported.
-    pub(super) fn read<'a>(fields: &mut Fields<'a>, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Self> {
         let (key, node) = fields.entry("partition_by")?;
         let levels = match node.map() {
             Some(entries) => named(key, node, entries, problems)?,
