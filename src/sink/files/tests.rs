@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::verify::{Mortal, Trial, declared, disk, opened};
 use super::super::{Output, Sink, SinkError, Staged};
+use crate::io::{ModelDisk, Storage};
 use crate::time::Now;
 
 fn files(path: &Path, options: &str) -> Box<dyn Sink> {
@@ -175,6 +176,28 @@ fn what_was_done_to_the_files_meanwhile_is_told() {
     let position = commit(open(folder.path(), "", None).unwrap().stage(false).unwrap());
     let told = open(&folder.path().join("other"), "", Some(position)).err().unwrap().to_string();
     assert!(told.contains("write to the same folder as before"), "{told}");
+}
+
+#[test]
+fn folders_that_a_killed_run_has_made_outlast_a_power_cut() {
+    for seed in 0..40 {
+        let disk = ModelDisk::new(seed);
+        disk.create_folder(Path::new("/out")).unwrap();
+        disk.sync_folder(Path::new("/")).unwrap();
+        let sink = files(Path::new("/out"), "");
+        let open = || opened(sink.as_ref(), Arc::new(disk.clone()), None, "run").unwrap();
+        // Its folders are there, and in no sync.
+        let mut killed = open();
+        killed.write_to("a=1/b=2/c=3", b"lost\n").unwrap();
+        drop(killed);
+        let mut output = open();
+        output.write_to("a=1/b=2/c=3", b"1\n").unwrap();
+        commit(output.stage(true).unwrap());
+        disk.crash(&mut fastrand::Rng::with_seed(seed));
+        let found = disk.files();
+        let expect = ("out/a=1/b=2/c=3/part-run-00000000.ndjson".to_owned(), 2);
+        assert_eq!(found, [expect], "seed {seed}");
+    }
 }
 
 #[test]
