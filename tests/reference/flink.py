@@ -118,7 +118,8 @@ class Flink:
                 below = json.dumps(unquote(part.parent.relative_to(folder).as_posix()), ensure_ascii=False)
                 lines_of_part = [f'{line[:-1]},"folder":{below}}}' for line in lines_of_part]
             lines += lines_of_part
-        shutil.rmtree(folder)
+        # Where there are no rows there may be no folder.
+        shutil.rmtree(folder, ignore_errors=True)
         return final(query, lines) if query.format == "debezium-json" else appended(query, lines)
 
 

@@ -101,7 +101,7 @@ def texts():
             "price": prices[number % 10],
             "channel": channels[number % 9],
             "url": urls[number // 3 % 10],
-            "extra": extras[number % 5],
+            "extra": extras[number // 10 % 5],
         }
         fields = {name: value for name, value in fields.items() if value is not None}
         yield {"event_type": 2, "bid": {**fields, "dateTime": time_text(at_ms)}}

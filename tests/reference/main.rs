@@ -396,7 +396,9 @@ fn flink_yields_the_same_rows() {
                 "{set} {output}"
             );
             assert_eq!(digest(&answer.rows), expect["xxh3_128"].as_str().expect("a text"), "{set} {output}");
-            assert_eq!(!answer.rows.is_empty(), late || !output.starts_with("late_"), "{set} {output}");
+            // No price among the ties is high enough for q14.
+            let is_found = (late || !output.starts_with("late_")) && (set, output.as_str()) != ("ties", "q14");
+            assert_eq!(!answer.rows.is_empty(), is_found, "{set} {output}");
         }
     };
     for (set, shuffle) in [("in-order", 0), ("within-watermark", 400), ("late", 1500)] {
