@@ -397,7 +397,8 @@ fn flink_yields_the_same_rows() {
             );
             assert_eq!(digest(&answer.rows), expect["xxh3_128"].as_str().expect("a text"), "{set} {output}");
             // No price among the ties is high enough for q14.
-            let is_found = (late || !output.starts_with("late_")) && (set, output.as_str()) != ("ties", "q14");
+            let is_found =
+                (late || !output.starts_with("late_")) && (set, output.as_str()) != ("ties", "q14");
             assert_eq!(!answer.rows.is_empty(), is_found, "{set} {output}");
         }
     };
@@ -472,7 +473,8 @@ fn a_row_has_to_lie_in_its_folder() {
     check("in no folder", &[(early, "a", &[first]), ("", "a", &[second, third])], 1);
     check("too deep", &[(early, "a", &[first]), ("more/dt=2024-02-29/hm=10:00", "a", &[second, third])], 1);
     check("unfinished", &[(early, "a", &[first]), (later, ".a", &[second, third])], 1);
-    check("nothing", &[], 1);
+    check("no row", &[(early, "a", &[])], 1);
+    check("no folder", &[], 2);
 }
 
 #[test]
