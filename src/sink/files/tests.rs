@@ -179,6 +179,28 @@ fn what_was_done_to_the_files_meanwhile_is_told() {
 }
 
 #[test]
+fn rows_may_be_divided_in_another_way_from_a_snapshot_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut output = open(folder.path(), "", None).unwrap();
+    output.write_to("a", b"1\n").unwrap();
+    let position = commit(output.stage(false).unwrap());
+    assert_eq!(position["open"][0]["partition"], "a");
+    drop(output);
+    let mut output = open(folder.path(), "", Some(position)).unwrap();
+    output.write_to("k=a/n=2", b"2\n").unwrap();
+    let position = commit(output.stage(false).unwrap());
+    assert_eq!(position["open"][1]["partition"], "k=a/n=2");
+    drop(output);
+    let mut output = open(folder.path(), "", Some(position)).unwrap();
+    output.write_to("k=a/n=2", b"3\n").unwrap();
+    commit(output.stage(true).unwrap());
+    assert_eq!(
+        shown(folder.path()),
+        "a/part-run-00000000.ndjson: 1 ; k=a/n=2/part-run-00000001.ndjson: 2 3 "
+    );
+}
+
+#[test]
 fn folders_that_a_killed_run_has_made_outlast_a_power_cut() {
     for seed in 0..40 {
         let disk = ModelDisk::new(seed);
