@@ -2,7 +2,10 @@
 //! the independent reference (tests/reference), which also says which rows are late. nexmark/golden.rs holds them
 //! against rows that Flink has made.
 
+use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[allow(dead_code, reason = "every file of tests uses a part of the scene")]
@@ -46,6 +49,41 @@ fn generate(scene: &Scene, name: &str, options: &[&str]) {
 fn run(scene: &Scene, query: &str, input: &str, output: &str, way: &[&str]) -> Ended {
     let file = repository(&format!("pipelines/nexmark/{query}.yaml"));
     run_file(scene, file.to_str().expect("UTF-8"), query, input, output, way)
+}
+
+/// Where a query writes: q10 below a folder, each time a new one.
+fn output_of(scene: &Scene, query: &str) -> &'static str {
+    if query != "q10" {
+        return "out.ndjson";
+    }
+    match fs::remove_dir_all(scene.path("archive")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => panic!("the archive stays: {error}"),
+        _ => "archive",
+    }
+}
+
+/// The rows that a query has written, and behind them, where they are in folders, the folder of each.
+fn rows_of(scene: &Scene, output: &str) -> String {
+    let root = scene.path(output);
+    if !Path::new(&root).is_dir() {
+        return scene.read(output);
+    }
+    let (mut rows, mut folders) = (String::new(), vec![PathBuf::from(&root)]);
+    while let Some(within) = folders.pop() {
+        for entry in fs::read_dir(&within).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let folder = within.strip_prefix(&root).expect("below it").display();
+            for row in fs::read_to_string(&path).expect("a file").lines() {
+                let row = row.strip_suffix('}').expect("a row");
+                writeln!(rows, "{row},\"folder\":\"{folder}\"}}").expect("a string takes everything");
+            }
+        }
+    }
+    rows
 }
 
 fn query_text(query: &str) -> String {
@@ -105,10 +143,11 @@ fn assert_same(found: &str, expect: &str, what: &str) {
 fn check(scene: &Scene, query: &str, input: &str) -> (usize, u64) {
     let mut first: Option<(String, u64)> = None;
     for way in WAYS {
-        let ended = run(scene, query, input, "out.ndjson", way);
-        let (rows, late) = (scene.read("out.ndjson"), late(&ended));
+        let output = output_of(scene, query);
+        let ended = run(scene, query, input, output, way);
+        let (rows, late) = (rows_of(scene, output), late(&ended));
         let Some((expect, expect_late)) = &first else {
-            if let Some(notes) = reference(scene, query, input, "out.ndjson", &[])
+            if let Some(notes) = reference(scene, query, input, output, &[])
                 && WINDOWED.contains(&query)
             {
                 assert!(notes.contains(&format!("{late} rows were late\n")), "{late}, but {notes}");
@@ -198,6 +237,31 @@ fn late_rows_in_any_order() {
             assert!(check_late(scene, query, input) > 0, "{query} {input}: none late");
         }
     });
+}
+
+#[test]
+fn bids_that_are_looked_at_one_at_a_time_in_any_order() {
+    in_all_orders(|scene, input, _| {
+        for (query, least) in [("q10", 18_000), ("q14", 1000), ("q21", 15_000), ("q22", 18_000)] {
+            let (rows, late) = check(scene, query, input);
+            assert!(rows >= least && late == 0, "{query} {input}: {rows} rows, {late} late");
+        }
+    });
+}
+
+#[test]
+fn bids_of_two_days_in_folders() {
+    let scene = Scene::new();
+    // 100 s around midnight: the last minute of one day and the first of the next, and what lies within 9 s of them.
+    let options = ["--events", "10000", "--tps", "100", "--start", "2015-07-14T23:59:10", "--shuffle", "900"];
+    generate(&scene, "in.ndjson", &options);
+    let (rows, late) = check(&scene, "q10", "in.ndjson");
+    assert_eq!((rows, late), (9200, 0));
+    let mut days: Vec<String> = scene.names("archive");
+    days.sort();
+    assert_eq!(days, ["dt=2015-07-14", "dt=2015-07-15"]);
+    assert_eq!(scene.names("archive/dt=2015-07-14"), ["hm=23:59"]);
+    assert_eq!(scene.names("archive/dt=2015-07-15"), ["hm=00:00"]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ def main():
     query, (_, names) = queries()[options.query], nexmark.QUERIES[options.query]
     if options.check:
         expected = lambda: rows(connection, query)
-        found = lambda: nexmark.output_rows(names, options.check)
+        found = lambda: nexmark.found_rows(options.query, options.check)
         return 0 if nexmark.check(names, expected, found, options.differences, sys.stderr) else 1
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     nexmark.write_rows(names, rows(connection, query), sys.stdout)

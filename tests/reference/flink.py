@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import unquote
 
 import nexmark
 
@@ -41,14 +42,18 @@ JSON = """'{format}.timestamp-format.standard' = 'ISO-8601',
 
 class Query:
     """A query of flink.sql: `-- name: q5 (auction BIGINT, num BIGINT)`, and `changelog` behind it where rows are taken
-    back."""
+    back, `in folders` where the last two columns name folders."""
 
-    HEAD = re.compile(r"^-- name: (\w+) \((.*)\)( changelog)?\n", re.MULTILINE)
+    HEAD = re.compile(r"^-- name: (\w+) \((.*)\)( changelog| in folders)?\n", re.MULTILINE)
 
     def __init__(self, head, text):
         self.name, self.declared = head[1], head[2]
-        self.columns = tuple(part.split()[0].strip("`") for part in self.declared.split(", "))
-        self.format = "debezium-json" if head[3] else "json"
+        self.columns = tuple(part.split()[0].strip("`") for part in re.split(r", (?!\d)", self.declared))
+        self.format = "debezium-json" if head[3] == " changelog" else "json"
+        self.partitioned = ""
+        if head[3] == " in folders":
+            self.partitioned = f"PARTITIONED BY ({', '.join(self.columns[-2:])}) "
+            self.columns = (*self.columns[:-2], "folder")
         self.text = text.strip().rstrip(";")
 
     @classmethod
@@ -78,14 +83,17 @@ class Flink:
         settings = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
         self.tables = TableEnvironment.create(settings.build())
 
-    def run(self, path, scratch):
-        """Runs the queries on a file of events, with scratch files in a folder; yields the name of each and its rows."""
+    def run(self, path, scratch, only=None):
+        """Runs the queries, or some of them, on a file of events, with scratch files in a folder; yields the name of each
+        and its rows."""
         for kind, name in (("VIEW", "bid"), ("TABLE", "events")):
             self.tables.execute_sql(f"DROP TEMPORARY {kind} IF EXISTS {name}")
         for statement in self.source.split(";"):
             if statement.strip():
                 self.tables.execute_sql(statement.replace("${INPUT}", str(path.resolve())))
         for query in self.queries:
+            if only and query.name not in only:
+                continue
             began = time.monotonic()
             rows = self.rows(query, scratch / f"{query.name}.parts")
             seconds = time.monotonic() - began
@@ -96,16 +104,22 @@ class Flink:
         """The rows of a query as texts."""
         shutil.rmtree(folder, ignore_errors=True)
         self.tables.execute_sql(
-            f"""CREATE TEMPORARY TABLE sink_of_{query.name} ({query.declared}) WITH (
+            f"""CREATE TEMPORARY TABLE sink_of_{query.name} ({query.declared}) {query.partitioned}WITH (
   'connector' = 'filesystem', 'path' = '{folder.resolve()}', 'format' = '{query.format}',
   {JSON.format(format=query.format)})"""
         )
         self.tables.execute_sql(f"INSERT INTO sink_of_{query.name} {query.text}").wait()
         self.tables.execute_sql(f"DROP TEMPORARY TABLE sink_of_{query.name}")
         lines = []
-        for part in sorted(folder.iterdir()):
-            lines += part.read_text(encoding="utf-8").splitlines()
-        shutil.rmtree(folder)
+        for part in sorted(part for part in folder.rglob("*") if part.is_file()):
+            lines_of_part = part.read_text(encoding="utf-8").splitlines()
+            if query.partitioned:
+                # Some signs are escaped in the names, a `:` for instance.
+                below = json.dumps(unquote(part.parent.relative_to(folder).as_posix()), ensure_ascii=False)
+                lines_of_part = [f'{line[:-1]},"folder":{below}}}' for line in lines_of_part]
+            lines += lines_of_part
+        # Where there are no rows there may be no folder.
+        shutil.rmtree(folder, ignore_errors=True)
         return final(query, lines) if query.format == "debezium-json" else appended(query, lines)
 
 

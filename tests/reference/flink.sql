@@ -1,4 +1,5 @@
--- Nexmark's queries as Flink SQL. The head of each names it and its columns; `changelog` says that rows are taken back.
+-- Nexmark's queries as Flink SQL. The head of each names it and its columns; `changelog` says that rows are taken back, and
+-- `in folders` that the last two columns name the folders that the others are written into.
 -- Those that are named as a query of ours have to yield its rows. The others show more: q5_top and q7_top are the form
 -- with ROW_NUMBER, q7_upstream is shaped as the benchmark's own, q11_table is the newer form of a session; q5_counts is
 -- what the top of a window is taken of; *_kept tell which bids were not late, by their `extra`, which no two share.
@@ -75,6 +76,10 @@ JOIN (
   ON bids.price = highest.price
 WHERE bids.`dateTime` BETWEEN highest.window_end - INTERVAL '10' SECOND AND highest.window_end;
 
+-- name: q10 (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING, dt STRING, hm STRING) in folders
+SELECT auction, bidder, price, `dateTime`, extra, DATE_FORMAT(`dateTime`, 'yyyy-MM-dd'), DATE_FORMAT(`dateTime`, 'HH:mm')
+FROM bid;
+
 -- name: q11 (bidder BIGINT, bid_count BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3))
 SELECT bidder, COUNT(*), SESSION_START(`dateTime`, INTERVAL '10' SECOND), SESSION_END(`dateTime`, INTERVAL '10' SECOND)
 FROM bid
@@ -84,6 +89,18 @@ GROUP BY bidder, SESSION(`dateTime`, INTERVAL '10' SECOND);
 SELECT bidder, COUNT(*), window_start, window_end
 FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
 GROUP BY bidder, window_start, window_end;
+
+-- The benchmark counts letters by a function of its own, in Java.
+-- name: q14 (auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), bidTimeType STRING, `dateTime` TIMESTAMP(3), extra STRING, c_counts INT)
+SELECT auction, bidder, 0.908 * price,
+  CASE
+    WHEN HOUR(`dateTime`) >= 8 AND HOUR(`dateTime`) <= 18 THEN 'dayTime'
+    WHEN HOUR(`dateTime`) <= 6 OR HOUR(`dateTime`) >= 20 THEN 'nightTime'
+    ELSE 'otherTime'
+  END,
+  `dateTime`, extra, CHAR_LENGTH(extra) - CHAR_LENGTH(REPLACE(extra, 'c', ''))
+FROM bid
+WHERE 0.908 * price > 1000000 AND 0.908 * price < 50000000;
 
 -- name: q15 (`day` STRING, total_bids BIGINT, rank1_bids BIGINT, rank2_bids BIGINT, rank3_bids BIGINT, total_bidders BIGINT, rank1_bidders BIGINT, rank2_bidders BIGINT, rank3_bidders BIGINT, total_auctions BIGINT, rank1_auctions BIGINT, rank2_auctions BIGINT, rank3_auctions BIGINT) changelog
 SELECT DATE_FORMAT(`dateTime`, 'yyyy-MM-dd'),
@@ -138,6 +155,23 @@ WHERE place <= 1;
 SELECT auction, bidder, price, channel, url, `dateTime`, extra, place FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS place FROM bid)
 WHERE place <= 10;
+
+-- name: q21 (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, channel_id STRING)
+SELECT auction, bidder, price, channel,
+  CASE
+    WHEN LOWER(channel) = 'apple' THEN '0'
+    WHEN LOWER(channel) = 'google' THEN '1'
+    WHEN LOWER(channel) = 'facebook' THEN '2'
+    WHEN LOWER(channel) = 'baidu' THEN '3'
+    ELSE REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2)
+  END
+FROM bid
+WHERE REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2) IS NOT NULL
+  OR LOWER(channel) IN ('apple', 'google', 'facebook', 'baidu');
+
+-- name: q22 (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, dir1 STRING, dir2 STRING, dir3 STRING)
+SELECT auction, bidder, price, channel, SPLIT_INDEX(url, '/', 3), SPLIT_INDEX(url, '/', 4), SPLIT_INDEX(url, '/', 5)
+FROM bid;
 
 -- name: qt_kept (extra STRING)
 SELECT extra FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Expected results of Nexmark queries, worked out a row at a time by the plainest means.
 
-This is the independent reference for q0, q1, q2, q5, q7, q11, q12, q15 to q19 and qt (bids per auction in tumbling
-windows of 10 s): it shares nothing with the engine but the description of the queries, and needs Python 3.11 and its
-standard library only. What it is held against is Flink itself (scripts/flink-golden). It reads a file of events as
+This is the independent reference for q0, q1, q2, q5, q7, q10, q11, q12, q14 to q19, q21, q22 and qt (bids per auction in
+tumbling windows of 10 s): it shares nothing with the engine but the description of the queries, and needs Python 3.11 and
+its standard library only. What it is held against is Flink itself (scripts/flink-golden). It reads a file of events as
 `millstream gen nexmark` writes them, nested or flat, in order or not, and writes the expected rows as Flink writes JSON:
 columns in the declared order, NULLs written, times without trailing zeros, decimals with all the digits of their scale.
 With --check it compares the rows of a file with the expected ones instead, as multisets.
@@ -11,13 +11,16 @@ With --check it compares the rows of a file with the expected ones instead, as m
     nexmark.py qt events.ndjson > expected.ndjson
     nexmark.py qt events.ndjson --check out/qt.ndjson
     nexmark.py qt events.ndjson --late --check out/late.ndjson
+    nexmark.py q10 events.ndjson --check out/q10
 
 Rows that come too late for their window are dropped, and counted on stderr; --late takes them for the rows of the query.
 The rule: the watermark at a row is the highest event time of all events before it in the file, of whatever kind, less
 4 s; a row is late if the last millisecond of the last window that it counts in is not above the watermark.
 
-q0 to q2 are here, the queries with windows in windowed.py, those without in running.py. The rows of q12 hold times of
-the clock: its reference has but the bids per bidder, and a check adds up the rows of each.
+The queries that keep nothing are in stateless.py, those with windows in windowed.py, all others in running.py. The rows of
+q12 hold times of the clock: its reference has but the bids per bidder, and a check adds up the rows of each. Those of q10
+lie in a folder of files: here the folder that each belongs into is its last column, and a check takes all files below one
+as well as one file of such rows.
 
 Exit codes: 0 done, or no difference; 1 a difference; 2 usage, or a file that cannot be read.
 """
@@ -27,61 +30,40 @@ import itertools
 import json
 import sys
 from collections import defaultdict
-from decimal import Context, Decimal
+from decimal import Decimal
 from hashlib import blake2b
+from pathlib import Path
 
 import running
+import stateless
 import windowed
-from events import Events, bids, row_of, time_ms, time_text
+from events import Events, row_of, time_ms
 
-EURO = Decimal("0.908")
-
-# No result is rounded: a DECIMAL has at most 38 digits.
-EXACT = Context(prec=80)
-
-
-def q0(events, late):
-    """Bids, passed through."""
-    for bid, at_ms in bids(events):
-        yield bid.get("auction"), bid.get("bidder"), bid.get("price"), time_text(at_ms), bid.get("extra")
-
-
-def q1(events, late):
-    """Bids, their price in euro, exactly: DECIMAL(23, 3)."""
-    for bid, at_ms in bids(events):
-        price = bid.get("price")
-        euro = None if price is None else EXACT.multiply(EURO, price)
-        yield bid.get("auction"), bid.get("bidder"), euro, time_text(at_ms), bid.get("extra")
-
-
-def q2(events, late):
-    """Auction and price of bids on every 123rd auction."""
-    for bid, _ in bids(events):
-        auction = bid.get("auction")
-        if auction is not None and auction % 123 == 0:
-            yield auction, bid.get("price")
-
-
-BID = ("auction", "bidder", "price", "dateTime", "extra")
+BID = stateless.BID
 WHOLE_BID = running.BID
+CHANNEL = WHOLE_BID[:4]
 WINDOW = ("auction", "num", "starttime", "endtime")
 RANKS = ("total", "rank1", "rank2", "rank3")
 STATISTICS = tuple(f"{rank}_{of}" for of in ("bids", "bidders", "auctions") for rank in RANKS)
 PRICES = ("min_price", "max_price", "avg_price", "sum_price")
 QUERIES = {
-    "q0": (q0, BID),
-    "q1": (q1, BID),
-    "q2": (q2, ("auction", "price")),
+    "q0": (stateless.q0, BID),
+    "q1": (stateless.q1, BID),
+    "q2": (stateless.q2, ("auction", "price")),
     "q5": (windowed.q5, ("auction", "num")),
     "q5_counts": (windowed.q5_counts, WINDOW),
     "q7": (windowed.q7, BID),
+    "q10": (stateless.q10, (*BID, "folder")),
     "q11": (windowed.q11, windowed.SESSION),
     "q12": (windowed.q12, ("bidder", "bid_count")),
+    "q14": (stateless.q14, (*BID[:3], "bidTimeType", *BID[3:], "c_counts")),
     "q15": (running.q15, ("day", *STATISTICS)),
     "q16": (running.q16, ("channel", "day", "minute", *STATISTICS)),
     "q17": (running.q17, ("auction", "day", *STATISTICS[:4], *PRICES)),
     "q18": (running.q18, WHOLE_BID),
     "q19": (running.q19, (*WHOLE_BID, "rank_number")),
+    "q21": (stateless.q21, (*CHANNEL, "channel_id")),
+    "q22": (stateless.q22, (*CHANNEL, "dir1", "dir2", "dir3")),
     "qt": (windowed.qt, WINDOW),
 }
 # The columns of late rows: a step's input. q7 has chosen its columns before, the others have whole events.
@@ -109,7 +91,7 @@ def plain(value):
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, (int, Decimal)):
-        number = EXACT.normalize(Decimal(value))
+        number = stateless.EXACT.normalize(Decimal(value))
         return format(number, "f") if number else "0"
     return ("text", value)
 
@@ -148,6 +130,28 @@ def output_rows(columns, path, unwrap=lambda record: record):
                 yield tuple(record.values())
             else:
                 yield BadRow(["no row of these columns", line.decode("utf-8", "replace").rstrip("\n")])
+
+
+def rows_in_folders(columns, path):
+    """The rows of all files below a folder, each with the folder that it was found in; a file under a hidden name is one
+    that was not taken back."""
+    root = Path(path)
+    for file in sorted(file for file in root.rglob("*") if not file.is_dir()):
+        if file.name.startswith("."):
+            yield BadRow(["an unfinished file", str(file)])
+            continue
+        folder = file.parent.relative_to(root).as_posix()
+        for row in output_rows(columns, file):
+            yield row if isinstance(row, BadRow) else (*row, folder)
+
+
+def found_rows(query, path):
+    """The rows that a query has put out."""
+    if query == "q12":
+        return bids_per_bidder(path)
+    if query == "q10" and Path(path).is_dir():
+        return rows_in_folders(BID, path)
+    return output_rows(QUERIES[query][1], path)
 
 
 def bids_per_bidder(path):
@@ -252,9 +256,9 @@ def main():
         yield from (row_of(bid, at_ms, columns) for bid, at_ms in late)
 
     def found():
-        if options.query == "q12":
-            return bids_per_bidder(options.check)
-        return output_rows(columns, options.check, bid_of if options.late else lambda record: record)
+        if options.late:
+            return output_rows(columns, options.check, bid_of)
+        return found_rows(options.query, options.check)
 
     if options.check:
         same = check(columns, expected, found, options.differences, sys.stderr)

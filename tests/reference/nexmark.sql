@@ -16,6 +16,37 @@ SELECT bid.auction, bid.price
 FROM events
 WHERE event_type = 2 AND bid.auction % 123 = 0;
 
+-- name: q10
+SELECT bid.auction, bid.bidder, bid.price, bid."dateTime", bid.extra, strftime(bid."dateTime", 'dt=%Y-%m-%d/hm=%H:%M')
+FROM events
+WHERE event_type = 2;
+
+-- name: q14
+SELECT auction, bidder, euro,
+  CASE WHEN h BETWEEN 8 AND 18 THEN 'dayTime' WHEN h IN (7, 19) THEN 'otherTime' ELSE 'nightTime' END,
+  "dateTime", extra, length(regexp_replace(extra, '[^c]', '', 'g'))
+FROM (
+  SELECT bid.*, CAST(0.908 * bid.price AS DECIMAL(23, 3)) AS euro, hour(bid."dateTime") AS h
+  FROM events
+  WHERE event_type = 2
+)
+WHERE euro > 1000000 AND euro < 50000000;
+
+-- name: q21
+SELECT *
+FROM (
+  SELECT bid.auction, bid.bidder, bid.price, bid.channel,
+    COALESCE(map {'apple': '0', 'google': '1', 'facebook': '2', 'baidu': '3'}[lower(bid.channel)],
+      list_extract(regexp_extract_all(bid.url, '(?:&|^)channel_id=([^&]*)', 1), 1)) AS channel_id
+  FROM events
+  WHERE event_type = 2
+)
+WHERE channel_id IS NOT NULL;
+
+-- name: q22
+SELECT bid.auction, bid.bidder, bid.price, bid.channel, parts[4], parts[5], parts[6]
+FROM (SELECT bid, string_split(bid.url, '/') AS parts FROM events WHERE event_type = 2);
+
 -- name: qt
 SELECT bid.auction, COUNT(*) AS num, starttime, starttime + INTERVAL 10 SECOND AS endtime
 FROM (

@@ -2,10 +2,12 @@
 //! enough. A file that is being written has a hidden temporary name; it gets its own once the epoch that has closed it
 //! is committed, so that a reader never sees rows that could be taken back, and every row is in one visible file.
 //!
+//! - `levels`: how `partition_by` is written.
 //! - `partition`: which row belongs where, and what the folders are called.
 //! - `position`: what a snapshot says of the files, and how a run that ends is made up for.
 //! - `output`: how they are written.
 
+mod levels;
 mod output;
 mod partition;
 mod position;
@@ -16,6 +18,7 @@ use std::path::{Component, PathBuf};
 
 pub use partition::{PartitionBy, Partitioned};
 
+use self::levels::Levels;
 use super::{ChangeForm, Changes, Form, Kind, Sink, changes};
 use crate::error::{Place, Problem, Problems};
 use crate::record::Schema;
@@ -25,7 +28,7 @@ use crate::yaml::{Fields, Key, Node};
 /// The entry in the registry.
 pub(super) const KIND: Kind = Kind {
     name: "files",
-    summary: "writes files into a folder, in a folder for each value of `partition_by`; `roll: { size, every }` says when one is complete (128MiB, 1h), `prefix` how its name begins (part-); `changelog` as for file",
+    summary: "writes files into a folder, in a folder for each value of `partition_by`, or in folders `name=value` in one another where that is a map of names to expressions; `roll: { size, every }` says when one is complete (128MiB, 1h), `prefix` how its name begins (part-); `changelog` as for file",
     example: "files: { path: archive, partition_by: \"DATE_FORMAT(at, 'yyyy-MM-dd')\", roll: { size: 128MiB, every: 1h } }",
     takes_format: true,
     recover: position::recover,
@@ -47,7 +50,7 @@ const PREFIX_BYTES_MAX: usize = 100;
 #[derive(Debug)]
 struct Declared {
     path: PathBuf,
-    partition_by: Option<(Node, Place)>,
+    partition_by: Option<Levels>,
     roll: Roll,
     prefix: String,
     changes: Option<Changes>,
@@ -65,8 +68,7 @@ struct Roll {
 fn parse(key: &Key, node: &Node, problems: &mut Problems) -> Option<Box<dyn Sink>> {
     let mut fields = Fields::under(key, node, "sink.files", problems);
     let path = fields.required_text("path", problems).map(PathBuf::from);
-    let by_at = fields.entry("partition_by").map(|(key, _)| key.at);
-    let partition_by = fields.expression("partition_by", problems).cloned().zip(by_at);
+    let partition_by = Levels::read(&mut fields, problems);
     let roll = fields.entry("roll").map(|(key, node)| read_roll(key, node, problems));
     let prefix_at = fields.take("prefix").map(|node| node.at);
     let prefix = fields.text("prefix", problems).map_or(PREFIX_DEFAULT, |prefix| prefix);
@@ -122,15 +124,13 @@ fn check_prefix(prefix: &str, at: Place, problems: &mut Problems) {
 
 impl Sink for Declared {
     fn check(&self, rows: &Schema, problems: &mut Problems) {
-        let Some((node, at)) = &self.partition_by else { return };
+        let Some(levels) = &self.partition_by else { return };
         match self.changes.as_ref().map(|changes| changes.form) {
             Some(ChangeForm::Debezium | ChangeForm::Upsert) => problems.push(
-                Problem::error(*at, "`partition_by` beside this `changelog` is not in this version")
+                Problem::error(levels.at, "`partition_by` beside this `changelog` is not in this version")
                     .help("remove `partition_by`, or use `changelog: final`"),
             ),
-            Some(ChangeForm::Final) | None => {
-                partition::check(node, rows, problems);
-            }
+            Some(ChangeForm::Final) | None => levels.check(rows, problems),
         }
     }
 
@@ -146,7 +146,7 @@ impl Sink for Declared {
 
     fn describe(&self) -> String {
         let partition = match &self.partition_by {
-            Some((node, _)) => format!(", a folder for each {}", node.expression().unwrap_or_default()),
+            Some(levels) => format!(", a folder for each {}", levels.describe()),
             None => String::new(),
         };
         format!(
@@ -163,7 +163,7 @@ impl Sink for Declared {
     }
 
     fn partition(&self, rows: &Schema) -> Option<PartitionBy> {
-        self.partition_by.as_ref().and_then(|(node, _)| PartitionBy::new(node, rows))
+        self.partition_by.as_ref().and_then(|levels| PartitionBy::new(levels, rows))
     }
 
     fn form(&self, _: &Schema) -> Form {

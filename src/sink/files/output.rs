@@ -220,6 +220,9 @@ impl FilesOutput {
         if !partition.is_empty() {
             let changed = folder::make(self.storage.as_ref(), &folder)?;
             self.names.add(stage, changed);
+            // All folders up to the root: a run that was killed may have made them and not have come to their sync.
+            let above = folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
+            self.names.add(stage, above.map(Path::to_owned));
         }
         let name = format!("{}{}-{:08}.{}", self.prefix, self.author.run, self.next, self.extension);
         let place = Place { folder: folder.clone(), name, owner: self.author.owner.clone() };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::super::{SinkError, folder};
+use super::levels::LEVELS_MAX;
 use crate::io::{FileKind, Storage};
 
 /// What a snapshot says of the output.
@@ -31,7 +32,7 @@ pub(super) struct Position {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OpenFile {
-    /// Its partition's name; empty where there are none.
+    /// Its partition's name, with `/` between the levels; empty where there are none.
     pub partition: String,
     /// The name it will have.
     pub name: String,
@@ -45,7 +46,7 @@ pub(super) struct OpenFile {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CompleteFile {
-    /// Its partition's name; empty where there are none.
+    /// Its partition's name, with `/` between the levels; empty where there are none.
     pub partition: String,
     /// Its own name.
     pub name: String,
@@ -139,20 +140,28 @@ pub(super) fn sweep(
 ) -> io::Result<()> {
     let ending = ending(owner);
     let is_left = |name: &str| name.starts_with('.') && name.ends_with(&ending);
-    let mut folders = vec![root.to_owned()];
-    for name in storage.list(root)? {
-        let path = root.join(&name);
-        if !is_left(&name) && storage.look(&path)?.is_some_and(|found| found.kind == FileKind::Folder) {
-            folders.push(path);
-        }
-    }
-    for within in folders {
+    let mut folders = vec![(root.to_owned(), 0)];
+    while let Some((within, depth)) = folders.pop() {
         for name in storage.list(&within)? {
             let path = within.join(&name);
-            if is_left(&name) && !kept.contains(&path) {
-                folder::remove(storage, &path)?;
+            if is_left(&name) {
+                if !kept.contains(&path) {
+                    folder::remove(storage, &path)?;
+                }
+            } else if may_hold_partitions(&within, depth, &name)
+                && storage.look(&path)?.is_some_and(|found| found.kind == FileKind::Folder)
+            {
+                folders.push((path, depth + 1));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a name, so many levels below the root, may be that of a folder of ours: any may at the top, and further down
+/// there are only folders `name=value` in one another. What others have put there may be large.
+fn may_hold_partitions(within: &Path, depth: usize, name: &str) -> bool {
+    let is_named = |name: &str| name.contains('=');
+    let within = within.file_name().and_then(|name| name.to_str());
+    depth == 0 || depth < LEVELS_MAX && is_named(name) && within.is_some_and(is_named)
 }

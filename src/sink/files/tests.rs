@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::verify::{Mortal, Trial, declared, disk, opened};
 use super::super::{Output, Sink, SinkError, Staged};
+use crate::io::{ModelDisk, Storage};
 use crate::time::Now;
 
 fn files(path: &Path, options: &str) -> Box<dyn Sink> {
@@ -134,11 +135,20 @@ fn more_partitions_than_files_may_be_open() {
 #[test]
 fn what_others_have_put_there_stays() {
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("p")).unwrap();
+    for within in ["p/b=2", "a=1/p", "a=1/b=2/c=3"] {
+        fs::create_dir_all(folder.path().join(within)).unwrap();
+    }
     for (name, stays) in [
         (".part-old-00000003.ndjson.tests.tmp", false),
         ("p/.part-old-00000004.ndjson.tests.tmp", false),
         (".part-old-00000003.ndjson.others.tmp", true),
+        ("a=1/.part-old-00000004.ndjson.tests.tmp", false),
+        ("a=1/b=2/c=3/.part-old-00000004.ndjson.tests.tmp", false),
+        ("a=1/b=2/c=3/.part-old-00000004.ndjson.others.tmp", true),
+        ("a=1/b=2/c=3/part-old-00000001.ndjson", true),
+        // No folders of ours.
+        ("p/b=2/.part-old-00000004.ndjson.tests.tmp", true),
+        ("a=1/p/.part-old-00000004.ndjson.tests.tmp", true),
         ("p/part-old-00000001.ndjson", true),
         ("README", true),
     ] {
@@ -166,6 +176,50 @@ fn what_was_done_to_the_files_meanwhile_is_told() {
     let position = commit(open(folder.path(), "", None).unwrap().stage(false).unwrap());
     let told = open(&folder.path().join("other"), "", Some(position)).err().unwrap().to_string();
     assert!(told.contains("write to the same folder as before"), "{told}");
+}
+
+#[test]
+fn rows_may_be_divided_in_another_way_from_a_snapshot_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut output = open(folder.path(), "", None).unwrap();
+    output.write_to("a", b"1\n").unwrap();
+    let position = commit(output.stage(false).unwrap());
+    assert_eq!(position["open"][0]["partition"], "a");
+    drop(output);
+    let mut output = open(folder.path(), "", Some(position)).unwrap();
+    output.write_to("k=a/n=2", b"2\n").unwrap();
+    let position = commit(output.stage(false).unwrap());
+    assert_eq!(position["open"][1]["partition"], "k=a/n=2");
+    drop(output);
+    let mut output = open(folder.path(), "", Some(position)).unwrap();
+    output.write_to("k=a/n=2", b"3\n").unwrap();
+    commit(output.stage(true).unwrap());
+    assert_eq!(
+        shown(folder.path()),
+        "a/part-run-00000000.ndjson: 1 ; k=a/n=2/part-run-00000001.ndjson: 2 3 "
+    );
+}
+
+#[test]
+fn folders_that_a_killed_run_has_made_outlast_a_power_cut() {
+    for seed in 0..40 {
+        let disk = ModelDisk::new(seed);
+        disk.create_folder(Path::new("/out")).unwrap();
+        disk.sync_folder(Path::new("/")).unwrap();
+        let sink = files(Path::new("/out"), "");
+        let open = || opened(sink.as_ref(), Arc::new(disk.clone()), None, "run").unwrap();
+        // Its folders are there, and in no sync.
+        let mut killed = open();
+        killed.write_to("a=1/b=2/c=3", b"lost\n").unwrap();
+        drop(killed);
+        let mut output = open();
+        output.write_to("a=1/b=2/c=3", b"1\n").unwrap();
+        commit(output.stage(true).unwrap());
+        disk.crash(&mut fastrand::Rng::with_seed(seed));
+        let found = disk.files();
+        let expect = ("out/a=1/b=2/c=3/part-run-00000000.ndjson".to_owned(), 2);
+        assert_eq!(found, [expect], "seed {seed}");
+    }
 }
 
 #[test]
@@ -204,12 +258,16 @@ fn rows(folder: &Path, partition: fn(u64) -> String) -> Vec<u64> {
 #[test]
 fn whatever_ends_a_run_every_row_is_in_one_visible_file() {
     const ROWS: u64 = 200;
-    let partitions: [fn(u64) -> String; 3] =
-        [|_| String::new(), |row| format!("p{}", row % 3), |row| format!("p{}", row / 8)];
+    let partitions: [fn(u64) -> String; 4] = [
+        |_| String::new(),
+        |row| format!("p{}", row % 3),
+        |row| format!("p{}", row / 8),
+        |row| format!("a={}/b={}", row / 50, row % 3),
+    ];
     let (mut lives, mut seen) = (0, 0);
     for seed in 0..60 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let partition = partitions[random.usize(0..3)];
+        let partition = partitions[random.usize(0..4)];
         let folder = tempfile::tempdir().unwrap();
         let options = ["roll: { size: 16B }", "roll: { size: 1KiB }", "roll: { every: 100s }"];
         let sink = files(folder.path(), options[random.usize(0..3)]);
