@@ -23,7 +23,8 @@ pub struct Cut {
     /// Which stages have come to the barrier.
     reached: Vec<bool>,
     counts: Counts,
-    watermarks: Vec<serde_json::Value>,
+    /// Those of each stage behind an exchange, in their order: a graph's come to the barrier in any.
+    watermarks: Vec<Option<serde_json::Value>>,
     /// What stages have rejected behind the barrier while others had not come to it.
     pub rejected: Vec<BadRecord>,
     /// Rows of side streams of such stages.
@@ -78,7 +79,7 @@ impl Cut {
             shard,
             reached: vec![false; stages],
             counts: Counts::default(),
-            watermarks: Vec::new(),
+            watermarks: vec![None; stages - 1],
             rejected: Vec::new(),
             side: Vec::new(),
             writing,
@@ -109,7 +110,9 @@ impl Cut {
     ) {
         self.reached[stage] = true;
         self.counts = self.counts.plus(counts);
-        self.watermarks.extend(watermarks);
+        if let Some(behind) = stage.checked_sub(1) {
+            self.watermarks[behind] = watermarks;
+        }
         if matches!(self.writing, Writing::Part(_)) {
             network.begin_view();
         }
@@ -170,7 +173,7 @@ impl Cut {
             shard: self.shard,
             summary,
             counts: self.counts,
-            watermarks: std::mem::take(&mut self.watermarks),
+            watermarks: std::mem::take(&mut self.watermarks).into_iter().flatten().collect(),
         }
     }
 
