@@ -319,7 +319,7 @@ impl<'a> Translator<'a> {
     }
 
     /// The interval an expression is, or none if it is something else.
-    fn interval(&self, ast: &Ast) -> Option<Result<Interval, ExprError>> {
+    pub(super) fn interval(&self, ast: &Ast) -> Option<Result<Interval, ExprError>> {
         match ast {
             Ast::Nested(inner) => self.interval(inner),
             Ast::UnaryOp { op: UnaryOperator::Minus, expr } => {
