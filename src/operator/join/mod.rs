@@ -16,6 +16,8 @@ mod resolve;
 mod rows;
 mod saved;
 mod side;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::fmt;

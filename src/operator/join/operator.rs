@@ -192,7 +192,10 @@ impl Joining {
         for (row, (hash, key)) in keys.of_rows(&batch).enumerate() {
             if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) || is_timeless.get(row) == Some(&true) {
                 groups.push(NONE);
-            } else if !self.is_timed() || self.sides[port].keeps(times_ms[row], watermarks_ms[row]) {
+            } else if !self.is_timed()
+                || self.sides[port].keeps(times_ms[row], watermarks_ms[row])
+                || weight_of(&batch, row) < 0
+            {
                 groups.push(self.groups.number(hash, key));
                 kept.push(position_of(row));
             } else {
