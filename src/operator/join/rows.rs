@@ -1,8 +1,10 @@
 //! The rows that one side of a join keeps, in columns.
 //!
 //! They lie in pages of 1024 rows and have numbers by which they are found; a page all of whose rows have gone is let go, and
-//! its numbers are used again. Rows come in batches, each a piece of a page, and the pieces of a page are put together as they
-//! grow, so that a row is copied a few times at most however small the batches are.
+//! its numbers are used again. Rows come in batches, each a piece of a page. Sixteen pieces are put together as one, sixteen of
+//! these again, and all when the page is full, so that a row is copied a few times at most however small the batches are.
+
+use std::cell::Cell;
 
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
 use arrow::compute::{concat, interleave, take};
@@ -17,6 +19,9 @@ pub(super) const NONE: u32 = u32::MAX;
 /// Rows on a page.
 pub(super) const PAGE: usize = 1024;
 
+/// So many pieces of one level are put together.
+const FAN_IN: usize = 16;
+
 /// Rows in columns, by number.
 pub(super) struct KeptRows {
     types: Vec<DataType>,
@@ -27,11 +32,15 @@ pub(super) struct KeptRows {
     open: Option<u32>,
     count: usize,
     heap_bytes: usize,
+    /// Room for one number a page, all [`NONE`] between two uses.
+    marks: Cell<Vec<u32>>,
 }
 
 #[derive(Default)]
 struct Page {
     pieces: Vec<Piece>,
+    /// What the pieces hold on the heap.
+    bytes: usize,
     /// Rows that it has been given.
     len: usize,
     /// Rows that are still there.
@@ -43,13 +52,31 @@ struct Piece {
     start: usize,
     len: usize,
     columns: Vec<ArrayRef>,
+    bytes: usize,
+    /// How often its rows have been put together with others.
+    level: u8,
+}
+
+impl Piece {
+    fn new(start: usize, len: usize, columns: Vec<ArrayRef>, level: u8) -> Self {
+        let bytes = columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+        Self { start, len, columns, bytes: bytes + size_of::<Self>(), level }
+    }
 }
 
 impl KeptRows {
     /// No rows of these columns.
     pub fn new(schema: &Schema) -> Self {
         let types = schema.arrow().fields().iter().map(|field| field.data_type().clone()).collect();
-        Self { types, pages: Vec::new(), free: Vec::new(), open: None, count: 0, heap_bytes: 0 }
+        Self {
+            types,
+            pages: Vec::new(),
+            free: Vec::new(),
+            open: None,
+            count: 0,
+            heap_bytes: 0,
+            marks: Cell::default(),
+        }
     }
 
     /// How many rows there are.
@@ -64,7 +91,7 @@ impl KeptRows {
 
     /// The heap bytes held, about. Takes no walk.
     pub fn bytes(&self) -> usize {
-        self.heap_bytes + self.pages.capacity() * size_of::<Page>()
+        self.heap_bytes + self.pages.capacity() * (size_of::<Page>() + size_of::<u32>())
     }
 
     /// Keeps the rows at these positions of columns that begin with those of the schema. Returns their numbers, which
@@ -81,14 +108,14 @@ impl KeptRows {
             let copy =
                 |column: &ArrayRef| take(column, &rows, None).expect("the positions are in the columns");
             let columns = columns[..self.types.len()].iter().map(copy).collect();
-            let before = page.bytes();
-            page.pieces.push(Piece { start: page.len, len: now.len(), columns });
+            let before = page.bytes;
+            page.add(Piece::new(page.len, now.len(), columns, 0));
             let first = position_of(number as usize * PAGE + page.len);
             numbers.extend((first..).take(now.len()));
             page.len += now.len();
             page.live += now.len();
             page.put_together();
-            self.heap_bytes = self.heap_bytes + page.bytes() - before;
+            self.heap_bytes = self.heap_bytes + page.bytes - before;
             if page.len == PAGE {
                 self.open = None;
             }
@@ -112,7 +139,7 @@ impl KeptRows {
         self.count -= 1;
         page.live -= 1;
         if page.live == 0 {
-            self.heap_bytes -= page.bytes();
+            self.heap_bytes -= page.bytes;
             *page = Page::default();
             if self.open != Some(place) {
                 self.free.push(place);
@@ -123,7 +150,8 @@ impl KeptRows {
     /// These columns of the rows of these numbers; NULL for [`NONE`].
     pub fn gather(&self, numbers: &[u32], columns: impl IntoIterator<Item = usize>) -> Vec<ArrayRef> {
         let mut pieces: Vec<&Piece> = Vec::new();
-        let mut first_piece = vec![NONE; self.pages.len()];
+        let mut first_piece = self.marks.take();
+        first_piece.resize(self.pages.len(), NONE);
         let mut has_none = false;
         let mut places = Vec::with_capacity(numbers.len());
         for number in numbers {
@@ -144,6 +172,10 @@ impl KeptRows {
             };
             places.push((first_piece[page] as usize + piece, row - of_page[piece].start));
         }
+        for number in numbers.iter().filter(|number| **number != NONE) {
+            first_piece[*number as usize / PAGE] = NONE;
+        }
+        self.marks.set(first_piece);
         if has_none {
             let nothing = pieces.len();
             places.iter_mut().filter(|place| place.0 == usize::MAX).for_each(|place| place.0 = nothing);
@@ -175,26 +207,30 @@ impl KeptRows {
 }
 
 impl Page {
-    /// Puts pieces together: all of them when it is full, else those that are not twice as large as the one behind.
-    fn put_together(&mut self) {
-        while let [.., before, last] = self.pieces.as_slice()
-            && (self.len == PAGE || before.len <= 2 * last.len)
-        {
-            let last = self.pieces.pop().expect("there are two");
-            let before = self.pieces.pop().expect("there are two");
-            let columns =
-                before.columns.iter().zip(&last.columns).map(|(one, other)| {
-                    concat(&[one.as_ref(), other.as_ref()]).expect("columns of one type")
-                });
-            let columns = columns.collect();
-            self.pieces.push(Piece { start: before.start, len: before.len + last.len, columns });
-        }
+    fn add(&mut self, piece: Piece) {
+        self.bytes += piece.bytes;
+        self.pieces.push(piece);
     }
 
-    fn bytes(&self) -> usize {
-        let columns = self.pieces.iter().flat_map(|piece| &piece.columns);
-        columns.map(|column| column.get_array_memory_size()).sum::<usize>()
-            + self.pieces.capacity() * size_of::<Piece>()
+    /// Puts pieces together: all of them when the page is full, else the last where there are enough of one level.
+    fn put_together(&mut self) {
+        loop {
+            let level = self.pieces.last().map_or(0, |piece| piece.level);
+            let alike = self.pieces.iter().rev().take_while(|piece| piece.level == level).count();
+            let count = if self.len == PAGE { self.pieces.len() } else { alike };
+            if count < 2 || count < FAN_IN && self.len < PAGE {
+                return;
+            }
+            let together = self.pieces.split_off(self.pieces.len() - count);
+            self.bytes -= together.iter().map(|piece| piece.bytes).sum::<usize>();
+            let columns = (0..together[0].columns.len()).map(|column| {
+                let parts: Vec<&dyn Array> =
+                    together.iter().map(|piece| piece.columns[column].as_ref()).collect();
+                concat(&parts).expect("columns of one type")
+            });
+            let len = together.iter().map(|piece| piece.len).sum();
+            self.add(Piece::new(together[0].start, len, columns.collect(), level + 1));
+        }
     }
 }
 
@@ -256,7 +292,8 @@ mod tests {
                 }
             }
         }
-        let walked: usize = rows.pages.iter().map(Page::bytes).sum();
+        let pieces = rows.pages.iter().flat_map(|page| &page.pieces);
+        let walked: usize = pieces.map(|piece| piece.bytes).sum();
         assert_eq!(rows.heap_bytes, walked);
         model.drain(..).for_each(|(number, _)| rows.remove(number));
         assert_eq!((rows.len(), rows.heap_bytes), (0, 0));

@@ -3,6 +3,7 @@
 mod cases;
 mod machine;
 mod model;
+mod refused;
 
 use std::ops::Range;
 
