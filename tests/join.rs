@@ -28,8 +28,8 @@ fn of_kind<'a>(events: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a V
 /// Sellers in three states of auctions in category 10.
 fn q3(events: &[Value]) -> Vec<Value> {
     let states = ["OR", "ID", "CA"];
-    let persons = of_kind(events, "person").filter(|p| states.contains(&p["state"].as_str().unwrap()));
-    let persons: HashMap<i64, &Value> = persons.map(|p| (p["id"].as_i64().unwrap(), p)).collect();
+    let persons = of_kind(events, "person").filter(|p| states.iter().any(|state| p["state"] == *state));
+    let persons: HashMap<i64, &Value> = persons.filter_map(|p| Some((p["id"].as_i64()?, p))).collect();
     let auctions = of_kind(events, "auction").filter(|auction| auction["category"] == 10);
     let row = |auction: &Value| {
         let person = persons.get(&auction["seller"].as_i64()?)?;
@@ -43,9 +43,9 @@ fn q3(events: &[Value]) -> Vec<Value> {
 /// Bids with their auctions of category 10.
 fn q20(events: &[Value]) -> Vec<Value> {
     let auctions = of_kind(events, "auction").filter(|auction| auction["category"] == 10);
-    let auctions: HashMap<i64, &Value> = auctions.map(|a| (a["id"].as_i64().unwrap(), a)).collect();
+    let auctions: HashMap<i64, &Value> = auctions.filter_map(|a| Some((a["id"].as_i64()?, a))).collect();
     let time = |of: &Value| {
-        let text = of["dateTime"].as_str().unwrap();
+        let text = of["dateTime"].as_str().expect("a time is a text");
         if text.contains('.') {
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         } else {
@@ -54,7 +54,7 @@ fn q20(events: &[Value]) -> Vec<Value> {
     };
     let row = |bid: &Value| {
         let auction = auctions.get(&bid["auction"].as_i64()?)?;
-        let mut row = bid.as_object().unwrap().clone();
+        let mut row = bid.as_object()?.clone();
         row.insert("bid_dateTime".to_owned(), time(bid).into());
         row.insert("bid_extra".to_owned(), row["extra"].clone());
         row.remove("dateTime");
@@ -81,7 +81,8 @@ fn nexmark_on_any_number_of_shards() {
             assert!(expect.len() > 50, "{query}: {} rows", expect.len());
             let file = repository(&format!("pipelines/nexmark/{query}.yaml"));
             for cores in ["1", "2", "3"] {
-                let arguments = ["run", file.to_str().unwrap(), "--state-dir", "state", "--cores", cores];
+                let arguments =
+                    ["run", file.to_str().expect("UTF-8"), "--state-dir", "state", "--cores", cores];
                 let mut command = scene.program(&arguments);
                 let ended = end(command.env("NEXMARK_INPUT", name).env("NEXMARK_OUTPUT", "out.ndjson"));
                 assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -133,7 +133,7 @@ fn conjuncts(ast: &Ast) -> Vec<&Ast> {
         match next {
             Ast::Nested(inner) => todo.push(inner),
             Ast::BinaryOp { left, op: BinaryOperator::And, right } => {
-                todo.extend([right.as_ref(), left.as_ref()])
+                todo.extend([right.as_ref(), left.as_ref()]);
             }
             _ => found.push(next),
         }

@@ -126,6 +126,16 @@ struct Event {
     other: u32,
 }
 
+impl Work {
+    /// Goes on to the next segment; whether there is one.
+    fn next_segment(&mut self) -> bool {
+        let Some(segment) = self.batch.segments.get(self.segment) else { return false };
+        self.segment += 1;
+        self.end = self.row + segment.rows as usize;
+        true
+    }
+}
+
 impl Joining {
     /// A shard's operator.
     pub fn new(spec: Spec) -> Self {
@@ -283,7 +293,7 @@ impl Joining {
     /// Works off a portion; whether there was anything to do.
     fn advance(&mut self, context: &mut Context) -> bool {
         let Some(mut work) = self.work.take() else { return false };
-        if work.row == work.end && work.next.is_none() && !self.next_segment(&mut work) {
+        if work.row == work.end && work.next.is_none() && !work.next_segment() {
             self.let_go();
             return false;
         }
@@ -298,13 +308,6 @@ impl Joining {
             }
         }
         self.work = Some(work);
-        true
-    }
-
-    fn next_segment(&self, work: &mut Work) -> bool {
-        let Some(segment) = work.batch.segments.get(work.segment) else { return false };
-        work.segment += 1;
-        work.end = work.row + segment.rows as usize;
         true
     }
 
@@ -425,7 +428,9 @@ impl Joining {
     fn ask(&self, rest: &Rest, work: &Work, events: &[Event], context: &mut Context) -> Vec<bool> {
         let places: Vec<usize> = (0..events.len()).filter(|place| events[*place].other != NONE).collect();
         let mut sending = Sending::default();
-        places.iter().for_each(|place| sending.push(events[*place].row, events[*place].other, 1));
+        for event in places.iter().map(|place| events[*place]) {
+            sending.push(event.row, event.other, 1);
+        }
         let columns = rest.columns.iter().enumerate().map(|(index, (side, columns))| {
             let source = if *side == work.port { Some(&work.batch) } else { None };
             let field = &rest.schema.arrow().fields()[index];
@@ -465,7 +470,9 @@ impl Joining {
                     self.tell_alone(side, &due, segment.number);
                 }
                 let mut rings = Rings { firsts: &mut self.firsts, side };
-                due.iter().for_each(|number| self.sides[side].leave(*number, &mut rings));
+                for number in due {
+                    self.sides[side].leave(number, &mut rings);
+                }
             }
         }
         let width_ms = self.spec.interval.map_or(0, |interval| interval.width_ms());
@@ -483,7 +490,9 @@ impl Joining {
         alone.sort_by_key(|number| of.at_ms(*number));
         for alone in alone.chunks(Batch::ROWS_MAX) {
             let mut sending = Sending::default();
-            alone.iter().for_each(|row| sending.push(NONE, *row, 1));
+            for row in alone {
+                sending.push(NONE, *row, 1);
+            }
             self.send(&sending, None, side, number);
         }
     }
@@ -501,7 +510,9 @@ impl Joining {
         groups.sort_unstable();
         groups.dedup();
         groups.retain(|group| self.firsts[*group as usize].0 == [NONE; 2]);
-        groups.into_iter().for_each(|group| self.groups.remove(group));
+        for group in groups {
+            self.groups.remove(group);
+        }
     }
 
     /// Captures those of these rows that a view of their side has still to capture, before they change.

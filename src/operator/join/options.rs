@@ -1,11 +1,24 @@
 //! The options of a `join`.
 
-use super::{Join, Kind, resolve::Declared};
+use super::resolve::Declared;
+use super::{Join, Kind, ResolvedJoin};
 use crate::error::{Place, Problem, Problems, Severity};
+use crate::operator::Flow;
 use crate::operator::prepared::state_name;
 use crate::yaml::{Fields, Node};
 
-/// Reads the options of a `join`. None is returned only after a problem.
+/// A `join` with a mistake that has been told: the stream is known to begin with one, and nothing more.
+#[derive(Debug)]
+struct Mistaken;
+
+impl Join for Mistaken {
+    fn resolve(&self, _: [(&str, &Flow); 2], problems: &mut Problems) -> Option<ResolvedJoin> {
+        debug_assert!(problems.has_errors(), "it has been told");
+        None
+    }
+}
+
+/// Reads the options of a `join`. After a problem it resolves to none. None is returned only after a problem.
 pub fn parse_join(options: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Join>> {
     let before = problems.all().len();
     let mut fields = Fields::of(options, "join", problems);
@@ -34,8 +47,8 @@ pub fn parse_join(options: &Node, at: Place, problems: &mut Problems) -> Option<
         }
     }
     let failed = problems.all()[before..].iter().any(|problem| problem.severity == Severity::Error);
-    if failed {
-        return None;
+    match matches {
+        Some(matches) if !failed => Some(Box::new(Declared { name, kind, matches, within, ttl })),
+        _ => Some(Box::new(Mistaken)),
     }
-    Some(Box::new(Declared { at, name, kind, matches: matches?, within, ttl }))
 }

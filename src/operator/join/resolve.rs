@@ -15,7 +15,6 @@ use crate::yaml::Node;
 /// The options of a `join`.
 #[derive(Debug)]
 pub(super) struct Declared {
-    pub at: Place,
     pub name: String,
     pub kind: Kind,
     pub matches: Node,
@@ -94,9 +93,9 @@ impl Declared {
             );
             return None;
         }
-        if self.within.is_some() {
+        if let Some(within) = &self.within {
             for flow in flows {
-                flow.refuse_changelog("join with `within`", self.at, problems)?;
+                flow.refuse_changelog("within", within.at, problems)?;
             }
         }
         Some(())
@@ -151,7 +150,7 @@ impl Declared {
             let exchange = Part::Exchange { columns: positions, codec: codec.clone() };
             part.into_iter().chain([exchange]).collect()
         });
-        let required = self.required(inputs, condition, bounds);
+        let required = Self::required(inputs, condition, bounds);
         ResolvedJoin { output, before, build: build.keeping(&self.name), side: Vec::new(), required }
     }
 
@@ -178,7 +177,6 @@ impl Declared {
 
     /// The columns of the inputs that the output is made of, and what the join itself reads.
     fn required(
-        &self,
         inputs: [(&str, &Flow); 2],
         condition: &PairCondition,
         bounds: Option<&TimeBounds>,

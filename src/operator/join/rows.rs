@@ -59,7 +59,7 @@ struct Piece {
 
 impl Piece {
     fn new(start: usize, len: usize, columns: Vec<ArrayRef>, level: u8) -> Self {
-        let bytes = columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+        let bytes = columns.iter().map(Array::get_array_memory_size).sum::<usize>();
         Self { start, len, columns, bytes: bytes + size_of::<Self>(), level }
     }
 }
@@ -134,7 +134,7 @@ impl KeptRows {
 
     /// Lets a row go.
     pub fn remove(&mut self, number: u32) {
-        let place = number / PAGE as u32;
+        let place = position_of(number as usize / PAGE);
         let page = &mut self.pages[place as usize];
         self.count -= 1;
         page.live -= 1;

@@ -11,6 +11,7 @@ use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 use crate::error::Problems;
 use crate::operator::join::{ResolvedJoin, parse_join};
 use crate::operator::key_bytes::KeyBytes;
+use crate::operator::work::position_of;
 use crate::operator::{Captured, Changelog, Context, Flow, Operator, Part};
 use crate::record::{
     Batch, BlockEnd, Column, EventTimes, KeyCodec, Schema, Segment, SqlType, shard_of_slot, slot_of_hash,
@@ -164,7 +165,7 @@ impl<'a> Machine<'a> {
                         .collect::<Vec<_>>();
                     while !rows.is_empty() {
                         let (now, behind) = rows.split_at(random.usize(1..=rows.len()));
-                        let segment = Segment { rows: now.len() as u32, number, split: 0, end: None };
+                        let segment = Segment { rows: position_of(now.len()), number, split: 0, end: None };
                         pieces.push((port, now.to_vec(), segment, None));
                         rows = behind;
                     }

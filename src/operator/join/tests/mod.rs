@@ -5,10 +5,11 @@ mod machine;
 mod model;
 mod refused;
 
+use std::fmt::Write;
 use std::ops::Range;
 
 use machine::{Block, Change, Machine, Row, resolve};
-use model::Model;
+use model::{Matches, Model};
 
 use super::Kind;
 use crate::operator::{Captured, Operator};
@@ -20,7 +21,7 @@ fn cases() -> Range<u64> {
 }
 
 /// The conditions that are tried, with what they mean.
-const CONDITIONS: [(&str, fn(&Row, &Row) -> bool); 5] = [
+const CONDITIONS: [(&str, Matches); 5] = [
     ("a.k = b.k", |a, b| a.k == b.k),
     ("b.k = a.k AND a.v <> b.v", |a, b| a.k == b.k && a.v != b.v),
     ("a.k + 1 = b.k * 2 + 1", |a, b| a.k == b.k.map(|k| k * 2)),
@@ -37,7 +38,7 @@ fn join(random: &mut fastrand::Rng) -> (String, Model) {
     match random.u8(0..4) {
         0 => {
             let ttl = random.i64(1..12);
-            text += &format!(", ttl: {ttl}ms");
+            write!(text, ", ttl: {ttl}ms").unwrap();
             model.ttl = Some(ttl);
         }
         1 => {
@@ -47,7 +48,8 @@ fn join(random: &mut fastrand::Rng) -> (String, Model) {
                 let sign = if by < 0 { '-' } else { '+' };
                 format!("a.at {sign} INTERVAL '0.{:03}' SECOND", by.abs())
             };
-            text += &format!(", within: \"b.at BETWEEN {} AND {}\"", shifted(least), shifted(most));
+            let bounds = [shifted(least), shifted(most)].join(" AND ");
+            write!(text, ", within: \"b.at BETWEEN {bounds}\"").unwrap();
             model.within = Some((least, most));
         }
         _ => model.changelog = random.bool(),
@@ -142,7 +144,9 @@ fn run(seed: u64) {
     let mut blocks = blocks(&model, &mut random);
     if !changes[1] {
         // What is taken back is of the first input only.
-        blocks.iter_mut().for_each(|block| block.rows[1].retain(|(_, weight)| *weight > 0));
+        for block in &mut blocks {
+            block.rows[1].retain(|(_, weight)| *weight > 0);
+        }
     }
     let resolved = resolve(&text, changes).unwrap();
     assert_eq!(resolved.output.event_time.is_some(), model.within.is_some());

@@ -3,11 +3,14 @@
 use super::machine::{Block, Made, Net, Row};
 use crate::operator::join::Kind;
 
+/// Whether two rows match.
+pub type Matches = fn(&Row, &Row) -> bool;
+
 /// A join as the model knows it.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub kind: Kind,
-    pub matches: fn(&Row, &Row) -> bool,
+    pub matches: Matches,
     /// The least and the most of second − first.
     pub within: Option<(i64, i64)>,
     pub ttl: Option<i64>,

@@ -55,9 +55,10 @@ fn intervals() {
         "months differ in length: the distance is bounded in days or less",
     );
     check("COALESCE(b.at, b.at) = a.at", "`within` takes columns, shifted by INTERVALs");
-    let changed = "`join with `within`` takes rows that stay, and the rows here may be taken back";
-    super::machine::resolve("{ name: j, match: a.k = b.k, within: a.at = b.at }", [true, false])
-        .map(|_| ())
-        .map_err(|found| assert_eq!(found, [changed]))
-        .unwrap_err();
+}
+
+#[test]
+fn an_interval_join_takes_rows_that_stay() {
+    let changed = "`within` takes rows that stay, and the rows here may be taken back";
+    check("{ name: j, match: a.k = b.k, within: a.at = b.at }", [true, false], &[changed]);
 }
