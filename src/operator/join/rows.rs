@@ -58,6 +58,20 @@ struct Piece {
 }
 
 impl Piece {
+    /// These rows of a batch: a part of it as it is, which is copied when it is put together with others; else a copy.
+    fn of(start: usize, columns: &[ArrayRef], positions: &[u32]) -> Self {
+        let (first, len) = (positions[0] as usize, positions.len());
+        if len < PAGE && positions[len - 1] as usize - first + 1 == len {
+            let share = |column: &ArrayRef| column.get_array_memory_size() * len / column.len();
+            let bytes = columns.iter().map(share).sum::<usize>() + size_of::<Self>();
+            let columns = columns.iter().map(|column| column.slice(first, len)).collect();
+            return Self { start, len, columns, bytes, level: 0 };
+        }
+        let rows = UInt32Array::from(positions.to_vec());
+        let copy = |column: &ArrayRef| take(column, &rows, None).expect("the positions are in the columns");
+        Self::new(start, len, columns.iter().map(copy).collect(), 0)
+    }
+
     fn new(start: usize, len: usize, columns: Vec<ArrayRef>, level: u8) -> Self {
         let bytes = columns.iter().map(Array::get_array_memory_size).sum::<usize>();
         Self { start, len, columns, bytes: bytes + size_of::<Self>(), level }
@@ -94,8 +108,8 @@ impl KeptRows {
         self.heap_bytes + self.pages.capacity() * (size_of::<Page>() + size_of::<u32>())
     }
 
-    /// Keeps the rows at these positions of columns that begin with those of the schema. Returns their numbers, which
-    /// are copied and hold none of the columns' memory.
+    /// Keeps the rows at these positions, which ascend, of columns that begin with those of the schema. Returns their numbers.
+    /// The memory of the columns is held until the page is full, and no longer.
     pub fn add(&mut self, columns: &[ArrayRef], positions: &[u32]) -> Vec<u32> {
         let mut numbers = Vec::with_capacity(positions.len());
         let mut rest = positions;
@@ -104,12 +118,10 @@ impl KeptRows {
             self.open = Some(number);
             let page = &mut self.pages[number as usize];
             let (now, behind) = rest.split_at(rest.len().min(PAGE - page.len));
-            let rows = UInt32Array::from(now.to_vec());
-            let copy =
-                |column: &ArrayRef| take(column, &rows, None).expect("the positions are in the columns");
-            let columns = columns[..self.types.len()].iter().map(copy).collect();
+            let columns = &columns[..self.types.len()];
+            let piece = Piece::of(page.len, columns, now);
             let before = page.bytes;
-            page.add(Piece::new(page.len, now.len(), columns, 0));
+            page.add(piece);
             let first = position_of(number as usize * PAGE + page.len);
             numbers.extend((first..).take(now.len()));
             page.len += now.len();
