@@ -1,7 +1,9 @@
 //! What each kind of join makes of a few rows, in order; and which options are refused.
 
 use super::block;
-use super::machine::{Block, Machine, Made, resolve};
+use super::machine::{Block, Change, Machine, Made, Row, resolve};
+use super::model::Model;
+use crate::operator::join::Kind;
 
 /// Runs a join over these blocks on one shard, and checks what comes out: `number: a + b` for a pair.
 fn check(options: &str, changelog: [bool; 2], blocks: &[Block], expect: &[&str]) {
@@ -131,4 +133,59 @@ fn an_interval_join_tells_a_row_that_stays_alone_once() {
     plain(&blocks, &format!("{{ name: j, kind: semi, match: a.k = b.k, {within} }}"), &semi);
     let anti = ["1: 12+none", "2: 13+none", "2: 15+none", "3: 14+none"];
     plain(&blocks, &format!("{{ name: j, kind: anti, match: a.k = b.k, {within} }}"), &anti);
+}
+
+#[test]
+fn a_key_of_many_rows_is_joined_in_portions() {
+    let row = |v: i64, weight: i8| (Row { k: Some(1), v, at: Some(0) }, weight);
+    let many: Vec<Change> = (0..5000).map(|v| row(v, 1)).collect();
+    let few = |weight: i8| [7, 4999, 4999].map(|v| row(v, weight)).to_vec();
+    let blocks = [
+        Block { rows: [many.clone(), Vec::new()], after_ms: None },
+        Block { rows: [Vec::new(), few(1)], after_ms: None },
+        Block { rows: [many[..3000].to_vec(), few(-1)], after_ms: None },
+    ];
+    for (name, kind) in Kind::NAMES {
+        let options = format!("{{ name: j, kind: {name}, match: a.k = b.k AND a.v <> b.v }}");
+        let resolved = resolve(&options, [false, true]).unwrap();
+        let mut machine = Machine::new(&resolved, 1);
+        machine.feed(0, &blocks, &mut fastrand::Rng::with_seed(5), &mut |_, _| {});
+        let model = Model { kind, matches: |a, b| a.v != b.v, within: None, ttl: None, changelog: true };
+        for through in 0..blocks.len() {
+            assert_eq!(machine.net(through as u64), model.net(&blocks[..=through]), "{name}, {through}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_what_has_gone() {
+    let within =
+        "{ name: j, kind: full, match: a.k = b.k, within: b.at BETWEEN a.at AND a.at + INTERVAL '1' SECOND }";
+    for (options, changelog) in [
+        (within, false),
+        ("{ name: j, kind: full, match: a.k = b.k, ttl: 1s }", false),
+        ("{ name: j, kind: full, match: a.k = b.k, ttl: 1s }", true),
+        ("{ name: j, kind: anti, match: a.k + 1 = b.k }", true),
+    ] {
+        let resolved = resolve(options, [changelog; 2]).unwrap();
+        let mut machine = Machine::new(&resolved, 1);
+        let rows = |weight: i8| -> Vec<Change> {
+            (0..3000).map(|v| (Row { k: Some(v % 700), v, at: Some(v) }, weight)).collect()
+        };
+        let mut blocks = vec![Block { rows: [rows(1), rows(1)], after_ms: Some(-10_000) }];
+        let mut random = fastrand::Rng::with_seed(9);
+        machine.feed(0, &blocks, &mut random, &mut |_, _| {});
+        let full = machine.operators[0].state();
+        assert_eq!(full.entries, 6000);
+        if changelog {
+            blocks[0].rows = [rows(-1), rows(-1)];
+        } else {
+            blocks[0] = Block { after_ms: Some(10_000), ..Block::default() };
+        }
+        machine.feed(1, &blocks, &mut random, &mut |_, _| {});
+        let empty = machine.operators[0].state();
+        assert_eq!(empty.entries, 0, "{options}");
+        // Places for as many rows are left, and the timers of those that were taken back.
+        assert!(empty.bytes * 4 < full.bytes * 3, "{options}: {empty:?} after {full:?}");
+    }
 }
