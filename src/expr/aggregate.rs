@@ -141,7 +141,7 @@ impl Translator<'_> {
                 return self.refuse(
                     span,
                     "a subquery is not an expression",
-                    "this version has neither joins nor lookups: list the values, or prepare the input",
+                    "list the values, or join with another stream",
                 );
             }
             FunctionArguments::List(list) => list,

@@ -19,6 +19,7 @@ mod decimal;
 mod evaluate;
 mod functions;
 mod interval;
+mod join;
 mod kernel;
 mod like;
 mod logic;
@@ -38,6 +39,7 @@ use datafusion_physical_expr::PhysicalExpr;
 pub use aggregate::{AGGREGATES, AggregateCall, Resolve, result_schema};
 pub use evaluate::Evaluated;
 pub use functions::{FunctionDoc, functions};
+pub use join::{PairCondition, PairKey, TimeBounds, pair_condition, time_bounds};
 pub use place::{compile_at, report};
 
 use crate::record::{Schema, SqlType};

@@ -186,10 +186,9 @@ impl<'a> Translator<'a> {
     /// SQL that is understood and not supported.
     fn refused(&mut self, ast: &Ast, span: Span) -> Option<Typed> {
         let (what, help) = match ast {
-            Ast::Exists { .. } | Ast::Subquery(_) | Ast::InSubquery { .. } => (
-                "a subquery is not an expression",
-                "this version has neither joins nor lookups: list the values, or prepare the input",
-            ),
+            Ast::Exists { .. } | Ast::Subquery(_) | Ast::InSubquery { .. } => {
+                ("a subquery is not an expression", "list the values, or join with another stream")
+            }
             Ast::Interval(_) => (
                 "an INTERVAL cannot stand alone",
                 "add it to or subtract it from a date or time: at + INTERVAL '5' MINUTE",
@@ -319,7 +318,7 @@ impl<'a> Translator<'a> {
     }
 
     /// The interval an expression is, or none if it is something else.
-    fn interval(&self, ast: &Ast) -> Option<Result<Interval, ExprError>> {
+    pub(super) fn interval(&self, ast: &Ast) -> Option<Result<Interval, ExprError>> {
         match ast {
             Ast::Nested(inner) => self.interval(inner),
             Ast::UnaryOp { op: UnaryOperator::Minus, expr } => {

@@ -1,12 +1,32 @@
 //! `join`: rows of two streams with equal keys, side by side. It begins a stream that names its two inputs
 //! (`from: { o: orders, p: payments }`); its rows have a ROW column of each, under these names.
+//!
+//! `match` is taken apart into a key for each input and what is left ([`crate::expr::pair_condition`]); each input is
+//! exchanged by its key, and [`operator`] keeps the rows of both ([`side`], [`rows`]) and makes pairs of them ([`output`]).
+//!
+//! Without `within` every row is kept for ever, or for `ttl`, and what an outer, semi or anti join says of a row may change:
+//! it is a changelog. With it (an interval join) a row is kept until the watermark says that no partner can come, and a row
+//! without any comes out then, once.
+
+mod keys;
+mod operator;
+mod options;
+mod output;
+mod resolve;
+mod rows;
+mod saved;
+mod side;
+#[cfg(test)]
+mod tests;
+mod view;
 
 use std::fmt;
 
+pub use options::parse_join;
+
 use super::{Build, Flow, Part, SideStream};
-use crate::error::{Place, Problems};
+use crate::error::Problems;
 use crate::record::Paths;
-use crate::yaml::Node;
 
 /// The verb.
 pub const JOIN: &str = "join";
@@ -35,9 +55,62 @@ pub struct ResolvedJoin {
     pub required: Required,
 }
 
-/// Reads the options of a `join`. None is returned only after a problem.
-pub fn parse_join(options: &Node, at: Place, problems: &mut Problems) -> Option<Box<dyn Join>> {
-    let _ = options;
-    problems.error(at, "`join` is not in this version");
-    None
+/// Which rows a join makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Pairs.
+    Inner,
+    /// Pairs, and rows of the first input without partner.
+    Left,
+    /// Pairs, and rows of the second input without partner.
+    Right,
+    /// Pairs, and rows of both inputs without partner.
+    Full,
+    /// Rows of the first input that have a partner.
+    Semi,
+    /// Rows of the first input that have none.
+    Anti,
+}
+
+/// What is told of the rows of one side by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tells {
+    Nothing,
+    /// Those without partner.
+    Alone,
+    /// Those with a partner.
+    Matched,
+}
+
+impl Kind {
+    /// All, under their names.
+    const NAMES: [(&str, Self); 6] = [
+        ("inner", Self::Inner),
+        ("left", Self::Left),
+        ("right", Self::Right),
+        ("full", Self::Full),
+        ("semi", Self::Semi),
+        ("anti", Self::Anti),
+    ];
+
+    /// Its name.
+    fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+
+    /// What is told of rows by themselves, `[side]`.
+    fn tells(self) -> [Tells; 2] {
+        match self {
+            Self::Inner => [Tells::Nothing, Tells::Nothing],
+            Self::Left | Self::Anti => [Tells::Alone, Tells::Nothing],
+            Self::Right => [Tells::Nothing, Tells::Alone],
+            Self::Full => [Tells::Alone, Tells::Alone],
+            Self::Semi => [Tells::Matched, Tells::Nothing],
+        }
+    }
+
+    /// Whether it makes pairs.
+    fn makes_pairs(self) -> bool {
+        !matches!(self, Self::Semi | Self::Anti)
+    }
 }
