@@ -331,7 +331,7 @@ impl SourceStage {
 
     /// Whether there is no more input, so that no barrier comes any more and all is before those that others have sent.
     pub fn has_read_all(&self) -> bool {
-        self.ended != Ended::No
+        self.ended != Ended::No || self.feeds.iter().all(|feed| feed.reading == Reading::Ended)
     }
 
     /// Whether it has made the last that it makes: no bad record and no row of a side stream comes from it any more.

@@ -395,7 +395,7 @@ impl<'a> Running<'a> {
         loop {
             self.steps += 1;
             if self.steps > STEPS_MAX {
-                return Err("the run does not come to its end".to_owned());
+                return Err(format!("the run does not come to its end: {} commits, {}", self.commits, self.sleeping()));
             }
             if machines.disk.is_crashed() {
                 return Ok(End::Crashed);
