@@ -427,21 +427,44 @@ impl Joining {
     /// For each of these events whether it is a pair of which the condition is true.
     fn ask(&self, rest: &Rest, work: &Work, events: &[Event], context: &mut Context) -> Vec<bool> {
         let places: Vec<usize> = (0..events.len()).filter(|place| events[*place].other != NONE).collect();
+        let mut passed = vec![false; events.len()];
         let mut sending = Sending::default();
         for event in places.iter().map(|place| events[*place]) {
             sending.push(event.row, event.other, 1);
         }
+        let mut places = places.into_iter();
+        self.ask_pairs(rest, work, &sending, context, &mut |is_passed| {
+            let place = places.next().expect("each pair is asked once");
+            passed[place] = is_passed;
+        });
+        passed
+    }
+
+    /// Asks the condition of these pairs, and tells of each in turn whether it is true.
+    fn ask_pairs(
+        &self,
+        rest: &Rest,
+        work: &Work,
+        sending: &Sending,
+        context: &mut Context,
+        tell: &mut dyn FnMut(bool),
+    ) {
         let columns = rest.columns.iter().enumerate().map(|(index, (side, columns))| {
             let source = if *side == work.port { Some(&work.batch) } else { None };
             let field = &rest.schema.arrow().fields()[index];
             sending.column(field.data_type(), source, &self.sides[*side], columns)
         });
-        let rows = rest.schema.rows(columns.collect(), places.len());
+        let Ok(columns) = columns.collect() else {
+            for half in sending.halves() {
+                self.ask_pairs(rest, work, &half, context, tell);
+            }
+            return;
+        };
+        let rows = rest.schema.rows(columns, sending.len());
         let evaluated = rest.condition.evaluate_at(&rows, context.wall_ms);
         let values = evaluated.values.as_boolean();
-        let mut passed = vec![false; events.len()];
-        for (row, place) in places.iter().enumerate() {
-            passed[*place] = values.is_valid(row) && values.value(row);
+        for row in 0..values.len() {
+            tell(values.is_valid(row) && values.value(row));
         }
         if !evaluated.failed.is_empty() {
             let pairs = Batch::of_rows(rows, 0);
@@ -449,7 +472,6 @@ impl Joining {
                 context.reject("join", &rest.schema, &pairs, row as usize, message);
             }
         }
-        passed
     }
 
     /// Hands rows over. `own` is the side and the batch of the rows that have come, with their times.

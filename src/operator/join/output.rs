@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, Int8Array, StructArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 
 use super::rows::NONE;
 use super::side::Side;
@@ -36,7 +37,7 @@ impl Sending {
         batch: Option<&Batch>,
         side: &Side,
         columns: &[usize],
-    ) -> ArrayRef {
+    ) -> Result<ArrayRef, ArrowError> {
         let numbers = if batch.is_some() { &self.own } else { &self.other };
         let has_none = numbers.contains(&NONE);
         let fields = match batch {
@@ -46,14 +47,32 @@ impl Sending {
                 } else {
                     numbers.clone().into()
                 };
-                let pick = |column: &usize| {
-                    take(batch.rows.column(*column), &positions, None).expect("the rows are of the batch")
-                };
-                columns.iter().map(pick).collect()
+                let pick = |column: &usize| take(batch.rows.column(*column), &positions, None);
+                columns.iter().map(pick).collect::<Result<Vec<_>, _>>()?
             }
-            None => side.rows().gather(numbers, columns.iter().copied()),
+            None => side.rows().gather(numbers, columns.iter().copied())?,
         };
-        self.rows(data_type, fields, numbers, has_none)
+        Ok(self.rows(data_type, fields, numbers, has_none))
+    }
+
+    /// The first half of them, and the rest.
+    ///
+    /// # Panics
+    ///
+    /// If there is but one: it fits into a column.
+    pub fn halves(&self) -> [Self; 2] {
+        let (count, half) = (self.own.len(), self.own.len() / 2);
+        assert!(half > 0, "one row fits into a column");
+        [0..half, half..count].map(|part| Self {
+            own: self.own[part.clone()].to_vec(),
+            other: self.other[part.clone()].to_vec(),
+            weights: self.weights[part].to_vec(),
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.own.len()
     }
 
     /// ROWs that nobody has.
@@ -94,10 +113,17 @@ pub(super) fn send(
                 sending.column(field.data_type(), Some(batch), side, &columns)
             }
             _ if other == index => sending.column(field.data_type(), None, side, &columns),
-            _ => sending.nothing(field.data_type()),
+            _ => Ok(sending.nothing(field.data_type())),
         }
     });
-    let rows = output.rows(columns.collect(), sending.own.len());
+    let Ok(columns) = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>() else {
+        // Rows so large do not fit into one column together, where one of them does.
+        for half in sending.halves() {
+            send(&half, own, (other, side), output, (weighted, timed), number, queue);
+        }
+        return;
+    };
+    let rows = output.rows(columns, sending.own.len());
     let weights = weighted.then(|| Int8Array::from(sending.weights.clone()));
     let times_ms = own.map_or(&[] as &[i64], |(_, _, times_ms)| times_ms);
     let at_ms = |(own, other): (&u32, &u32)| {

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
 use arrow::compute::{concat, interleave, take};
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 
 use crate::operator::work::position_of;
 use crate::record::Schema;
@@ -18,6 +19,9 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// Rows on a page.
 pub(super) const PAGE: usize = 1024;
+
+/// A page that holds about as many bytes takes no more rows: far below what a column can hold.
+const PAGE_BYTES_MAX: usize = 256 << 20;
 
 /// So many pieces of one level are put together.
 const FAN_IN: usize = 16;
@@ -120,6 +124,11 @@ impl KeptRows {
             let (now, behind) = rest.split_at(rest.len().min(PAGE - page.len));
             let columns = &columns[..self.types.len()];
             let piece = Piece::of(page.len, columns, now);
+            if page.len > 0 && page.bytes + piece.bytes > PAGE_BYTES_MAX {
+                // Rows so large would not fit into one column together.
+                self.open = None;
+                continue;
+            }
             let before = page.bytes;
             page.add(piece);
             let first = position_of(number as usize * PAGE + page.len);
@@ -160,7 +169,15 @@ impl KeptRows {
     }
 
     /// These columns of the rows of these numbers; NULL for [`NONE`].
-    pub fn gather(&self, numbers: &[u32], columns: impl IntoIterator<Item = usize>) -> Vec<ArrayRef> {
+    ///
+    /// # Errors
+    ///
+    /// If they do not fit into one column.
+    pub fn gather(
+        &self,
+        numbers: &[u32],
+        columns: impl IntoIterator<Item = usize>,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
         let mut pieces: Vec<&Piece> = Vec::new();
         let mut first_piece = self.marks.take();
         first_piece.resize(self.pages.len(), NONE);
@@ -197,9 +214,9 @@ impl KeptRows {
             let arrays: Vec<&dyn Array> =
                 pieces.iter().map(|piece| piece.columns[column].as_ref()).chain(nothing.as_deref()).collect();
             if arrays.is_empty() {
-                return arrow::array::new_empty_array(&self.types[column]);
+                return Ok(arrow::array::new_empty_array(&self.types[column]));
             }
-            interleave(&arrays, &places).expect("rows of one block of output are below the size of a column")
+            interleave(&arrays, &places)
         });
         gathered.collect()
     }
@@ -290,7 +307,7 @@ mod tests {
                 })
                 .collect();
             let numbers: Vec<u32> = chosen.iter().map(|(number, _)| *number).collect();
-            let found = rows.gather(&numbers, [1, 0]);
+            let found = rows.gather(&numbers, [1, 0]).unwrap();
             for (row, (number, value)) in chosen.iter().enumerate() {
                 let n = found[1].as_primitive::<Int64Type>();
                 assert_eq!(n.is_valid(row).then(|| n.value(row)), *value);

@@ -38,6 +38,7 @@ pub(super) fn rows(
     let entries = || numbers.iter().map(|number| side.entry(*number));
     let mut columns = key.columns(entries().map(|entry| groups.key(entry.group)));
     let fields = side.rows().gather(numbers, 0..side.rows().columns());
+    let fields = fields.expect("rows of a few pages fit into a column");
     let row = StructArray::try_new_with_length(
         keeping.schema.arrow().fields().clone(),
         fields,
