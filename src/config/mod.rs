@@ -12,6 +12,7 @@ mod sink;
 mod source;
 mod steps;
 mod stream;
+mod table;
 
 pub use component::Component;
 pub use run::{Run, Snapshot};
@@ -19,6 +20,7 @@ pub use sink::{NamedSink, Sink};
 pub use source::{BadRecord, BadRecordAction, DeclaredColumn, DeclaredSchema, EventTime, Source};
 pub use steps::{Step, Steps};
 pub use stream::{Inputs, Stream};
+pub use table::Table;
 
 use crate::error::{Place, Problem, Problems};
 use crate::yaml::{self, Documents, Environment, Fields, Key, Node, Reading, Spanned};
@@ -38,6 +40,8 @@ pub struct Pipeline {
     pub form: Form,
     /// Where records come from, by their names, in the order of the page.
     pub sources: Vec<(Key, Source)>,
+    /// What rows are looked up in, in the order of the page.
+    pub tables: Vec<Table>,
     /// What happens to them, in the order of the page.
     pub streams: Vec<Stream>,
     /// Where rows go, in the order of the page; in line form the main one first.
@@ -119,6 +123,7 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     version(&mut fields, problems);
     let name = name(&mut fields, problems);
     not_yet(&mut fields, problems);
+    let tables = fields.take("tables").map(|node| table::read(node, problems)).unwrap_or_default();
     let is_graph = ["sources", "streams"].into_iter().fold(false, |is, key| fields.take(key).is_some() | is);
     let parts = if is_graph { graph(&mut fields, problems) } else { line(&mut fields, problems) };
     let run = fields.entry("run").map(|(key, node)| run::read(key, node, problems)).unwrap_or_default();
@@ -130,7 +135,7 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     }
     fields.finish(problems);
     let Parts { form, sources, streams, sinks } = parts?;
-    Some(Pipeline { name: name?, form, sources, streams, sinks, run })
+    Some(Pipeline { name: name?, form, sources, tables, streams, sinks, run })
 }
 
 /// What rows come from, go through, and go to.
@@ -278,7 +283,6 @@ fn not_yet(fields: &mut Fields<'_>, problems: &mut Problems) {
     let values = "write the value where it is used, or use `${NAME}` outside of expressions";
     fields.not_yet("params", values, problems);
     fields.not_yet("connections", "write the options into the source and the sink", problems);
-    fields.not_yet("tables", "this version has no lookup tables: remove it", problems);
     fields.not_yet("include", "write everything into this file", problems);
 }
 

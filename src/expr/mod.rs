@@ -22,6 +22,7 @@ mod interval;
 mod kernel;
 mod like;
 mod logic;
+mod lookup;
 mod parse;
 mod place;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use datafusion_physical_expr::PhysicalExpr;
 pub use aggregate::{AGGREGATES, AggregateCall, Resolve, result_schema};
 pub use evaluate::Evaluated;
 pub use functions::{FunctionDoc, functions};
+pub use lookup::{TableKey, table_keys};
 pub use place::{compile_at, report};
 
 use crate::record::{Schema, SqlType};
