@@ -42,18 +42,6 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Vec<Table> {
 
 fn read_table(name: &Key, node: &Node, problems: &mut Problems) -> Table {
     let what = format!("tables.{}", name.text);
-    let nothing = |misread| Table {
-        name: name.clone(),
-        component: None,
-        format: None,
-        schema: None,
-        key: None,
-        versions: None,
-        misread,
-    };
-    if Component::is_bare(node, &what, problems) {
-        return nothing(true);
-    }
     let mut fields = Fields::under(name, node, &what, problems);
     let format = fields.take("format").and_then(|node| Component::of_value(node, "format", problems));
     let schema = fields.entry("schema").and_then(|(key, node)| source::schema(key, node, problems));
@@ -75,7 +63,7 @@ fn read_table(name: &Key, node: &Node, problems: &mut Problems) -> Table {
         || from.is_none() && versions.is_some()
         || fields.rest().next().is_some();
     fields.finish(problems);
-    Table { component, format, schema, key, versions: from, ..nothing(misread) }
+    Table { name: name.clone(), component, format, schema, key, versions: from, misread }
 }
 
 fn owned(text: Spanned<&str>) -> Spanned<String> {

@@ -99,21 +99,15 @@ impl Matching<'_> {
 
     /// What a term says of a column of the key.
     fn term(&self, term: &Ast) -> Result<TableKey, Vec<ExprError>> {
-        let not_equality = || {
-            let what = "`match` is made of equalities of a key column and a value of the row".to_owned();
-            vec![self.error(term, what, self.form())]
-        };
-        // Unknown names are told as they are anywhere, before what is made of them.
-        let mut whole = Translator::new(self.source, &self.scope);
-        let sound = whole.translate(term).is_some();
-        if !sound || !whole.errors.is_empty() {
+        let Some((column, value)) = self.equality(term) else {
+            // Unknown names are told as they are anywhere, before what is made of them.
+            let mut whole = Translator::new(self.source, &self.scope);
+            whole.translate(term);
+            if whole.errors.is_empty() {
+                let what = "`match` is made of equalities of a key column and a value of the row".to_owned();
+                whole.errors.push(self.error(term, what, self.form()));
+            }
             return Err(whole.errors);
-        }
-        let Ast::BinaryOp { left, op: BinaryOperator::Eq, right } = term else { return Err(not_equality()) };
-        let (column, value) = match (self.column(left), self.column(right)) {
-            (Some(column), None) => (column, right),
-            (None, Some(column)) => (column, left),
-            _ => return Err(not_equality()),
         };
         if self.reads_table(value) {
             let what =
@@ -123,10 +117,8 @@ impl Matching<'_> {
         if !self.key.contains(&column.name.as_str()) {
             let keys: Vec<String> = self.key.iter().map(|name| format!("`{name}`")).collect();
             let what = format!("`{}` is no key column of the table `{}`", column.name, self.table.name);
-            let help = format!(
-                "its key is {}: compare what was found in a `filter` behind this step",
-                keys.join(", ")
-            );
+            let keys = keys.join(", ");
+            let help = format!("its key is {keys}: compare what was found in a `filter` behind this step");
             return Err(vec![self.error(term, what, help)]);
         }
         let mut translator = Translator::new(self.source, self.rows);
@@ -134,6 +126,16 @@ impl Matching<'_> {
         let typed = self.in_type_of(column, typed).map_err(|error| vec![error])?;
         let value = Expr::new(typed, translator.paths, translator.uses_clock);
         Ok(TableKey { column: column.name.clone(), value })
+    }
+
+    /// A column of the table, and what it is equal to; none where a term is no equality of one and something else.
+    fn equality<'a>(&self, term: &'a Ast) -> Option<(&Column, &'a Ast)> {
+        let Ast::BinaryOp { left, op: BinaryOperator::Eq, right } = term else { return None };
+        match (self.column(left), self.column(right)) {
+            (Some(column), None) => Some((column, right)),
+            (None, Some(column)) => Some((column, left)),
+            _ => None,
+        }
     }
 
     /// The column of the table that this names; none where it is anything else.
@@ -240,6 +242,6 @@ mod tests {
         check("t.id = nope", &["nope"]);
         check("t.day = CAST(at AS DATE)", &["lacks `t.id`"]);
         check("t.amount = wide", &["wide: `t.amount` is DECIMAL(12, 2), and this is DECIMAL(12, 4)"]);
-        check("t.id = name", &["name"]);
+        check("t.id = name", &["name: `t.id` is BIGINT, and this is STRING"]);
     }
 }

@@ -19,17 +19,19 @@ const LOOKUP: &str = "lookup";
 /// The file's tables, each without rows.
 pub(super) fn resolve(pipeline: &Pipeline, problems: &mut Problems) -> Tables {
     let steps = || pipeline.streams.iter().flat_map(|stream| &stream.steps.list);
-    // Of steps that could not be read nobody knows what they look up.
-    let all_known = pipeline.streams.iter().all(|stream| stream.steps.complete);
-    let is_used = |name: &str| {
-        let lookups = steps().filter(|step| step.verb.text == LOOKUP);
-        let mut options = lookups.flat_map(|step| step.options.map().unwrap_or_default());
-        options.any(|(key, node)| key.text == "table" && node.expression() == Some(name))
-    };
+    let named = steps().filter(|step| step.verb.text == LOOKUP).map(|step| {
+        let mut options = step.options.map().unwrap_or_default().iter();
+        options.find(|(key, _)| key.text == "table").and_then(|(_, node)| node.expression())
+    });
+    let named: Vec<Option<&str>> = named.collect();
+    // A step that is written wrongly, or names no table there is, may be meant to use any.
+    let is_declared = |name: &str| pipeline.tables.iter().any(|table| table.name.text == name);
+    let all_known = pipeline.streams.iter().all(|stream| stream.steps.complete)
+        && named.iter().all(|name| name.is_some_and(is_declared));
     let tables = pipeline.tables.iter().map(|declared| {
         let table = table(declared, problems);
         let name = declared.name.text.as_str();
-        if all_known && !is_used(name) {
+        if all_known && !named.contains(&Some(name)) {
             problems.push(
                 Problem::warning(declared.name.at, format!("nothing is looked up in the table `{name}`"))
                     .help(format!("use it in a step `lookup: {{ table: {name}, match: … }}`, or remove it")),
