@@ -310,8 +310,11 @@ fn enriched(events: &str) -> Vec<String> {
         let Some(bid) = event.get("bid") else { continue };
         let auction = bid["auction"].as_u64().expect("an id");
         let (bidder, price) = (&bid["bidder"], &bid["price"]);
-        // Sinks write no fraction of a second where there is none.
-        let time = bid["dateTime"].as_str().expect("a time").trim_end_matches(".000");
+        // Sinks write of a second's fraction only what is not zero.
+        let time = bid["dateTime"].as_str().expect("a time");
+        let time = time.trim_end_matches('0').trim_end_matches('.');
+        let time =
+            if time.len() < "2015-07-15T00:00:00".len() { format!("{time:0<19}") } else { time.to_owned() };
         let value = auction % 10_000;
         rows.push(format!(
             "{{\"auction\":{auction},\"bidder\":{bidder},\"price\":{price},\"dateTime\":\"{time}\",\"value\":\"{value}\"}}"
