@@ -266,7 +266,9 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
 fn load_tables(plan: &Plan) -> Result<Vec<(Arc<Table>, Stamp)>, TableError> {
     let load = |table: &Arc<Table>| {
         let Loaded { index, stamp, notes } = table.load()?;
-        notes.iter().for_each(|note| tracing::warn!("the table `{}`: {note}", table.name));
+        for note in &notes {
+            tracing::warn!("the table `{}`: {note}", table.name);
+        }
         let (rows, bytes) = (index.rows().num_rows(), index.bytes());
         tracing::info!(rows, bytes, "the table `{}` is read", table.name);
         table.publish(index);

@@ -241,6 +241,10 @@ mod tests {
         ])
     }
 
+    fn text(length: u64) -> String {
+        (0..length).map(|_| 'x').collect()
+    }
+
     type Row = (Option<i64>, Option<String>, i64);
 
     fn index(rows: &[Row], key: &[usize], versioned: bool) -> Index {
@@ -270,9 +274,7 @@ mod tests {
             let rows: Vec<Row> = (0..rows)
                 .map(|_| {
                     let id = Some(numbers.below(keys)).filter(|id| *id != 3).map(u64::cast_signed);
-                    let name = Some(numbers.below(3))
-                        .filter(|name| *name != 2)
-                        .map(|name| "x".repeat(name as usize));
+                    let name = Some(numbers.below(3)).filter(|name| *name != 2).map(text);
                     (id, name, numbers.below(20).cast_signed())
                 })
                 .collect();
@@ -292,7 +294,7 @@ mod tests {
             assert_eq!(versioned.replaced(), found - naive.values().map(BTreeMap::len).sum::<usize>());
             for _ in 0..2000 {
                 let id = numbers.below(keys + 2).cast_signed();
-                let name = "x".repeat(numbers.below(3) as usize);
+                let name = text(numbers.below(3));
                 let key = key_bytes(Some(id), Some(&name));
                 let expect = last.get(&(id, name.clone())).copied();
                 assert_eq!(plain.find(&key, None), expect, "seed {seed}: {id} {name:?}");

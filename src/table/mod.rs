@@ -152,7 +152,6 @@ impl Tables {
 
     /// What is declared under a name, if anything is.
     #[must_use]
-    #[expect(clippy::option_option, reason = "not declared and wrongly declared are two things")]
     pub fn find(&self, name: &str) -> Option<Option<&Arc<Table>>> {
         self.0.iter().find(|(declared, _)| declared == name).map(|(_, table)| table.as_ref())
     }

@@ -142,7 +142,9 @@ fn look(table: &Table, known: &mut Known) {
             // It has changed while it was read: two more looks have to find it at rest.
             Ok(Loaded { stamp, .. }) if table.look() != Some(stamp) => {}
             Ok(Loaded { index, stamp, notes }) => {
-                notes.iter().for_each(|note| tracing::warn!("the table `{}`: {note}", table.name));
+                for note in &notes {
+                    tracing::warn!("the table `{}`: {note}", table.name);
+                }
                 tracing::info!(rows = index.rows().num_rows(), "the table `{}` is read again", table.name);
                 table.publish(index);
                 known.settle(Some(stamp));

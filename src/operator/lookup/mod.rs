@@ -190,7 +190,9 @@ impl Declared {
         input: &Flow,
     ) -> Resolved {
         let mut needs = Paths::default();
-        keys.iter().for_each(|key| needs.extend(key.value.paths()));
+        for key in &keys {
+            needs.extend(key.value.paths());
+        }
         if let Some(AsOf::Expression(expression)) = &as_of {
             needs.extend(expression.paths());
         }

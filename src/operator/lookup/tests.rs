@@ -77,11 +77,11 @@ fn a_version_holds_from_its_time_on() {
     let two = r#"{"channel":"a","rate":2.00,"since":"1970-01-01T00:00:02"}"#;
     for as_of in ["event_time", "\"at\""] {
         let found = [
-            format!(r#"{{"channel":"a","at":"1970-01-01T00:00:00.999","rates":null}}"#),
+            r#"{"channel":"a","at":"1970-01-01T00:00:00.999","rates":null}"#.to_owned(),
             format!(r#"{{"channel":"a","at":"1970-01-01T00:00:01","rates":{one}}}"#),
             format!(r#"{{"channel":"a","at":"1970-01-01T00:00:01.999","rates":{one}}}"#),
             format!(r#"{{"channel":"a","at":"1970-01-01T00:00:02","rates":{two}}}"#),
-            format!(r#"{{"channel":"b","at":"1970-01-01T00:00:02","rates":null}}"#),
+            r#"{"channel":"b","at":"1970-01-01T00:00:02","rates":null}"#.to_owned(),
         ];
         let step =
             format!("lookup: {{ table: rates, match: rates.channel = channel, kind: left, as_of: {as_of} }}");
@@ -107,7 +107,9 @@ fn only_columns_that_are_used_are_made() {
         let all = step.resolve(&input, &mut problems).unwrap();
         assert_eq!(all.output.schema.columns().len(), 3);
         let mut paths = Paths::default();
-        used.iter().for_each(|path| paths.insert(path.split('.').map(str::to_owned).collect()));
+        for path in used {
+            paths.insert(path.split('.').map(str::to_owned).collect());
+        }
         let required = (all.required)(&paths);
         assert_eq!(required.iter().map(|path| path.join(".")).collect::<Vec<_>>(), needed, "{used:?}");
         let pruned = Flow { schema: required.prune(&input.schema), pruned: true, ..input.clone() };
