@@ -10,6 +10,8 @@ use crate::yaml::{Fields, Key, Node, Spanned};
 pub struct Table {
     /// Its name.
     pub name: Key,
+    /// All that is written under it.
+    pub written: Node,
     /// Where its rows come from; none where that could not be read.
     pub component: Option<Component>,
     /// How bytes become rows, where the file says it.
@@ -63,7 +65,8 @@ fn read_table(name: &Key, node: &Node, problems: &mut Problems) -> Table {
         || from.is_none() && versions.is_some()
         || fields.rest().next().is_some();
     fields.finish(problems);
-    Table { name: name.clone(), component, format, schema, key, versions: from, misread }
+    let (name, written) = (name.clone(), node.clone());
+    Table { name, written, component, format, schema, key, versions: from, misread }
 }
 
 fn owned(text: Spanned<&str>) -> Spanned<String> {

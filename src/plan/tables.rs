@@ -14,7 +14,7 @@ use crate::yaml::{Fields, Spanned};
 const FILE: &str = "file";
 
 /// The verb of the steps that use tables.
-const LOOKUP: &str = "lookup";
+pub(super) const LOOKUP: &str = "lookup";
 
 /// The file's tables, each without rows.
 pub(super) fn resolve(pipeline: &Pipeline, problems: &mut Problems) -> Tables {

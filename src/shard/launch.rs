@@ -272,6 +272,7 @@ fn load_tables(plan: &Plan) -> Result<Vec<(Arc<Table>, Stamp)>, TableError> {
         let (rows, bytes) = (index.rows().num_rows(), index.bytes());
         tracing::info!(rows, bytes, "the table `{}` is read", table.name);
         table.publish(index);
+        table.release();
         Ok((table.clone(), stamp))
     };
     plan.tables.iter().map(load).collect()

@@ -48,7 +48,7 @@ pub struct Table {
         clippy::disallowed_types,
         reason = "taken for the time of one copy of a pointer, and only when a table is new"
     )]
-    present: Mutex<Arc<Index>>,
+    published: Mutex<Published>,
 }
 
 /// What a pipeline declares of a table.
@@ -76,8 +76,9 @@ impl Table {
     #[expect(clippy::disallowed_types, reason = "see the field")]
     pub fn new(declared: Declared) -> Self {
         let Declared { name, path, watch, format, schema, key, versions } = declared;
-        let present = Mutex::new(Arc::new(Index::empty(&schema, &key)));
-        Self { name, path, watch, format, schema, key, versions, version: AtomicU64::new(0), present }
+        let present = Arc::new(Index::empty(&schema, &key));
+        let published = Mutex::new(Published { present, retired: Vec::new() });
+        Self { name, path, watch, format, schema, key, versions, version: AtomicU64::new(0), published }
     }
 
     /// The column of a row that was found: a ROW with the table's name.
@@ -92,18 +93,34 @@ impl Table {
         self.key.iter().map(|index| self.schema.columns()[*index].name.as_str()).collect()
     }
 
-    /// Puts these rows in the place of those before.
+    /// Puts these rows in the place of those before, which readers go on with until they ask again.
     pub fn publish(&self, index: Arc<Index>) {
-        let before =
-            std::mem::replace(&mut *self.present.lock().unwrap_or_else(PoisonError::into_inner), index);
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut published.present, index);
+        published.retired.push(before);
         self.version.fetch_add(1, Ordering::Release);
-        // The rows before go here, and not under the lock, where nobody else has them any more.
-        drop(before);
+    }
+
+    /// Frees the rows from before that no reader has any more: readers never do, since that takes long where there are many.
+    pub fn release(&self) {
+        let retired = {
+            let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_unread = |index: &mut Arc<Index>| Arc::strong_count(index) == 1;
+            published.retired.extract_if(.., is_unread).collect::<Vec<Arc<Index>>>()
+        };
+        drop(retired);
     }
 
     fn present(&self) -> Arc<Index> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).present.clone()
     }
+}
+
+/// The rows of a table.
+struct Published {
+    present: Arc<Index>,
+    /// Those from before that some reader may still have.
+    retired: Vec<Arc<Index>>,
 }
 
 impl fmt::Debug for Table {
@@ -164,5 +181,49 @@ impl Tables {
     /// Those that are declared rightly, in the order of the page.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.0.iter().filter_map(|(_, table)| table.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Arc<Table> {
+        Arc::new(Table::new(Declared {
+            name: "t".into(),
+            path: "t".into(),
+            watch: true,
+            format: Format::Json,
+            schema: Schema::new(vec![Column::new("id", SqlType::BigInt, true)]),
+            key: vec![0],
+            versions: None,
+        }))
+    }
+
+    #[test]
+    fn readers_take_what_was_published_when_they_ask_and_free_nothing() {
+        let table = table();
+        let index = || Arc::new(Index::empty(&table.schema, &table.key));
+        let retired = || {
+            table.release();
+            table.published.lock().unwrap().retired.len()
+        };
+        let mut readers = [Reader::new(&table), Reader::new(&table)];
+        let first = index();
+        table.publish(first.clone());
+        assert_eq!(retired(), 1, "both readers have what was there before");
+        assert!(std::ptr::eq(readers[0].present(), &raw const *first));
+        assert_eq!(retired(), 1);
+        assert!(std::ptr::eq(readers[1].present(), &raw const *first));
+        assert_eq!(retired(), 0);
+        let second = index();
+        table.publish(index());
+        table.publish(second.clone());
+        assert_eq!(retired(), 1, "nobody has taken the one between");
+        for reader in &mut readers {
+            assert!(std::ptr::eq(reader.present(), &raw const *second));
+        }
+        drop(first);
+        assert_eq!(retired(), 0);
     }
 }

@@ -130,6 +130,7 @@ impl Task for Watching {
 
 /// Looks at the file of a table once, and takes what there is to be taken.
 fn look(table: &Table, known: &mut Known) {
+    table.release();
     let found = table.look();
     match known.look(found) {
         Sight::Nothing => {}
