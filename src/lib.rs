@@ -11,6 +11,7 @@ pub mod codec; // 1: bytes to records and back
 pub mod operator; // 3: the verbs: batches in, batches out
 pub mod expr; // 2: SQL scalar expressions, the one door to DataFusion
 pub mod aggregate; // 2: aggregate functions
+pub mod table; // 2: tables of a file that rows are looked up in
 pub mod window; // 1: event-time arithmetic without state
 pub mod exchange; // 2: batches to the shard that owns their keys
 pub mod state; // 1: keyed state

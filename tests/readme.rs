@@ -64,6 +64,19 @@ fn the_mistake() {
 }
 
 #[test]
+fn tables_beside_the_stream() {
+    let scene = scene();
+    scene.write("countries.csv", "code,name,vat\nFR,France,0.20\n");
+    let (head, steps) = spend().split_once("steps:\n").expect("steps");
+    let (_, sink) = steps.split_once("sink:\n").expect("a sink");
+    let pipeline = format!("{head}{}steps:\n{}sink:\n{sink}", block("tables:"), block("  - lookup:"));
+    run(&scene, &pipeline);
+    let rows = scene.read("spend.ndjson");
+    assert!(rows.lines().all(|row| row.contains("\"FR\"") == row.contains("\"name\":\"France\"")), "{rows}");
+    assert!(rows.contains("France") && rows.contains("\"name\":null"), "{rows}");
+}
+
+#[test]
 fn late_rows() {
     let scene = scene();
     let window = "      window: { tumbling: 10s }\n";

@@ -148,7 +148,8 @@ fn exit_of(error: &BenchError) -> Exit {
     match error {
         BenchError::Input(_) | BenchError::Stdout => Exit::Config,
         BenchError::Small(_) | BenchError::Unsustained(_) => Exit::Failed,
-        BenchError::Source(_) | BenchError::Launch(LaunchError::Source(_) | LaunchError::Thread(_)) => {
+        BenchError::Source(_)
+        | BenchError::Launch(LaunchError::Source(_) | LaunchError::Table(_) | LaunchError::Thread(_)) => {
             Exit::Unavailable
         }
         BenchError::BadRecord(_)

@@ -11,7 +11,7 @@ use super::{Exit, say};
 use crate::io::Clock;
 use crate::record::text::parse_timestamp;
 use crate::source::nexmark::write::{self, Options, WriteError, write_events, write_file};
-use crate::source::nexmark::{Config, Form};
+use crate::source::nexmark::{Config, Form, side_table};
 
 /// Arguments of `gen`.
 #[derive(Debug, Args)]
@@ -40,6 +40,9 @@ struct Nexmark {
     /// The file, or - for standard output.
     #[arg(long, short, default_value = "-")]
     out: String,
+    /// Also write the table of 10,000 rows that q13 looks bids up in, as CSV; with --events 0 only that.
+    #[arg(long, value_name = "FILE")]
+    side: Option<String>,
     /// How events are laid out: one branch a kind, or all fields at the top.
     #[arg(long, value_enum, default_value = "nested")]
     form: Layout,
@@ -69,6 +72,12 @@ pub(super) fn main(arguments: Arguments) -> Exit {
             return Exit::Config;
         }
     };
+    if let Some(path) = &nexmark.side
+        && let Err(error) = std::fs::write(path, side_table())
+    {
+        say(format_args!("error: failed to write the table {path}: {error}"));
+        return Exit::Disk;
+    }
     let clock = Clock::start();
     let mut clock = write::Clock {
         now: &mut || clock.now(),

@@ -26,6 +26,7 @@ use crate::shard::{
 };
 use crate::sink::SinkError;
 use crate::snapshot::{Access, Counts, Manifest, SnapshotError, Store};
+use crate::table::TableError;
 use crate::yaml::ProcessEnvironment;
 
 /// Arguments of `run`.
@@ -184,7 +185,10 @@ fn start(arguments: &Arguments, plan: &Plan) -> Result<Started, (Exit, String)> 
     // Before anything is opened, so that no signal ends the process with an unfinished output beside it.
     signals.catch_ends().map_err(bug)?;
     let running = launch(plan, &settings).map_err(|error| match &error {
-        LaunchError::Source(_) => (Exit::Unavailable, error.to_string()),
+        LaunchError::Source(_) | LaunchError::Table(TableError::Read { .. }) => {
+            (Exit::Unavailable, error.to_string())
+        }
+        LaunchError::Table(TableError::Content { .. }) => (Exit::BadData, error.to_string()),
         LaunchError::Sink(_) | LaunchError::Quarantine(QuarantineError::Write { .. }) => {
             (Exit::Disk, error.to_string())
         }

@@ -13,6 +13,7 @@ mod sink;
 mod source;
 mod steps;
 mod stream;
+mod table;
 
 pub use component::Component;
 pub use run::{Run, Snapshot};
@@ -20,6 +21,7 @@ pub use sink::{NamedSink, Sink};
 pub use source::{BadRecord, BadRecordAction, DeclaredColumn, DeclaredSchema, EventTime, Source};
 pub use steps::{Step, Steps};
 pub use stream::{Inputs, Stream};
+pub use table::Table;
 
 use crate::error::{Place, Problem, Problems};
 use crate::yaml::{self, Documents, Environment, Fields, Key, Node, Reading, Spanned};
@@ -39,6 +41,8 @@ pub struct Pipeline {
     pub form: Form,
     /// Where records come from, by their names, in the order of the page.
     pub sources: Vec<(Key, Source)>,
+    /// What rows are looked up in, in the order of the page.
+    pub tables: Vec<Table>,
     /// What happens to them, in the order of the page.
     pub streams: Vec<Stream>,
     /// Where rows go, in the order of the page; in line form the main one first.
@@ -123,6 +127,7 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     fields.know("params");
     let name = name(&mut fields, problems);
     not_yet(&mut fields, problems);
+    let tables = fields.take("tables").map(|node| table::read(node, problems)).unwrap_or_default();
     let is_graph = ["sources", "streams"].into_iter().fold(false, |is, key| fields.take(key).is_some() | is);
     let parts = if is_graph { graph(&mut fields, problems) } else { line(&mut fields, problems) };
     let run = fields.entry("run").map(|(key, node)| run::read(key, node, problems)).unwrap_or_default();
@@ -134,7 +139,7 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     }
     fields.finish(problems);
     let Parts { form, sources, streams, sinks } = parts?;
-    Some(Pipeline { name: name?, form, sources, streams, sinks, run })
+    Some(Pipeline { name: name?, form, sources, tables, streams, sinks, run })
 }
 
 /// What rows come from, go through, and go to.
@@ -280,7 +285,6 @@ fn name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Spanned<Stri
 /// Reports the keys of the language that this version does not have.
 fn not_yet(fields: &mut Fields<'_>, problems: &mut Problems) {
     fields.not_yet("connections", "write the options into the source and the sink", problems);
-    fields.not_yet("tables", "this version has no lookup tables: remove it", problems);
     fields.not_yet("include", "write everything into this file", problems);
 }
 

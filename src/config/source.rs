@@ -143,7 +143,8 @@ pub(super) fn read(key: &Key, node: &Node, what: &str, problems: &mut Problems) 
     })
 }
 
-fn schema(key: &Key, node: &Node, problems: &mut Problems) -> Option<DeclaredSchema> {
+/// Reads `schema`.
+pub(super) fn schema(key: &Key, node: &Node, problems: &mut Problems) -> Option<DeclaredSchema> {
     let example = "write `name: TYPE` for each column, for instance `amount: DECIMAL(12, 2) NOT NULL`";
     let Value::Map(entries) = &node.value else {
         let what = format!("`schema` takes a map of columns, not {}", node.kind());

@@ -41,11 +41,12 @@ fn a_file_is_read_whole() {
     let Outcome { pipeline, problems, documents } =
         read("a.yaml", LINE_FORM.as_bytes(), &["run.cores=2".to_owned()], &environment());
     assert_eq!(render(&documents, &problems, false), "");
-    let Pipeline { name, form, mut sources, mut streams, mut sinks, run } = pipeline.expect("no errors");
+    let Pipeline { name, form, mut sources, tables, mut streams, mut sinks, run } =
+        pipeline.expect("no errors");
     assert_eq!((name.value.as_str(), form), ("user-spend", Form::Line));
     let ((_, source), stream, main) = (sources.remove(0), streams.remove(0), sinks.remove(0));
     let (steps, sink) = (stream.steps, main.sink);
-    assert!(sources.is_empty() && streams.is_empty());
+    assert!(sources.is_empty() && streams.is_empty() && tables.is_empty());
     let names = |from: &Inputs| from.names().map(|name| name.value.clone()).collect::<Vec<_>>();
     assert_eq!(
         (names(&stream.from), names(&main.from)),

@@ -23,6 +23,7 @@ mod join;
 mod kernel;
 mod like;
 mod logic;
+mod lookup;
 mod parse;
 mod place;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use aggregate::{AGGREGATES, AggregateCall, Resolve, result_schema};
 pub use evaluate::Evaluated;
 pub use functions::{FunctionDoc, functions};
 pub use join::{PairCondition, PairKey, TimeBounds, pair_condition, time_bounds};
+pub use lookup::{TableKey, table_keys};
 pub use place::{compile_at, report};
 
 use crate::record::{Schema, SqlType};

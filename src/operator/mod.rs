@@ -20,6 +20,7 @@ mod finale;
 mod key_bytes;
 mod join;
 mod late;
+mod lookup;
 #[cfg(test)]
 mod model;
 mod narrow;
@@ -65,6 +66,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::{Place, Problem, Problems};
 use crate::record::{Batch, KeyCodec, Paths, Schema, SqlType};
+use crate::table::Tables;
 use crate::yaml::Node;
 
 /// Batches in, batches out: synchronous, on one thread, a batch at a time.
@@ -167,6 +169,8 @@ pub struct Flow {
     pub changelog: Option<Changelog>,
     /// What a running step sends.
     pub sends: Sends,
+    /// What rows can be looked up in.
+    pub tables: Arc<Tables>,
 }
 
 /// What a running step sends of its changes, which depends on who takes them.
@@ -219,6 +223,7 @@ impl Flow {
             window: None,
             changelog: None,
             sends: Sends::EachChange,
+            tables: Arc::default(),
         }
     }
 
@@ -336,6 +341,7 @@ pub static VERBS: &[Verb] = &[
     drop::VERB,
     rename::VERB,
     explode::VERB,
+    lookup::VERB,
     sample::VERB,
     throttle::VERB,
     aggregate::VERB,

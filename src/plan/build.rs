@@ -50,7 +50,7 @@ pub(super) fn build(checked: Checked<'_>, problems: &mut Problems) -> Option<Pla
     let fingerprint = fingerprint::of(checked.pipeline, &streams, &settled, &parts.collect::<Vec<&[Part]>>());
     let side_streams: Vec<_> = streams.iter().flat_map(|stream| stream.side_streams()).cloned().collect();
     let (stages, held_in) = stages(&checked, &pruned);
-    let Checked { pipeline, graph, sources, flows, sinks, formats, .. } = checked;
+    let Checked { pipeline, tables, graph, sources, flows, sinks, formats, .. } = checked;
     let (mut outputs, mut sides): (Vec<SinkOutput>, Vec<SideOutput>) = (Vec::new(), Vec::new());
     let delivered = pruned.sinks.into_iter().zip(held_in);
     let sinks = sinks.into_iter().zip(formats);
@@ -85,6 +85,7 @@ pub(super) fn build(checked: Checked<'_>, problems: &mut Problems) -> Option<Pla
     Some(Plan {
         name: pipeline.name.value.clone(),
         sources: inputs,
+        tables: tables.iter().cloned().collect(),
         stages,
         sinks: outputs,
         sides,

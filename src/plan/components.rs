@@ -46,7 +46,7 @@ pub(super) fn sink(declared: &config::Sink, problems: &mut Problems) -> Option<(
 }
 
 /// What to do where there is no format.
-const NEEDS_FORMAT: &str = "add `format: json` or `format: csv`";
+pub(super) const NEEDS_FORMAT: &str = "add `format: json` or `format: csv`";
 
 /// Reports a sink whose changes are objects, which its format does not hold.
 fn check_changes(sink: &dyn Sink, name: &str, format: &Format, problems: &mut Problems) -> Option<()> {
@@ -112,12 +112,13 @@ pub(super) fn schema(
 }
 
 /// The declared columns; a type that could not be read has been reported.
-fn declared_schema(schema: &config::DeclaredSchema) -> Option<Schema> {
+pub(super) fn declared_schema(schema: &config::DeclaredSchema) -> Option<Schema> {
     let known = schema.columns.iter().all(|column| column.column.data_type != SqlType::Null);
     known.then(|| Schema::new(schema.columns.iter().map(|column| column.column.clone()).collect()))
 }
 
-fn format(declared: &config::Component, way: Way, problems: &mut Problems) -> Option<Format> {
+/// The format that a file declares.
+pub(super) fn format(declared: &config::Component, way: Way, problems: &mut Problems) -> Option<Format> {
     let name = declared.kind.text.as_str();
     let Some(kind) = codec::kind(name) else {
         let names = codec::FORMATS.iter().map(|kind| kind.name);
@@ -127,7 +128,8 @@ fn format(declared: &config::Component, way: Way, problems: &mut Problems) -> Op
     (kind.parse)(&declared.kind, &declared.options, way, problems)
 }
 
-fn unknown(
+/// Reports that there is none of this name.
+pub(super) fn unknown(
     what: &str,
     name: &str,
     at: Place,

@@ -10,6 +10,7 @@ use crate::operator::{Build, Target};
 use crate::record::Schema;
 use crate::sink::{Form, Sink};
 use crate::source::{Source, TimeOf};
+use crate::table::Table;
 use crate::time::duration_text;
 
 /// The plan for a person.
@@ -24,6 +25,9 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "pipeline {}", plan.name)?;
     for input in &plan.sources {
         write_source(input, plan.is_chain(), out)?;
+    }
+    for table in &plan.tables {
+        write_table(table, out)?;
     }
     let bad = match (plan.bad_record.action, plan.bad_record.stop_above) {
         (BadRecordAction::Fail, _) => "the first one stops the run".to_owned(),
@@ -165,6 +169,17 @@ fn write_source(input: &SourceInput, is_alone: bool, out: &mut String) -> std::f
         duration_text(time.idle_after_ms)
     )?;
     writeln!(out, "  a window of event time closes {}", when_windows_close(source.as_ref(), time))
+}
+
+/// A table that rows are looked up in.
+fn write_table(table: &Table, out: &mut String) -> std::fmt::Result {
+    let again = if table.watch { "when the run starts and when it changes" } else { "when the run starts" };
+    writeln!(out, "table    {}: file {}, read {again}", table.name, table.path)?;
+    writeln!(out, "  format: {}", table.format.describe(Way::In))?;
+    writeln!(out, "  columns: {}", columns(&table.schema))?;
+    let versions = table.versions.map(|column| &table.schema.columns()[column].name);
+    let versions = versions.map_or(String::new(), |from| format!(", in versions that hold from `{from}` on"));
+    writeln!(out, "  key: {}{versions}", table.key_names().join(", "))
 }
 
 /// How a sink of bytes writes rows.

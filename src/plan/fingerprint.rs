@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::resolve::StreamFlow;
+use super::tables::LOOKUP;
 use crate::config::{Form, Inputs, Pipeline, Sink, Step, Stream};
 use crate::operator::{Part, StateTable};
 use crate::snapshot::{ComponentText, Fingerprint, StateText, StepText, columns};
@@ -35,10 +36,12 @@ pub(super) fn of(
         }
         let join = resolved.join.as_ref().map(|(join, _)| [Part::Operator(join.build.clone())]);
         let (joins, list) = stream.steps.list.split_at(usize::from(join.is_some()));
-        steps.extend(joins.iter().zip(&join).map(|(step, parts)| step_text(step, parts, false)));
+        steps.extend(joins.iter().zip(&join).map(|(step, parts)| step_text(step, parts, false, pipeline)));
         let parts = resolved.steps.parts().chain(std::iter::repeat([].as_slice()));
         let of_stream = list.iter().zip(parts).enumerate();
-        steps.extend(of_stream.map(|(index, (step, parts))| step_text(step, parts, *settled == Some(index))));
+        steps.extend(
+            of_stream.map(|(index, (step, parts))| step_text(step, parts, *settled == Some(index), pipeline)),
+        );
     }
     for (sink, parts) in pipeline.sinks.iter().zip(deliveries) {
         let states = states(parts);
@@ -94,9 +97,12 @@ fn changes(sink: &Sink) -> Value {
     Value::Object(options.map(|(key, node)| (key.text.clone(), tree(node, false))).collect())
 }
 
-fn step_text(step: &Step, parts: &[Part], only_final: bool) -> StepText {
+fn step_text(step: &Step, parts: &[Part], only_final: bool, pipeline: &Pipeline) -> StepText {
     let states = states(parts);
     let mut options = entry(&step.verb, &step.options, true);
+    if step.verb.text == LOOKUP {
+        declare_table(&mut options, pipeline);
+    }
     let name = match &mut options {
         // The columns of a `select` may be called anything; that step keeps no state.
         Value::Object(options) if !states.is_empty() => options.remove("name"),
@@ -104,6 +110,15 @@ fn step_text(step: &Step, parts: &[Part], only_final: bool) -> StepText {
     };
     let name = name.and_then(|name| name.as_str().map(str::to_owned));
     StepText { verb: step.verb.text.clone(), name, options, only_final, states }
+}
+
+/// Puts what is declared of a table in the place of its name.
+fn declare_table(options: &mut Value, pipeline: &Pipeline) {
+    let Some(table) = options.get_mut("table") else { return };
+    let name = table.as_str().unwrap_or_default();
+    if let Some(declared) = pipeline.tables.iter().find(|declared| declared.name.text == name) {
+        *table = json!({ name: tree(&declared.written, false) });
+    }
 }
 
 /// The states that a step's operators keep.

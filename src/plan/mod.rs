@@ -15,6 +15,7 @@ mod route;
 mod sides;
 mod stages;
 mod steps;
+mod tables;
 mod union;
 mod upgrade;
 
@@ -36,6 +37,7 @@ use crate::record::Schema;
 use crate::sink::Sink;
 use crate::snapshot::Fingerprint;
 use crate::source::{Source, TimeOf};
+use crate::table::Table;
 
 /// Everything that a run is built from.
 pub struct Plan {
@@ -43,6 +45,8 @@ pub struct Plan {
     pub name: String,
     /// What is read.
     pub sources: Vec<SourceInput>,
+    /// What rows are looked up in.
+    pub tables: Vec<Arc<Table>>,
     /// The stages in the order of the data; the first one reads.
     pub stages: Vec<Stage>,
     /// What takes the rows.

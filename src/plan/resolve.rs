@@ -1,9 +1,11 @@
 //! A file's graph resolved: twice, over all columns of the sources, which finds every mistake and what is used, and over
 //! only those that are used, which is what runs.
 
+use std::sync::Arc;
+
 use super::graph::{Graph, Origin};
 use super::steps::{self, ResolvedSteps};
-use super::{components, delivery, event_time, route, sides, union};
+use super::{components, delivery, event_time, route, sides, tables, union};
 use crate::codec::Format;
 use crate::config::{Form, Inputs, Pipeline, Source as Declared};
 use crate::error::{Place, Problem, Problems};
@@ -11,11 +13,13 @@ use crate::operator::{Flow, ResolvedJoin, Sends, SideStream};
 use crate::record::{Paths, SqlType};
 use crate::sink::Sink;
 use crate::source::{Source, TimeOf};
+use crate::table::Tables;
 use crate::yaml::Key;
 
 /// The components and steps of a file, as far as they could be read.
 pub(super) struct Read<'a> {
     pipeline: &'a Pipeline,
+    tables: Arc<Tables>,
     /// `[source]`
     sources: Vec<Option<Box<dyn Source>>>,
     /// `[stream]`
@@ -67,6 +71,8 @@ pub(super) struct Resolved<'a> {
 pub(super) struct Checked<'a> {
     /// What it says.
     pub pipeline: &'a Pipeline,
+    /// What rows are looked up in.
+    pub tables: Arc<Tables>,
     /// What takes what.
     pub graph: Graph,
     /// `[source]`
@@ -86,6 +92,7 @@ pub(super) struct Checked<'a> {
 impl<'a> Read<'a> {
     /// Reads the options of every component and step.
     pub fn of(pipeline: &'a Pipeline, problems: &mut Problems) -> Self {
+        let tables = Arc::new(tables::resolve(pipeline, problems));
         let sources =
             pipeline.sources.iter().map(|(_, source)| components::source(source, problems)).collect();
         let (sinks, formats) =
@@ -99,7 +106,7 @@ impl<'a> Read<'a> {
         check_sources(pipeline, problems);
         let endings: Vec<_> = streams.iter().map(steps::Declared::ending).collect();
         let graph = Graph::of(pipeline, &endings, problems);
-        let read = Self { pipeline, sources, streams, sinks, formats, graph };
+        let read = Self { pipeline, tables, sources, streams, sinks, formats, graph };
         let sources: Vec<&dyn Source> = read.sources.iter().flatten().map(AsRef::as_ref).collect();
         sides::check_targets(&sources, &read.sinks_with_places(), problems);
         read
@@ -124,7 +131,10 @@ impl<'a> Read<'a> {
                 // Nor does an event time that is wrong: windows are checked as if it were right.
                 Err(()) => Some(SqlType::Timestamp(3)),
             };
-            Some(SourceFlow { time, flow: Flow::of_source(columns, event_time) })
+            Some(SourceFlow {
+                time,
+                flow: Flow { tables: self.tables.clone(), ..Flow::of_source(columns, event_time) },
+            })
         });
         let sources: Vec<Option<SourceFlow>> = sources.collect();
         let graph = self.graph.take()?;
@@ -299,8 +309,18 @@ impl<'a> Resolved<'a> {
         }
         let sources: Vec<Box<dyn Source>> = read.sources.into_iter().collect::<Option<_>>()?;
         let is_sound = complete && all_timed && !problems.has_errors();
-        let (pipeline, declared) = (read.pipeline, read.streams);
-        is_sound.then_some(Checked { pipeline, graph, sources, flows, declared, streams, sinks, formats })
+        let (pipeline, tables, declared) = (read.pipeline, read.tables, read.streams);
+        is_sound.then_some(Checked {
+            pipeline,
+            tables,
+            graph,
+            sources,
+            flows,
+            declared,
+            streams,
+            sinks,
+            formats,
+        })
     }
 
     /// Checks that what takes a side stream finds one, and that none is without a taker.

@@ -62,6 +62,7 @@ fn together(one: Flow, other: Flow) -> Flow {
         // Rows of two streams may be equal in a key.
         changelog: is_changing.then_some(Changelog { key: None }),
         sends: one.sends,
+        tables: one.tables,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::record::BadRecord;
 use crate::sink::SinkError;
 use crate::snapshot::{Manifest, Snapshot, Store};
 use crate::source::{Cuts, Extent, SourceError};
+use crate::table::{Loaded, Stamp, Table, TableError, TableWatch};
 
 /// How to run a plan.
 pub struct Settings {
@@ -113,6 +114,9 @@ pub enum LaunchError {
     /// The input cannot be had.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A table cannot be had.
+    #[error("failed to {0}")]
+    Table(#[from] TableError),
     /// The output cannot be made.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -149,6 +153,8 @@ pub struct Running {
     cuts: Cuts,
     verdict: Arc<Verdict>,
     busy: Arc<Busy>,
+    /// Keeps the tables up to date as long as the run is.
+    _tables: Option<TableWatch>,
 }
 
 impl Running {
@@ -204,7 +210,7 @@ impl Running {
 ///
 /// # Errors
 ///
-/// If the input, the output or a thread cannot be had; then nothing runs and nothing has been written.
+/// If the input, a table, the output or a thread cannot be had; then nothing runs and nothing has been written.
 pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> {
     let clock = Clock::start();
     let (tell, events) = channel();
@@ -212,6 +218,7 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
     if let Some(load) = &settings.load {
         capacity.chunk_bytes = load.chunk_bytes;
     }
+    let tables = load_tables(plan)?;
     let machine = assemble(plan, settings, &capacity, clock.now(), &tell)?;
     let mut threads = Vec::new();
     let placement = Placement { name: "writer".to_owned(), cpu: None, bell: machine.writer_bell.clone() };
@@ -235,6 +242,7 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
             }
         });
     }
+    let tables = TableWatch::start(tables, clock)?;
     Ok(Running {
         clock,
         events,
@@ -250,5 +258,22 @@ pub fn launch(plan: &Plan, settings: &Settings) -> Result<Running, LaunchError> 
         cuts: machine.cuts,
         verdict: machine.verdict,
         busy: machine.busy,
+        _tables: tables,
     })
+}
+
+/// Reads all tables, and says of each what its content was.
+fn load_tables(plan: &Plan) -> Result<Vec<(Arc<Table>, Stamp)>, TableError> {
+    let load = |table: &Arc<Table>| {
+        let Loaded { index, stamp, notes } = table.load()?;
+        for note in &notes {
+            tracing::warn!("the table `{}`: {note}", table.name);
+        }
+        let (rows, bytes) = (index.rows().num_rows(), index.bytes());
+        tracing::info!(rows, bytes, "the table `{}` is read", table.name);
+        table.publish(index);
+        table.release();
+        Ok((table.clone(), stamp))
+    };
+    plan.tables.iter().map(load).collect()
 }

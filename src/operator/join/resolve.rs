@@ -172,6 +172,7 @@ impl Declared {
             window: None,
             changelog: (corrects || takes_back).then_some(Changelog { key: None }),
             sends: Sends::EachChange,
+            tables: inputs[0].1.tables.clone(),
         }
     }
 

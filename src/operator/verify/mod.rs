@@ -5,6 +5,7 @@
 
 mod cut;
 mod machine;
+mod tables;
 
 use std::collections::BTreeMap;
 
@@ -70,7 +71,8 @@ pub fn resolve_step(text: &str, input: &Flow) -> Resolved {
     step.resolve(input, &mut problems).unwrap_or_else(|| panic!("{:?}", problems.all()))
 }
 
-/// The rows of the harness: in event time where there is a column `at`, in windows where there is `window_end`.
+/// The rows of the harness: in event time where there is a column `at`, in windows where there is `window_end`, with the
+/// tables of the harness beside them.
 #[must_use]
 pub fn flow_of(schema: &Schema) -> Flow {
     let timed = schema.column("at").or(schema.column("window_end"));
@@ -78,7 +80,8 @@ pub fn flow_of(schema: &Schema) -> Flow {
         start: schema.column("window_start").map(|column| column.name.clone()),
         end: Some("window_end".to_owned()),
     });
-    Flow { window, ..Flow::of_source(schema.clone(), timed.map(|_| SqlType::Timestamp(3))) }
+    let tables = tables::tables();
+    Flow { window, tables, ..Flow::of_source(schema.clone(), timed.map(|_| SqlType::Timestamp(3))) }
 }
 
 /// Runs the step over these JSON records, in every way the harness knows, and compares its output: rows as JSON (with

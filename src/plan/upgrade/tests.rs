@@ -335,3 +335,20 @@ fn a_graph_goes_on_only_with_the_same_streams() {
     }
     assert!(Upgrade::of(&fingerprint(FILE), &fingerprint(GRAPH)).is_refused_for_good());
 }
+
+#[test]
+fn a_table_is_part_of_what_is_looked_up_in_it() {
+    let file = edited(
+        FILE,
+        &[(
+            "  - set: { gross: amount + fee }\n",
+            "  - lookup: { table: users, match: users.id = user }\n  - set: { gross: amount + users.fee }\n",
+        )],
+    );
+    let file = format!(
+        "{file}tables:\n  users: {{ file: {{ path: users.csv }}, format: csv, schema: {{ id: STRING, fee: BIGINT }}, key: id }}\n"
+    );
+    assert!(outcome(&file, &[]).is_empty(), "{:?}", outcome(&file, &[]));
+    let told = outcome(&file, &[("users.csv", "others.csv")]).join("\n");
+    assert!(told.contains("users.csv") && told.contains("others.csv"), "{told}");
+}

@@ -395,7 +395,11 @@ impl<'a> Running<'a> {
         loop {
             self.steps += 1;
             if self.steps > STEPS_MAX {
-                return Err(format!("the run does not come to its end: {} commits, {}", self.commits, self.sleeping()));
+                return Err(format!(
+                    "the run does not come to its end: {} commits, {}",
+                    self.commits,
+                    self.sleeping()
+                ));
             }
             if machines.disk.is_crashed() {
                 return Ok(End::Crashed);

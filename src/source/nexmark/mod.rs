@@ -17,6 +17,7 @@ mod json;
 mod person;
 mod random;
 mod shuffle;
+mod side;
 #[cfg(test)]
 mod tests;
 pub mod write;
@@ -28,6 +29,7 @@ pub use config::{Config, ConfigError};
 pub use event::{Event, Generator, Kind};
 pub use person::Person;
 pub use shuffle::Shuffle;
+pub use side::{SIDE_ROWS, side_table};
 
 /// How an event is laid out, in JSON and in columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
