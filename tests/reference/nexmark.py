@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Expected results of Nexmark queries, worked out a row at a time by the plainest means.
 
-This is the independent reference for q0, q1, q2, q5, q7, q10, q11, q12, q14 to q19, q21, q22 and qt (bids per auction in
-tumbling windows of 10 s): it shares nothing with the engine but the description of the queries, and needs Python 3.11 and
-its standard library only. What it is held against is Flink itself (scripts/flink-golden). It reads a file of events as
+This is the independent reference for q0 to q23 and qt (bids per auction in tumbling windows of 10 s): it shares nothing
+with the engine but the description of the queries, and needs Python 3.11 and its standard library only. What it is held against is Flink itself (scripts/flink-golden). It reads a file of events as
 `millstream gen nexmark` writes them, nested or flat, in order or not, and writes the expected rows as Flink writes JSON:
 columns in the declared order, NULLs written, times without trailing zeros, decimals with all the digits of their scale.
 With --check it compares the rows of a file with the expected ones instead, as multisets.
@@ -17,8 +16,8 @@ Rows that come too late for their window are dropped, and counted on stderr; --l
 The rule: the watermark at a row is the highest event time of all events before it in the file, of whatever kind, less
 4 s; a row is late if the last millisecond of the last window that it counts in is not above the watermark.
 
-The queries that keep nothing are in stateless.py, those with windows in windowed.py, all others in running.py. The rows of
-q12 hold times of the clock: its reference has but the bids per bidder, and a check adds up the rows of each. Those of q10
+The queries that keep nothing are in stateless.py, those with windows in windowed.py, those that join in joined.py, all
+others in running.py. The rows of q12 hold times of the clock: its reference has but the bids per bidder, and a check adds up the rows of each. Those of q10
 lie in a folder of files: here the folder that each belongs into is its last column, and a check takes all files below one
 as well as one file of such rows.
 
@@ -34,6 +33,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 
+import joined
 import running
 import stateless
 import windowed
@@ -56,6 +56,7 @@ QUERIES = {
     "q10": (stateless.q10, (*BID, "folder")),
     "q11": (windowed.q11, windowed.SESSION),
     "q12": (windowed.q12, ("bidder", "bid_count")),
+    "q13": (stateless.q13, ("auction", "bidder", "price", "dateTime", "value")),
     "q14": (stateless.q14, (*BID[:3], "bidTimeType", *BID[3:], "c_counts")),
     "q15": (running.q15, ("day", *STATISTICS)),
     "q16": (running.q16, ("channel", "day", "minute", *STATISTICS)),
@@ -65,6 +66,7 @@ QUERIES = {
     "q21": (stateless.q21, (*CHANNEL, "channel_id")),
     "q22": (stateless.q22, (*CHANNEL, "dir1", "dir2", "dir3")),
     "qt": (windowed.qt, WINDOW),
+    **joined.QUERIES,
 }
 # The columns of late rows: a step's input. q7 has chosen its columns before, the others have whole events.
 LATE = {"q5": WHOLE_BID, "q5_counts": WHOLE_BID, "q7": BID, "q11": WHOLE_BID, "qt": WHOLE_BID}

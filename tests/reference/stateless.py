@@ -1,4 +1,4 @@
-"""The queries that look at one event at a time: q0, q1, q2, q10, q14, q21 and q22. Nothing is late in them."""
+"""The queries that look at one event at a time: q0, q1, q2, q10, q13, q14, q21 and q22. Nothing is late in them."""
 
 from decimal import Context, Decimal
 
@@ -42,6 +42,14 @@ def q10(events, late):
     for row in q0(events, late):
         time = row[3]
         yield *row, f"dt={time[:10]}/hm={time[11:16]}"
+
+
+def q13(events, late):
+    """Bids with the value of their auction in a table of 10,000 rows, whose values are their keys as text."""
+    for bid, at_ms in bids(events):
+        auction = bid.get("auction")
+        if auction is not None:
+            yield auction, bid.get("bidder"), bid.get("price"), time_text(at_ms), str(auction % 10_000)
 
 
 def time_of_day(hour):
