@@ -227,6 +227,21 @@ impl Flow {
         }
     }
 
+    /// Reports a step that takes rows in the order of their event time, where they have none.
+    pub fn require_event_time(&self, step: &str, at: Place, problems: &mut Problems) -> Option<()> {
+        if self.event_time.is_some() {
+            return Some(());
+        }
+        problems.push(
+            Problem::error(
+                at,
+                format!("`{step}` takes rows in the order of their event time, and there is none"),
+            )
+            .help("add event_time: { column: … } to the source"),
+        );
+        None
+    }
+
     /// Reports a step that takes only rows that stay, where rows may be taken back.
     pub fn refuse_changelog(&self, step: &str, at: Place, problems: &mut Problems) -> Option<()> {
         if self.changelog.is_none() {

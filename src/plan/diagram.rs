@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Exit, Plan};
+use super::{Exit, Input, Plan};
 use crate::operator::{Target, Wiring};
 
 /// A language of pictures.
@@ -92,12 +92,10 @@ fn first_words(text: &str) -> &str {
 
 fn edges(plan: &Plan) -> Vec<Edge> {
     let mut edges = Vec::new();
+    for (entry, targets) in plan.stages[0].wiring.entries.iter().enumerate() {
+        connect(plan, 0, format!("source{entry}"), targets, &mut edges);
+    }
     for (number, stage) in plan.stages.iter().enumerate() {
-        for (entry, targets) in stage.wiring.entries.iter().enumerate() {
-            if number == 0 {
-                connect(plan, number, format!("source{entry}"), targets, &mut edges);
-            }
-        }
         for (place, (_, targets)) in stage.wiring.operators.iter().enumerate() {
             connect(plan, number, operator_name(number, place), targets, &mut edges);
         }
@@ -117,7 +115,7 @@ fn connect(plan: &Plan, stage: usize, from: String, targets: &[Target], edges: &
                 Exit::Sink(sink) => edges.push(Edge { from, to: format!("sink{sink}"), label: "" }),
                 Exit::Exchange(exchange) => {
                     let label = if exchange.columns.is_empty() { "to one shard" } else { "by key" };
-                    let Some((behind, entry)) = taker(plan, stage, *exit) else { continue };
+                    let Some((behind, entry)) = plan.taker(Input { stage, exit: *exit }) else { continue };
                     for to in first_of(&plan.stages[behind].wiring, entry, behind) {
                         edges.push(Edge { from: from.clone(), to, label });
                     }
@@ -125,14 +123,6 @@ fn connect(plan: &Plan, stage: usize, from: String, targets: &[Target], edges: &
             },
         }
     }
-}
-
-/// The stage and the entry by which the rows of an exit come in.
-fn taker(plan: &Plan, stage: usize, exit: usize) -> Option<(usize, usize)> {
-    plan.stages.iter().enumerate().find_map(|(number, other)| {
-        let is_it = |input: &super::Input| (input.stage, input.exit) == (stage, exit);
-        Some((number, other.inputs.iter().position(is_it)?))
-    })
 }
 
 /// What the rows of an entry go through first.

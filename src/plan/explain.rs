@@ -124,9 +124,8 @@ fn write_targets(
             Target::Exit(exit) => match &stage.exits[*exit] {
                 Exit::Sink(sink) => writeln!(out, "{indent}{sign}to sink {}", plan.sinks[*sink].name)?,
                 Exit::Exchange(exchange) => {
-                    let is_it = |input: &Input| (input.stage, input.exit) == (number, *exit);
-                    let to = plan.stages.iter().position(|stage| stage.inputs.iter().any(is_it));
-                    let to = to.map_or_else(String::new, |to| format!("to stage {to}, "));
+                    let to = plan.taker(Input { stage: number, exit: *exit });
+                    let to = to.map_or_else(String::new, |(to, _)| format!("to stage {to}, "));
                     writeln!(out, "{indent}{sign}{to}{}", exchange_text(exchange))?;
                 }
             },

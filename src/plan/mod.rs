@@ -84,6 +84,14 @@ impl Plan {
         self.sources.len() == 1 && self.sinks.len() == 1 && self.stages.iter().all(is_line)
     }
 
+    /// The stage and the entry by which the rows of this exit come in; none where they go to a sink.
+    fn taker(&self, exit: Input) -> Option<(usize, usize)> {
+        self.stages
+            .iter()
+            .enumerate()
+            .find_map(|(number, stage)| Some((number, stage.inputs.iter().position(|input| *input == exit)?)))
+    }
+
     /// The event time of the first source that has one.
     #[must_use]
     pub fn time(&self) -> Option<&TimeOf> {

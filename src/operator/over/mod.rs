@@ -98,21 +98,12 @@ fn parse_extent(fields: &mut Fields, problems: &mut Problems) -> Option<(Extent,
 
 impl Step for Declared {
     fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
-        let timed = input.event_time.is_some();
-        if !timed {
-            problems.push(
-                Problem::error(
-                    self.at,
-                    "`over` takes rows in the order of their event time, and there is none",
-                )
-                .help("add event_time: { column: … } to the source"),
-            );
-        }
+        let timed = input.require_event_time("over", self.at, problems);
         let stays = input.refuse_changelog("over", self.at, problems);
         let key = self.by.resolve(&input.schema, problems);
         let selected = self.resolve_select(&input.schema, problems);
         let comparable = check_comparable(input, self.at, problems);
-        stays.and(comparable).filter(|()| timed)?;
+        stays.and(comparable).and(timed)?;
         Some(self.assemble(input, &key?, selected?))
     }
 }

@@ -226,16 +226,7 @@ fn parse_skip(node: &Node, sequence: &Sequence, program: &Program, problems: &mu
 
 impl Step for Declared {
     fn resolve(&self, input: &Flow, problems: &mut Problems) -> Option<Resolved> {
-        let timed = input.event_time.is_some();
-        if !timed {
-            problems.push(
-                Problem::error(
-                    self.at,
-                    "`pattern` takes rows in the order of their event time, and there is none",
-                )
-                .help("add event_time: { column: … } to the source"),
-            );
-        }
+        let timed = input.require_event_time("pattern", self.at, problems);
         let stays = input.refuse_changelog("pattern", self.at, problems);
         let key = self.by.resolve(&input.schema, problems);
         let comparable = check_comparable(input, self.at, problems);
@@ -256,7 +247,7 @@ impl Step for Declared {
         let nodes: Vec<&Node> = self.select.iter().map(|(_, node)| node).collect();
         let select = scope.selected(&nodes, keys, self.sequence.pattern.mandatory(), problems);
         let conditions = conditions.into_iter().collect::<Option<Vec<_>>>()?;
-        stays.and(named).and(comparable).filter(|()| timed)?;
+        stays.and(named).and(comparable).and(timed)?;
         Some(self.assemble(input, &key, conditions, select?))
     }
 }
