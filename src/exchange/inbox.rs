@@ -3,10 +3,14 @@
 //! Each exchange has a port of its own. A number ends for a port with the last of its lanes, which advances the watermark
 //! of what comes by it; it ends for the stage with the last lane of all. Of one number the rows of a port come before those of
 //! the ports behind it.
+//!
+//! What has come is handed over as few batches as can be, since each costs a stage some time, however small it is: rows of
+//! ports with the same columns one behind the other; for an operator that tells its ports apart, a batch of each
+//! ([`Interleaved`]).
 
 use super::{LaneReceiver, Order, Parcel, Watermarks};
 use crate::metric::WatermarkReport;
-use crate::record::{Barrier, Batch, Segment};
+use crate::record::{Barrier, Batch, Interleaved, Segment};
 use crate::time::SegmentClock;
 
 /// The lanes into one shard from every producer of every port.
@@ -15,6 +19,8 @@ pub struct Inbox {
     lanes: Vec<LaneReceiver<Parcel>>,
     /// How many lanes each port has: as many as there are shards.
     shards: usize,
+    /// Whether the stage tells its ports apart.
+    interleaves: bool,
     /// Per lane the batch taken last, of which something is left.
     heads: Vec<Option<Head>>,
     /// Segments that are due, in front of the rows that come next. Of those without rows many make one batch.
@@ -49,8 +55,11 @@ struct Share {
     due: Vec<Due>,
 }
 
-/// Shares that come to fewer rows together make one batch: each batch costs a stage some time, however small it is.
+/// Shares that come to fewer rows together are handed over together.
 const ROWS_MIN: usize = 512;
+
+/// As [`ROWS_MIN`], where shares of several ports make a batch each.
+const ROWS_MIN_INTERLEAVED: usize = 1024;
 
 /// A batch, and how far it has been taken.
 struct Head {
@@ -63,8 +72,10 @@ struct Head {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "taken apart at once, never stored")]
 pub enum Taken {
-    /// Rows and block ends that are next in order, with their clocks, and the port by which the rows come.
+    /// Rows and block ends that are next in order, with their clocks, and the port by which they come, or one like it.
     Batch(usize, Batch),
+    /// The same of several ports, for a stage that tells them apart.
+    Interleaved(Interleaved),
     /// Everything before the barrier has been taken, and nothing behind it.
     Barrier(Barrier),
     /// The lane whose turn it is has nothing yet.
@@ -98,6 +109,7 @@ impl Inbox {
             heads: lanes.iter().map(|_| None).collect(),
             lanes,
             shards,
+            interleaves: false,
             ends: Vec::new(),
             empty,
             order: Order::new(first.into_iter().flatten().collect()),
@@ -107,6 +119,12 @@ impl Inbox {
             epoch: 0,
             lent: Vec::new(),
         }
+    }
+
+    /// For a stage that tells its ports apart: yields [`Taken::Interleaved`] in place of [`Taken::Batch`].
+    #[must_use]
+    pub fn interleaved(self) -> Self {
+        Self { interleaves: true, ..self }
     }
 
     /// The watermark, and what it rests on.
@@ -140,15 +158,15 @@ impl Inbox {
         for (lane, batch) in self.lent.drain(..) {
             self.lanes[lane].give_back(Parcel::Batch(batch));
         }
-        let pause = match self.take_next() {
-            Ok(share) => return self.stamp(share),
+        let pause = match self.take_shares() {
+            Ok(shares) => return self.hand_over(shares),
             Err(pause) => pause,
         };
         if let Some(Due { port, .. }) = self.ends.first() {
             // What was due before has its turn first, and the pause comes again.
             let (port, due) = (*port, std::mem::take(&mut self.ends));
             let rows = self.empty[port].clone().expect("ends come in batches");
-            return self.stamp(Share { port, rows, due });
+            return self.hand_over(vec![Share { port, rows, due }]);
         }
         match pause {
             Pause::Barrier(barrier) => {
@@ -160,48 +178,78 @@ impl Inbox {
         }
     }
 
-    /// Gives what is due its clocks. What ends for a port only advances the watermark and is no end for the stage, which
-    /// learns of it with the next end.
-    fn stamp(&mut self, share: Share) -> Taken {
-        let Share { port, rows: mut batch, due } = share;
-        batch.segments = due.iter().map(|due| due.segment).collect();
-        self.watermarks.stamp(&mut batch);
-        if self.advanced_ms.is_some() || due.iter().any(|due| !due.is_whole) {
-            let clocks = std::mem::take(&mut batch.clocks);
-            let stamped = batch.segments.iter().zip(clocks).zip(&due);
-            let kept = stamped.filter_map(|((segment, clock), due)| {
-                let end = segment.end.filter(|_| due.is_whole);
-                if segment.end.is_some() {
-                    self.advanced_ms = clock.after_ms.or(self.advanced_ms);
-                }
-                let after_ms = end.and_then(|_| self.advanced_ms.take());
-                let counts = segment.rows > 0 || end.is_some();
-                counts.then_some((Segment { end, ..*segment }, SegmentClock { after_ms, ..clock }))
+    /// Puts shares together, in as few batches as the stage can take.
+    fn hand_over(&mut self, shares: Vec<Share>) -> Taken {
+        let (mut places, mut turns): (Vec<(usize, Vec<Batch>)>, Vec<(usize, usize)>) =
+            (Vec::new(), Vec::new());
+        for Share { port, mut rows, due } in shares {
+            (rows.segments, rows.clocks) = self.stamp(&due);
+            // Where ports are not told apart, what has been taken goes by the first.
+            let known = places.iter().position(|(other, _)| *other == port || !self.interleaves);
+            let place = known.unwrap_or_else(|| {
+                places.push((port, Vec::new()));
+                places.len() - 1
             });
-            (batch.segments, batch.clocks) = kept.unzip();
+            match turns.last_mut() {
+                Some((last, segments)) if *last == place => *segments += rows.segments.len(),
+                _ => turns.push((place, rows.segments.len())),
+            }
+            places[place].1.push(rows);
         }
+        let mut batches = places.into_iter().map(|(port, rows)| (port, Batch::concat(rows)));
+        if self.interleaves {
+            return Taken::Interleaved(Interleaved { batches: batches.collect(), turns });
+        }
+        let (port, batch) = batches.next().expect("there is a share");
         Taken::Batch(port, batch)
     }
 
-    /// What comes next, behind [`Inbox::ends`]; rows have these in front of them.
-    fn take_next(&mut self) -> Result<Share, Pause> {
-        let Share { port, rows: first, mut due } = self.take_share(usize::MAX, None)?;
-        let mut count = first.len();
-        let mut shares = vec![first];
-        while count < ROWS_MIN
-            && let Ok(mut share) = self.take_share(Batch::ROWS_MAX - count, Some(port))
-        {
-            count += share.rows.len();
-            due.append(&mut share.due);
-            shares.push(share.rows);
-        }
-        let rows = if shares.len() == 1 { shares.remove(0) } else { Batch::concat(&shares) };
-        Ok(Share { port, rows, due })
+    /// Gives what is due its clocks. What ends for a port only advances the watermark and is no end for the stage, which
+    /// learns of it with the next end.
+    fn stamp(&mut self, due: &[Due]) -> (Vec<Segment>, Vec<SegmentClock>) {
+        let stamped = due.iter().filter_map(|due| {
+            let (segment, clock) = (due.segment, self.watermarks.pass(&due.segment));
+            let end = segment.end.filter(|_| due.is_whole);
+            if segment.end.is_some() {
+                self.advanced_ms = clock.after_ms.or(self.advanced_ms);
+            }
+            let after_ms = end.and_then(|_| self.advanced_ms.take());
+            let counts = segment.rows > 0 || end.is_some();
+            counts.then_some((Segment { end, ..segment }, SegmentClock { after_ms, ..clock }))
+        });
+        stamped.unzip()
     }
 
-    /// The rows that are next in order and have come in one batch, if there are not more than `rows_max` of them, by
-    /// `port` where one is given; else why there are none now.
-    fn take_share(&mut self, rows_max: usize, port: Option<usize>) -> Result<Share, Pause> {
+    /// What comes next; the first share has [`Inbox::ends`] in front of it.
+    fn take_shares(&mut self) -> Result<Vec<Share>, Pause> {
+        let first = self.take_share(usize::MAX, None)?;
+        let (port, mut count) = (first.port, first.rows.len());
+        let mut shares = vec![first];
+        let rows_min = if self.interleaves { ROWS_MIN_INTERLEAVED } else { ROWS_MIN };
+        while count < rows_min
+            && let Ok(share) = self.take_share(Batch::ROWS_MAX - count, Some(port))
+        {
+            count += share.rows.len();
+            shares.push(share);
+        }
+        Ok(shares)
+    }
+
+    /// Whether rows of these ports can be handed over together.
+    fn go_together(&self, one: usize, other: usize) -> bool {
+        self.interleaves
+            || one == other
+            || match (&self.empty[one], &self.empty[other]) {
+                (Some(one), Some(other)) => {
+                    one.rows.schema() == other.rows.schema() && one.times.is_some() == other.times.is_some()
+                }
+                _ => false,
+            }
+    }
+
+    /// The rows that are next in order and have come in one batch, if there are not more than `rows_max` of them, and
+    /// they can go with those of a port; else why there are none now.
+    fn take_share(&mut self, rows_max: usize, with: Option<usize>) -> Result<Share, Pause> {
         loop {
             if let Some(barrier) = self.ahead.filter(|barrier| self.order.has_reached(barrier.number)) {
                 return Err(Pause::Barrier(barrier));
@@ -226,7 +274,8 @@ impl Inbox {
                 },
             };
             let rows = head.batch.len() - head.row;
-            if rows > rows_max || rows > 0 && port.is_some_and(|port| port != lane / self.shards) {
+            let is_alone = with.is_some_and(|port| !self.go_together(port, lane / self.shards));
+            if rows > rows_max || rows > 0 && is_alone {
                 self.heads[lane] = Some(head);
                 return Err(Pause::Empty);
             }

@@ -9,7 +9,9 @@ use arrow::datatypes::Int64Type;
 use super::outbox::BATCHES_HELD_MAX;
 use super::{Inbox, LaneReceiver, Outbox, Parcel, Partition, Taken, Watermarks, lane, mesh};
 use crate::io::Bell;
-use crate::record::{Barrier, Batch, BlockEnd, Column, EventTimes, KeyCodec, Schema, Segment, SqlType};
+use crate::record::{
+    Barrier, Batch, BlockEnd, Column, EventTimes, Interleaved, KeyCodec, Schema, Segment, SqlType,
+};
 
 const CAPACITY: usize = 64;
 
@@ -117,15 +119,105 @@ fn batches_of_one_size_and_another_keep_weights_and_times() {
     with.weights = Some(Int8Array::from(vec![1, -1]));
     with.times.as_mut().unwrap().seen_ms = Some(vec![i64::MIN, 3].into());
     let without = batch(2, &[9], None);
-    let joined = Batch::concat(&[without.clone(), with, without]);
+    let joined = Batch::concat(vec![without.clone(), with, without]);
     assert_eq!(keys_of(&joined), [9, 3, 4, 9]);
     assert_eq!(joined.weights.unwrap().values(), &[1, 1, -1, 1]);
     let times = joined.times.unwrap();
     assert_eq!(times.at_ms.values(), &[9, 3, 4, 9]);
     assert_eq!(times.seen_ms.unwrap().values(), &[i64::MIN, i64::MIN, 3, i64::MIN]);
     assert_eq!(joined.segments.iter().map(|segment| segment.number).collect::<Vec<_>>(), [2, 1, 2]);
-    let plain = Batch::concat(&[batch(1, &[], Some(1)), batch(2, &[5], None)]);
+    let plain = Batch::concat(vec![batch(1, &[], Some(1)), batch(2, &[5], None)]);
     assert!(plain.weights.is_none() && plain.times.unwrap().seen_ms.is_none());
+}
+
+/// Rows of two ports as they are handed over: the port, the key, the number of its block, and the watermark that was known.
+#[derive(Debug, PartialEq, Eq)]
+enum Handed {
+    Row(usize, i64, u64),
+    End(u64, Option<i64>),
+}
+
+fn handed(port_of: impl Fn(usize) -> usize, input: &Interleaved) -> Vec<Handed> {
+    let mut next = vec![(0, 0); input.batches.len()];
+    let mut handed = Vec::new();
+    for (place, count) in &input.turns {
+        let (port, batch) = &input.batches[*place];
+        let (segment, row) = &mut next[*place];
+        for index in *segment..*segment + count {
+            let of = batch.segments[index];
+            for key in &keys_of(batch)[*row..*row + of.rows as usize] {
+                handed.push(Handed::Row(port_of(*port), *key, of.number));
+            }
+            *row += of.rows as usize;
+            handed.extend(of.end.map(|_| Handed::End(of.number, batch.clocks[index].after_ms)));
+        }
+        *segment += count;
+    }
+    for ((segments, rows), (_, batch)) in next.iter().zip(&input.batches) {
+        assert_eq!((*segments, *rows), (batch.segments.len(), batch.len()), "all have had their turn");
+        assert_eq!(batch.clocks.len(), batch.segments.len());
+    }
+    handed
+}
+
+#[test]
+fn rows_of_several_ports_come_in_order_and_together() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut interleaved_batches, mut turns) = (0, 0);
+    for round in 0..400 {
+        let is_interleaved = round % 2 == 0;
+        let bell: Arc<Bell> = Arc::default();
+        let (mut outboxes, mut lanes): (Vec<Outbox>, Vec<Vec<_>>) = Default::default();
+        for _ in 0..2 {
+            let (sender, receiver) = lane(1024, &bell, &bell);
+            outboxes.push(Outbox::new(vec![sender], partition()));
+            lanes.push(vec![receiver]);
+        }
+        let watermarks = Watermarks::joined(vec![Watermarks::new(1, 0), Watermarks::new(1, 0)]);
+        let inbox = Inbox::new(lanes, vec![vec![0], vec![0]], watermarks);
+        let mut inbox = if is_interleaved { inbox.interleaved() } else { inbox };
+        let (mut expected, mut least, mut told_ms) = (Vec::new(), [i64::MIN; 2], i64::MIN);
+        let mut received = Vec::new();
+        let blocks = random.u64(1..30);
+        for number in 0..blocks {
+            for port in 0..2 {
+                let count = if random.u8(0..8) == 0 { 700 } else { random.i64(0..4) };
+                let keys: Vec<i64> = (0..count).map(|_| random.i64(0..1000)).collect();
+                outboxes[port].send(batch(number, &keys, Some(number)));
+                least[port] = keys.iter().copied().max().unwrap_or(i64::MIN).max(least[port]);
+                let port = if is_interleaved { port } else { 0 };
+                expected.extend(keys.into_iter().map(|key| Handed::Row(port, key, number)));
+            }
+            let now_ms = if least.contains(&i64::MIN) { i64::MIN } else { least[0].min(least[1]) };
+            expected.push(Handed::End(number, (now_ms > told_ms).then_some(now_ms)));
+            told_ms = told_ms.max(now_ms);
+            let is_last = number + 1 == blocks;
+            if is_last {
+                outboxes.iter_mut().for_each(|outbox| while outbox.settle() {});
+            }
+            while is_last || random.u8(0..4) == 0 {
+                match inbox.take() {
+                    Taken::Batch(port, batch) => {
+                        assert!(!is_interleaved);
+                        received.extend(handed(|_| 0, &Interleaved::one(port, batch)));
+                    }
+                    Taken::Interleaved(input) => {
+                        assert!(is_interleaved);
+                        interleaved_batches += 1;
+                        turns += input.turns.len();
+                        received.extend(handed(|port| port, &input));
+                    }
+                    Taken::Empty | Taken::Finished => break,
+                    Taken::Barrier(_) => unreachable!("none was sent"),
+                }
+            }
+        }
+        assert_eq!(received.len(), expected.len(), "round {round}");
+        for pair in received.iter().zip(&expected) {
+            assert_eq!(pair.0, pair.1, "round {round}");
+        }
+    }
+    assert!(turns > 4 * interleaved_batches, "{turns} turns in {interleaved_batches}");
 }
 
 #[test]

@@ -155,7 +155,8 @@ impl Watermarks {
         }
     }
 
-    fn pass(&mut self, segment: &Segment) -> SegmentClock {
+    /// The clock of a segment, folding its end.
+    pub fn pass(&mut self, segment: &Segment) -> SegmentClock {
         let index = segment.split as usize;
         if segment.rows > 0 {
             self.wake(index);

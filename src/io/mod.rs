@@ -10,7 +10,6 @@ mod cpu;
 mod disk;
 mod glommio_host;
 mod map;
-mod memory;
 #[cfg(any(test, feature = "simulation"))]
 mod model;
 mod probe;
@@ -25,7 +24,6 @@ pub use clock::Clock;
 pub use cpu::{available_cpus, pin_to};
 pub use disk::{Disk, survive_file_size_limit};
 pub use map::map_file;
-pub use memory::keep_freed_memory;
 #[cfg(any(test, feature = "simulation"))]
 pub use model::{Fault, Ignored, Lasting, ModelDisk};
 pub use probe::probe_io_uring;

@@ -65,7 +65,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Place, Problem, Problems};
-use crate::record::{Batch, KeyCodec, Paths, Schema, SqlType};
+use crate::record::{Batch, Interleaved, KeyCodec, Paths, Schema, SqlType};
 use crate::table::Tables;
 use crate::yaml::Node;
 
@@ -77,11 +77,10 @@ pub trait Operator {
     /// Takes a batch. Called only after [`Operator::pull`] has returned none.
     fn push(&mut self, batch: Batch, context: &mut Context);
 
-    /// Takes a batch by this port, as [`Operator::push`] does by port 0, the only one but of an operator of two inputs. Of
-    /// their blocks each ends once, by whichever port its last rows come.
-    fn push_by(&mut self, port: usize, batch: Batch, context: &mut Context) {
-        debug_assert_eq!(port, 0, "it has one input");
-        self.push(batch, context);
+    /// Takes what has come by its ports, as [`Operator::push`] does; for an operator of several inputs. Of their blocks each
+    /// ends once, by whichever port its last rows come.
+    fn push_interleaved(&mut self, _input: Interleaved, _context: &mut Context) {
+        unreachable!("it has one input");
     }
 
     /// The next batch of output, at most [`Batch::ROWS_MAX`] rows more than the input had; none once the input pushed

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use arrow::array::RecordBatch;
 
 use super::{Build, Captured, Context, Operator, StateSize, StateTable};
-use crate::record::Batch;
+use crate::record::{Batch, Interleaved};
 
 /// The operators of a stage, and where the rows of each go.
 #[derive(Clone, Default)]
@@ -76,6 +76,12 @@ impl Wiring {
         self.aim(from, Target::Exit(exit));
         self.exits += 1;
         exit
+    }
+
+    /// Whether what comes by one entry is told apart from what comes by another.
+    #[must_use]
+    pub fn tells_entries_apart(&self) -> bool {
+        self.entries.iter().any(|targets| *targets != self.entries[0])
     }
 
     /// The builders of the operators.
@@ -150,6 +156,16 @@ impl Network {
     /// Hands in a batch by this entry; only after [`Network::pull`] has returned none.
     pub fn push(&mut self, entry: usize, batch: Batch) {
         deliver(&self.entries[entry], batch, &mut self.operators, &mut self.out, &mut self.context);
+    }
+
+    /// Hands in what has come by several entries, which are told apart; only after [`Network::pull`] has returned none.
+    pub fn push_interleaved(&mut self, mut input: Interleaved) {
+        let port_of = |entry: usize| match self.entries[entry].as_slice() {
+            [Target::Operator(0, port)] => *port,
+            _ => unreachable!("entries that are told apart lead to an operator of several inputs"),
+        };
+        input.batches.iter_mut().for_each(|(entry, _)| *entry = port_of(*entry));
+        self.operators[0].push_interleaved(input, &mut self.context);
     }
 
     /// The next batch, and the exit by which it leaves; none once what was pushed last is used up.
@@ -234,7 +250,7 @@ fn deliver(
     context: &mut Context,
 ) {
     let mut hand = |target: Target, batch| match target {
-        Target::Operator(place, port) => operators[place].push_by(port, batch, context),
+        Target::Operator(place, _) => operators[place].push(batch, context),
         Target::Exit(exit) => out.push_back((exit, batch)),
     };
     let Some((last, others)) = targets.split_last() else { return };

@@ -61,6 +61,19 @@ impl Queue {
         }
     }
 
+    /// Adds rows with their segments, of which those that end their block have been made by [`Queue::end_of`].
+    pub fn batch(&mut self, mut batch: Batch) {
+        debug_assert_eq!(batch.times.is_some(), self.timed, "all rows have times, or none has");
+        let mut segments = std::mem::take(&mut self.ends);
+        segments.append(&mut batch.segments);
+        self.ready.push_back(Batch { segments, ..batch });
+    }
+
+    /// Adds ends without rows, made by [`Queue::end_of`].
+    pub fn ends(&mut self, mut segments: Vec<Segment>) {
+        self.ends.append(&mut segments);
+    }
+
     /// Moves the watermark to that at the end of a block; whether it moved.
     pub fn advance(&mut self, clock: &SegmentClock) -> bool {
         let before_ms = self.watermark_ms;
@@ -75,10 +88,15 @@ impl Queue {
 
     /// Ends block `number`, behind the rows added so far.
     pub fn end(&mut self, number: u64, end: &BlockEnd) {
+        let end = Some(self.end_of(number, end));
+        self.ends.push(Segment { rows: 0, number, split: 0, end });
+    }
+
+    /// The end of block `number` behind the step, with the watermark as it is now.
+    pub fn end_of(&self, number: u64, end: &BlockEnd) -> BlockEnd {
         let through = if end.through == Segment::LAST { Segment::LAST } else { number };
         let finished = self.watermark_ms == WATERMARK_MAX;
-        let end = Some(BlockEnd { through, max_time_ms: self.watermark_ms, finished, idle: false });
-        self.ends.push(Segment { rows: 0, number, split: 0, end });
+        BlockEnd { through, max_time_ms: self.watermark_ms, finished, idle: false }
     }
 
     /// Whether nothing is ready but ends.

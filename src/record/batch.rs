@@ -191,9 +191,17 @@ impl Batch {
     }
 
     /// The rows of these batches, of which there is at least one, one behind the other; all have the same columns and
-    /// come from the same exchange, so without origins.
+    /// come from an exchange, so without origins.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or their columns differ.
     #[must_use]
-    pub fn concat(batches: &[Self]) -> Self {
+    pub fn concat(mut batches: Vec<Self>) -> Self {
+        if batches.len() == 1 {
+            return batches.remove(0);
+        }
+        let batches = batches.as_slice();
         let (first, count) = (&batches[0], batches.iter().map(Self::len).sum());
         let joined = |arrays: Vec<&dyn Array>| concat(&arrays).expect("columns of one type");
         let columns = (0..first.rows.num_columns())
@@ -218,7 +226,8 @@ impl Batch {
         let hashes = |batch: &Self| batch.hashes.clone().expect("all have hashes, or none has");
         let hashes = first.hashes.is_some().then(|| joined_values(batches, hashes));
         let segments = batches.iter().flat_map(|batch| &batch.segments).copied().collect();
-        Self { rows, weights, times, origin: None, hashes, segments, clocks: Vec::new() }
+        let clocks = batches.iter().flat_map(|batch| &batch.clocks).copied().collect();
+        Self { rows, weights, times, origin: None, hashes, segments, clocks }
     }
 
     /// The segments before `segment` and the rest; nothing is copied.

@@ -2,6 +2,7 @@
 
 mod barrier;
 mod batch;
+mod interleaved;
 mod key;
 mod paths;
 mod projection;
@@ -12,6 +13,7 @@ mod types;
 
 pub use barrier::Barrier;
 pub use batch::{Batch, BlockEnd, EventTimes, Origin, Segment};
+pub use interleaved::Interleaved;
 pub use key::{KeyCodec, SLOTS, shard_of_slot, slot_of_hash};
 pub use paths::Paths;
 pub use projection::Projection;

@@ -598,6 +598,7 @@ impl Recipe {
             _ => vec![first_number(from); self.first.len()],
         });
         let inbox = Inbox::new(entries, first.collect(), self.watermarks[number - 1].clone());
+        let inbox = if stage.wiring.tells_entries_apart() { inbox.interleaved() } else { inbox };
         KeyedStage::new(inbox, Network::new(&stage.wiring), outlets)
     }
 }

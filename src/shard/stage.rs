@@ -85,6 +85,10 @@ impl KeyedStage {
                 self.network.push(port, batch);
                 Progress::Moved
             }
+            Taken::Interleaved(input) => {
+                self.network.push_interleaved(input);
+                Progress::Moved
+            }
             Taken::Barrier(barrier) => {
                 self.barrier = Some(barrier);
                 Progress::Moved

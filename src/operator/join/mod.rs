@@ -19,6 +19,7 @@ mod side;
 #[cfg(test)]
 mod tests;
 mod view;
+mod work;
 
 use std::fmt;
 

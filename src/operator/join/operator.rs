@@ -1,19 +1,23 @@
 //! The running form: a row that comes by one port is kept on its side and meets the rows of its key that the other side keeps.
 //!
-//! A batch is worked off in portions of about as many pairs as a batch of output has rows, so that a key with many rows makes
-//! no more output at a time than is taken. Rows of a batch are of one side and meet only the other, so all of them are kept
-//! at once; what has gone is let go when the batch has been worked off.
+//! What has come by both ports is taken together: its keys are looked up and its rows put into pages at once; but only with
+//! their block do they enter the rings of their keys, in which those of the other side find them. What has left the rings is
+//! let go when everything has been worked off ([`super::work`]).
 //!
 //! Which rows a row meets depends on the watermark at the end of the last block alone, not on when rows that have passed
 //! their time are let go.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use std::ops::Range;
 
-use super::output::{Sending, send};
-use super::rows::NONE;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+
+use super::output::{Origins, Sending, Shape};
+use super::rows::{NONE, Place};
 use super::saved;
 use super::side::{Entry, Firsts, Keeping, Rings, Side, hash_of_row};
 use super::view::View;
+use super::work::{Event, Input, Mark, Portion, Step, Work};
 use super::{Kind, Tells};
 use crate::expr::Expr;
 use crate::operator::key_bytes::KeyBytes;
@@ -21,7 +25,7 @@ use crate::operator::queue::Queue;
 use crate::operator::saved::{Clock, Early, StateKey};
 use crate::operator::work::position_of;
 use crate::operator::{Captured, Context, Operator, StateSize, StateTable};
-use crate::record::{Batch, EventTimes, Schema, Segment};
+use crate::record::{Batch, EventTimes, Interleaved, Schema, Segment};
 use crate::state::{Groups, Pages};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
 
@@ -93,47 +97,7 @@ pub(super) struct Joining {
     early: Early,
     queue: Queue,
     work: Option<Work>,
-}
-
-/// A batch, and how far it has been worked off.
-struct Work {
-    port: usize,
-    batch: Batch,
-    /// The group of each row; [`NONE`] where it meets nothing.
-    groups: Vec<u32>,
-    /// The number under which each row is kept; [`NONE`] where it is not.
-    numbers: Vec<u32>,
-    /// Rows that are passed over.
-    ignored: Vec<bool>,
-    /// The times of the rows, milliseconds; empty where nothing depends on them.
-    times_ms: Vec<i64>,
-    /// The watermark that each row meets, milliseconds; empty where nothing depends on it.
-    watermarks_ms: Vec<i64>,
-    segment: usize,
-    /// The row that is next, and the first behind the segment's.
-    row: usize,
-    end: usize,
-    /// The row of the other side that it meets next; none where it has met none yet.
-    next: Option<u32>,
-    /// The partners that it has found.
-    partners: i32,
-}
-
-/// What happens next: a row meets another, or, where that is [`NONE`], has met all.
-#[derive(Clone, Copy)]
-struct Event {
-    row: u32,
-    other: u32,
-}
-
-impl Work {
-    /// Goes on to the next segment; whether there is one.
-    fn next_segment(&mut self) -> bool {
-        let Some(segment) = self.batch.segments.get(self.segment) else { return false };
-        self.segment += 1;
-        self.end = self.row + segment.rows as usize;
-        true
-    }
+    sending: Sending,
 }
 
 impl Joining {
@@ -149,6 +113,7 @@ impl Joining {
             early: Early::default(),
             queue: Queue::new(&spec.output, spec.interval.is_some()),
             work: None,
+            sending: Sending::default(),
             spec,
         }
     }
@@ -157,286 +122,359 @@ impl Joining {
         self.spec.keeping[0].for_ms.is_some()
     }
 
-    /// The watermark that each row of a batch meets: that at the end of the last block.
-    fn watermarks(&self, batch: &Batch) -> Vec<i64> {
-        let mut watermarks = Vec::with_capacity(batch.len());
+    /// Whether the end of a block may tell rows, which are told once they can have no partner any more.
+    fn tells_at_ends(&self) -> bool {
+        self.spec.interval.is_some() && self.spec.kind.tells().contains(&Tells::Alone)
+    }
+
+    /// Sets for each row the watermark that it meets: that at the end of the last block.
+    fn meet_watermarks(&self, inputs: &mut [Input], turns: &[(usize, usize)]) {
         let mut now_ms = self.watermark_ms;
-        for (segment, clock) in batch.segments.iter().zip(&batch.clocks) {
-            watermarks.resize(watermarks.len() + segment.rows as usize, now_ms);
-            if segment.end.is_some() {
-                now_ms = now_ms.max(clock.after_ms.unwrap_or(WATERMARK_MIN));
+        let mut next = vec![0; inputs.len()];
+        for (place, segments) in turns {
+            let Input { batch, watermarks_ms, .. } = &mut inputs[*place];
+            let of_turn = next[*place]..next[*place] + segments;
+            next[*place] = of_turn.end;
+            for (segment, clock) in batch.segments[of_turn.clone()].iter().zip(&batch.clocks[of_turn]) {
+                watermarks_ms.resize(watermarks_ms.len() + segment.rows as usize, now_ms);
+                if segment.end.is_some() {
+                    now_ms = now_ms.max(clock.after_ms.unwrap_or(WATERMARK_MIN));
+                }
             }
         }
-        watermarks
     }
 
     /// The times of the rows of a batch; none for NULL, which meets nothing.
-    fn times(&self, port: usize, batch: &Batch) -> Vec<Option<i64>> {
+    fn times(&self, side: usize, batch: &Batch) -> Vec<Option<i64>> {
         if let Some(interval) = &self.spec.interval {
-            let times = EventTimes::milliseconds(batch.rows.column(interval.columns[port]));
+            let times = EventTimes::milliseconds(batch.rows.column(interval.columns[side]));
             return times.iter().collect();
         }
         let times = batch.times.as_ref().expect("the step was resolved with event time");
         times.at_ms.values().iter().map(|at_ms| Some(*at_ms)).collect()
     }
 
-    /// Finds the groups of a batch's rows, and keeps them.
-    fn begin(&mut self, port: usize, batch: Batch) {
-        debug_assert_eq!(batch.clocks.len(), batch.segments.len(), "an inbox has set the clocks");
-        let columns = &self.spec.keys[port];
-        let keys = KeyBytes::of(&batch, columns, &self.spec.key.codec);
-        let nulls = columns.iter().filter_map(|column| batch.rows.column(*column).logical_nulls());
-        let nulls =
-            nulls.fold(None, |all, nulls| arrow::buffer::NullBuffer::union(all.as_ref(), Some(&nulls)));
-        let (mut times_ms, mut watermarks_ms, mut is_timeless) = (Vec::new(), Vec::new(), Vec::new());
+    /// Finds the groups of the rows that have come, and puts those into pages that are kept.
+    fn begin(&mut self, input: Interleaved) {
+        let Interleaved { batches, turns } = input;
+        let mut inputs: Vec<Input> =
+            batches.into_iter().map(|(side, batch)| Input::new(side, batch)).collect();
         if self.is_timed() {
-            let times = self.times(port, &batch);
-            watermarks_ms = self.watermarks(&batch);
-            is_timeless = times.iter().map(Option::is_none).collect();
-            let own = batch.times.as_ref().map(|times| times.at_ms.values());
-            let known = |(row, at_ms): (usize, Option<i64>)| at_ms.or_else(|| Some(own?[row])).unwrap_or(0);
-            times_ms = times.into_iter().enumerate().map(known).collect();
+            self.meet_watermarks(&mut inputs, &turns);
         }
-        let mut groups = Vec::with_capacity(batch.len());
-        let mut kept = Vec::with_capacity(batch.len());
-        for (row, (hash, key)) in keys.of_rows(&batch).enumerate() {
-            if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) || is_timeless.get(row) == Some(&true) {
-                groups.push(NONE);
-            } else if !self.is_timed()
-                || self.sides[port].keeps(times_ms[row], watermarks_ms[row])
-                || weight_of(&batch, row) < 0
-            {
-                groups.push(self.groups.number(hash, key));
-                kept.push(position_of(row));
-            } else {
-                groups.push(self.groups.find(hash, key).unwrap_or(NONE));
+        for input in &mut inputs {
+            debug_assert_eq!(
+                input.batch.clocks.len(),
+                input.batch.segments.len(),
+                "an inbox has set the clocks"
+            );
+            self.look_up(input);
+            let keeping = &self.spec.keeping[input.side];
+            // Of rows that may be taken back, each is kept when nothing before it has taken it back.
+            if !keeping.changelog {
+                let columns = input.batch.rows.columns();
+                let numbers = self.sides[input.side].add(columns, &input.kept);
+                for (row, number) in input.kept.iter().zip(numbers) {
+                    input.numbers[*row as usize] = number;
+                }
             }
         }
         if self.firsts.len() < self.groups.capacity() {
             self.firsts.resize(self.groups.capacity());
         }
-        let count = batch.len();
-        let mut work = Work {
-            port,
-            batch,
-            groups,
-            numbers: vec![NONE; count],
-            ignored: Vec::new(),
-            times_ms,
-            watermarks_ms,
-            segment: 0,
-            row: 0,
-            end: 0,
-            next: None,
-            partners: 0,
-        };
-        if self.spec.keeping[port].changelog {
-            self.keep_changes(&mut work, &kept);
+        self.work = Some(Work::new(inputs, turns));
+    }
+
+    /// Finds the group of each row, and which are kept.
+    fn look_up(&mut self, input: &mut Input) {
+        let columns = &self.spec.keys[input.side];
+        let keys = KeyBytes::of(&input.batch, columns, &self.spec.key.codec);
+        let nulls = columns.iter().filter_map(|column| input.batch.rows.column(*column).logical_nulls());
+        let nulls =
+            nulls.fold(None, |all, nulls| arrow::buffer::NullBuffer::union(all.as_ref(), Some(&nulls)));
+        let mut is_timeless: Vec<bool> = Vec::new();
+        if self.is_timed() {
+            let times = self.times(input.side, &input.batch);
+            is_timeless = times.iter().map(Option::is_none).collect();
+            let own = input.batch.times.as_ref().map(|times| times.at_ms.values());
+            let known = |(row, at_ms): (usize, Option<i64>)| at_ms.or_else(|| Some(own?[row])).unwrap_or(0);
+            input.times_ms = times.into_iter().enumerate().map(known).collect();
+        }
+        for (row, (hash, key)) in keys.of_rows(&input.batch).enumerate() {
+            if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) || is_timeless.get(row) == Some(&true) {
+                input.groups.push(NONE);
+                continue;
+            }
+            let group = self.groups.number(hash, key);
+            input.groups.push(group);
+            let is_kept = !self.is_timed()
+                || self.sides[input.side].keeps(input.times_ms[row], input.watermarks_ms[row])
+                || input.weight(row) < 0;
+            if is_kept {
+                input.kept.push(position_of(row));
+            } else {
+                self.unused.push(group);
+            }
+        }
+    }
+
+    /// Enters these of the rows to be kept into the rings of their keys.
+    fn enter(&mut self, work: &mut Work, kept: Range<usize>) {
+        let input = work.input_mut();
+        if self.spec.keeping[input.side].changelog {
+            self.enter_changes(input, kept);
         } else {
-            self.keep(&mut work, &kept, |_| 0);
-        }
-        self.work = Some(work);
-    }
-
-    /// Keeps these rows of a batch.
-    fn keep(&mut self, work: &mut Work, kept: &[u32], hash: impl Fn(usize) -> u64) {
-        let entry = |row: &u32| Entry {
-            group: work.groups[*row as usize],
-            at_ms: work.times_ms.get(*row as usize).copied().unwrap_or(0),
-            partners: 0,
-            owed: weight_of(&work.batch, *row as usize) < 0,
-        };
-        let mut rings = Rings { firsts: &mut self.firsts, side: work.port };
-        let entries = kept.iter().map(entry);
-        let numbers = self.sides[work.port].enter(work.batch.rows.columns(), kept, entries, hash, &mut rings);
-        for (row, number) in kept.iter().zip(numbers) {
-            work.numbers[*row as usize] = number;
+            let rows = input.kept[kept].to_vec();
+            self.link(input, &rows, |_| 0);
         }
     }
 
-    /// Keeps these rows of a batch, of which some take others back.
-    fn keep_changes(&mut self, work: &mut Work, kept: &[u32]) {
-        let codec = self.sides[work.port].codec().expect("rows may be taken back");
-        let columns = &work.batch.rows.columns()[..self.sides[work.port].rows().columns()];
-        let bytes = codec.write(columns);
-        let hashes: Vec<u64> = (0..work.batch.len()).map(|row| hash_of_row(bytes.row(row).data())).collect();
-        work.ignored = vec![false; work.batch.len()];
+    /// Enters these rows, which are in pages, into the rings of their keys.
+    fn link(&mut self, input: &Input, rows: &[u32], hash: impl Fn(usize) -> u64) {
+        let mut rings = Rings { firsts: &mut self.firsts, side: input.side };
+        for (place, row) in rows.iter().enumerate() {
+            let row = *row as usize;
+            let entry = Entry {
+                group: input.groups[row],
+                at_ms: input.at_ms(row),
+                partners: 0,
+                owed: input.weight(row) < 0,
+            };
+            self.sides[input.side].enter(input.numbers[row], entry, hash(place), &mut rings);
+        }
+    }
+
+    /// Keeps and enters these rows.
+    fn keep(&mut self, input: &mut Input, rows: &[u32], hash: impl Fn(usize) -> u64) {
+        let numbers = self.sides[input.side].add(input.batch.rows.columns(), rows);
+        for (row, number) in rows.iter().zip(numbers) {
+            input.numbers[*row as usize] = number;
+        }
+        self.link(input, rows, hash);
+    }
+
+    /// Keeps and enters these of the rows to be kept, of which some take others back.
+    fn enter_changes(&mut self, input: &mut Input, kept: Range<usize>) {
+        if kept.is_empty() {
+            return;
+        }
+        let kept = input.kept[kept].to_vec();
+        let codec = self.sides[input.side].codec().expect("rows may be taken back");
+        let (first, last) = (kept[0] as usize, kept[kept.len() - 1] as usize);
+        let columns = &input.batch.rows.columns()[..self.sides[input.side].rows().columns()];
+        let columns: Vec<_> = columns.iter().map(|column| column.slice(first, last - first + 1)).collect();
+        let bytes = codec.write(&columns);
+        let bytes_of = |row: u32| bytes.row(row as usize - first);
+        input.ignored.resize(input.batch.len(), false);
         let mut waiting: Vec<u32> = Vec::new();
+        let mut hashes: Vec<u64> = Vec::new();
         let mut hashes_waiting = std::collections::HashSet::new();
         for row in kept {
-            let at = *row as usize;
-            if hashes_waiting.contains(&hashes[at]) {
-                let now = std::mem::take(&mut waiting);
-                self.keep(work, &now, |place| hashes[now[place] as usize]);
+            let (at, hash) = (row as usize, hash_of_row(bytes_of(row).data()));
+            if hashes_waiting.contains(&hash) {
+                let (now, of_now) = (std::mem::take(&mut waiting), std::mem::take(&mut hashes));
+                self.keep(input, &now, |place| of_now[place]);
                 hashes_waiting.clear();
             }
-            let taken_back = weight_of(&work.batch, at) < 0;
-            let side = &mut self.sides[work.port];
-            match side.find(work.groups[at], hashes[at], bytes.row(at).data(), !taken_back) {
+            let taken_back = input.weight(at) < 0;
+            let side = &mut self.sides[input.side];
+            match side.find(input.groups[at], hash, bytes_of(row).data(), !taken_back) {
                 Some(number) => {
-                    side.leave(number, &mut Rings { firsts: &mut self.firsts, side: work.port });
+                    side.leave(number, &mut Rings { firsts: &mut self.firsts, side: input.side });
                 }
                 // Where rows go by themselves, what is taken back may have gone, which is silent.
-                None if taken_back && self.spec.keeping[work.port].for_ms.is_some() => {
-                    work.ignored[at] = true;
-                    self.unused.push(work.groups[at]);
+                None if taken_back && self.spec.keeping[input.side].for_ms.is_some() => {
+                    input.ignored[at] = true;
+                    self.unused.push(input.groups[at]);
                 }
                 None => {
-                    waiting.push(*row);
-                    hashes_waiting.insert(hashes[at]);
+                    waiting.push(row);
+                    hashes.push(hash);
+                    hashes_waiting.insert(hash);
                 }
             }
         }
-        self.keep(work, &waiting, |place| hashes[waiting[place] as usize]);
+        self.keep(input, &waiting, |place| hashes[place]);
     }
 
-    /// Works off a portion; whether there was anything to do.
+    /// Works off a portion; whether there may be more.
     fn advance(&mut self, context: &mut Context) -> bool {
         let Some(mut work) = self.work.take() else { return false };
-        if work.row == work.end && work.next.is_none() && !work.next_segment() {
-            self.let_go();
-            return false;
-        }
-        let events = self.events(&mut work);
-        if !events.is_empty() {
-            self.meet(&mut work, &events, context);
-        }
-        if work.row == work.end && work.next.is_none() {
-            let segment = work.batch.segments[work.segment - 1];
-            if segment.end.is_some() {
-                self.end_block(segment, work.batch.clocks[work.segment - 1]);
-            }
-        }
-        self.work = Some(work);
-        true
-    }
-
-    /// The next events of a segment.
-    fn events(&self, work: &mut Work) -> Vec<Event> {
-        let (own, other) = (work.port, &self.sides[1 - work.port]);
-        let tells = self.spec.kind.tells()[own] != Tells::Nothing;
-        let mut events = Vec::new();
-        while work.row < work.end && events.len() < Batch::ROWS_MAX {
-            let (row, at) = (position_of(work.row), work.row);
-            let group = work.groups[at];
-            let first = if group == NONE { NONE } else { self.firsts[group as usize].0[1 - own] };
-            if work.ignored.get(at) == Some(&true) {
-                work.row += 1;
-                continue;
-            }
-            let mut next = work.next.take().unwrap_or(first);
-            while next != NONE && events.len() < Batch::ROWS_MAX {
-                if self.may_meet(work, at, next) {
-                    events.push(Event { row, other: next });
-                }
-                next = other.next(next, first);
-            }
-            if next != NONE {
-                work.next = Some(next);
-                break;
-            }
-            if tells {
-                events.push(Event { row, other: NONE });
-            }
-            work.row += 1;
-        }
-        events
-    }
-
-    /// Whether a row of the batch and one of the other side are there at one time and near enough.
-    fn may_meet(&self, work: &Work, row: usize, other: u32) -> bool {
-        if work.times_ms.is_empty() {
-            return true;
-        }
-        let side = &self.sides[1 - work.port];
-        let other_ms = side.at_ms(other);
-        let is_near = |interval: &Interval| interval.allows(work.port, work.times_ms[row], other_ms);
-        side.keeps(other_ms, work.watermarks_ms[row]) && self.spec.interval.as_ref().is_none_or(is_near)
-    }
-
-    /// What these events come to.
-    fn meet(&mut self, work: &mut Work, events: &[Event], context: &mut Context) {
-        let passed = self.spec.rest.as_ref().map(|rest| self.ask(rest, work, events, context));
-        let (own, other) = (work.port, 1 - work.port);
-        let tells = self.spec.kind.tells();
-        if tells[other] != Tells::Nothing && self.sides[other].view.is_some() {
-            let touched = events.iter().map(|event| event.other).filter(|number| *number != NONE);
-            self.keep_view(other, &touched.collect::<Vec<u32>>());
-        }
-        let mut sending = Sending::default();
-        for (place, event) in events.iter().enumerate() {
-            let row = event.row as usize;
-            let weight = weight_of(&work.batch, row);
-            if event.other == NONE {
-                let partners = std::mem::take(&mut work.partners);
-                self.tell(work, row, weight, partners, tells[own], &mut sending);
-                continue;
-            }
-            if passed.as_ref().is_some_and(|passed| !passed[place]) {
-                continue;
-            }
-            let side = &mut self.sides[other];
-            let owed = side.weight(event.other);
-            if self.spec.kind.makes_pairs() {
-                sending.push(event.row, event.other, weight * owed);
-            }
-            if tells[own] != Tells::Nothing {
-                work.partners += i32::from(owed);
-            }
-            if tells[other] != Tells::Nothing {
-                let before = side.partners(event.other);
-                let after = before + i32::from(weight);
-                side.set_partners(event.other, after);
-                if (before > 0) != (after > 0) {
-                    let is_told = (after > 0) == (tells[other] == Tells::Matched);
-                    // In an interval nothing is taken back: a row without partner is told when it can have none any more.
-                    if self.spec.interval.is_none() || is_told && after > 0 {
-                        sending.push(NONE, event.other, if is_told { owed } else { -owed });
+        let mut portion = Portion::default();
+        let is_done = loop {
+            match work.step() {
+                Step::Enter(kept) => self.enter(&mut work, kept),
+                Step::Rows(end) => {
+                    self.find_events(&mut work, end, &mut portion);
+                    portion.mark(work.number());
+                    if portion.is_full() {
+                        break false;
                     }
                 }
+                Step::Close(segment, clock) => {
+                    if self.tells_at_ends() {
+                        self.meet(&mut work, &std::mem::take(&mut portion), context);
+                    }
+                    self.end_block(&work, segment, clock, &mut portion);
+                }
+                Step::Done => break true,
+            }
+        };
+        self.meet(&mut work, &portion, context);
+        self.flush(&work);
+        if is_done {
+            self.let_go();
+        } else {
+            self.work = Some(work);
+        }
+        !is_done
+    }
+
+    /// The next events of a segment, whose rows end before `end`.
+    fn find_events(&self, work: &mut Work, end: usize, portion: &mut Portion) {
+        let place = work.place();
+        let (next, input) = (work.next.take(), &mut work.inputs[place]);
+        let (own, other) = (input.side, &self.sides[1 - input.side]);
+        let tells = self.spec.kind.tells()[own] != Tells::Nothing;
+        let mut next = next;
+        while input.row < end && !portion.is_full() {
+            let row = input.row;
+            if input.ignored.get(row) == Some(&true) {
+                input.row += 1;
+                continue;
+            }
+            let group = input.groups[row];
+            let first = if group == NONE { NONE } else { self.firsts[group as usize].0[1 - own] };
+            let mut meets = next.take().unwrap_or(first);
+            while meets != NONE && !portion.is_full() {
+                if self.may_meet(input, row, meets) {
+                    portion.push(place, row, meets);
+                }
+                meets = other.next(meets, first);
+            }
+            if meets != NONE {
+                work.next = Some(meets);
+                return;
+            }
+            if tells {
+                portion.push(place, row, NONE);
+            }
+            input.row += 1;
+        }
+    }
+
+    /// Whether a row that has come and one of the other side are there at one time and near enough.
+    fn may_meet(&self, input: &Input, row: usize, other: u32) -> bool {
+        if input.times_ms.is_empty() {
+            return true;
+        }
+        let side = &self.sides[1 - input.side];
+        let other_ms = side.at_ms(other);
+        let is_near = |interval: &Interval| interval.allows(input.side, input.times_ms[row], other_ms);
+        side.keeps(other_ms, input.watermarks_ms[row]) && self.spec.interval.as_ref().is_none_or(is_near)
+    }
+
+    /// What a portion comes to.
+    fn meet(&mut self, work: &mut Work, portion: &Portion, context: &mut Context) {
+        self.keep_touched(work, portion);
+        let passed = self.spec.rest.as_ref().map(|rest| self.ask(rest, work, &portion.events, context));
+        let mut from = 0;
+        for (until, mark) in &portion.marks {
+            match mark {
+                Mark::Rows(number) => {
+                    for place in from..*until {
+                        if passed.as_ref().is_none_or(|passed| passed[place]) {
+                            self.meet_one(work, portion.events[place], *number);
+                        }
+                    }
+                    from = *until;
+                }
+                Mark::End(segment) => {
+                    self.sending.end(segment.number, segment.end.expect("it ends a block"));
+                }
             }
         }
-        let number = work.batch.segments[work.segment - 1].number;
-        self.send(&sending, Some((own, &work.batch, &work.times_ms)), other, number);
+    }
+
+    /// Captures for views the rows whose partners a portion counts anew.
+    fn keep_touched(&mut self, work: &Work, portion: &Portion) {
+        for side in [0, 1] {
+            if self.spec.kind.tells()[side] == Tells::Nothing || self.sides[side].view.is_none() {
+                continue;
+            }
+            let is_other =
+                |event: &&Event| event.other != NONE && work.inputs[event.input as usize].side != side;
+            let touched: Vec<u32> = portion.events.iter().filter(is_other).map(|event| event.other).collect();
+            self.keep_view(side, &touched);
+        }
+    }
+
+    /// What it comes to that a row meets another, or has met all.
+    fn meet_one(&mut self, work: &mut Work, event: Event, number: u64) {
+        let tells = self.spec.kind.tells();
+        let input = &work.inputs[event.input as usize];
+        let (own, other) = (input.side, 1 - input.side);
+        let weight = input.weight(event.row as usize);
+        if event.other == NONE {
+            let partners = std::mem::take(&mut work.partners);
+            self.tell(input, event, weight, partners, number);
+            return self.flush_full(work);
+        }
+        let side = &mut self.sides[other];
+        let owed = side.weight(event.other);
+        if self.spec.kind.makes_pairs() {
+            self.sending.push(places(own, event.own(), Place::Kept(event.other)), weight * owed, number);
+        }
+        if tells[own] != Tells::Nothing {
+            work.partners += i32::from(owed);
+        }
+        if tells[other] != Tells::Nothing {
+            let before = side.partners(event.other);
+            let after = before + i32::from(weight);
+            side.set_partners(event.other, after);
+            if (before > 0) != (after > 0) {
+                let is_told = (after > 0) == (tells[other] == Tells::Matched);
+                // In an interval nothing is taken back: a row without partner is told when it can have none any more.
+                if self.spec.interval.is_none() || is_told && after > 0 {
+                    let told = places(other, Place::Kept(event.other), Place::Nothing);
+                    self.sending.push(told, if is_told { owed } else { -owed }, number);
+                }
+            }
+        }
+        self.flush_full(work);
     }
 
     /// Tells a row by itself that has met all it can meet now, where that is to be told.
-    fn tell(
-        &mut self,
-        work: &Work,
-        row: usize,
-        weight: i8,
-        partners: i32,
-        tells: Tells,
-        sending: &mut Sending,
-    ) {
-        let number = work.numbers[row];
+    fn tell(&mut self, input: &Input, event: Event, weight: i8, partners: i32, block: u64) {
+        let number = input.numbers[event.row as usize];
         if number != NONE {
-            self.sides[work.port].set_partners(number, partners);
+            self.sides[input.side].set_partners(number, partners);
         }
-        let is_told = match tells {
+        let is_told = match self.spec.kind.tells()[input.side] {
             Tells::Nothing => false,
             Tells::Matched => partners > 0,
             Tells::Alone => partners <= 0 && (self.spec.interval.is_none() || number == NONE),
         };
         if is_told {
-            sending.push(position_of(row), NONE, weight);
+            self.sending.push(places(input.side, event.own(), Place::Nothing), weight, block);
         }
     }
 
-    /// For each of these events whether it is a pair of which the condition is true.
+    /// For each of these events whether it is a row that has met all, or a pair of which the condition is true.
     fn ask(&self, rest: &Rest, work: &Work, events: &[Event], context: &mut Context) -> Vec<bool> {
-        let places: Vec<usize> = (0..events.len()).filter(|place| events[*place].other != NONE).collect();
-        let mut passed = vec![false; events.len()];
         let mut sending = Sending::default();
-        for event in places.iter().map(|place| events[*place]) {
-            sending.push(event.row, event.other, 1);
+        let mut passed = vec![true; events.len()];
+        let pairs: Vec<usize> = (0..events.len()).filter(|place| events[*place].other != NONE).collect();
+        for event in pairs.iter().map(|place| events[*place]) {
+            let own = work.inputs[event.input as usize].side;
+            sending.push(places(own, event.own(), Place::Kept(event.other)), 1, 0);
         }
-        let mut places = places.into_iter();
-        self.ask_pairs(rest, work, &sending, context, &mut |is_passed| {
-            let place = places.next().expect("each pair is asked once");
-            passed[place] = is_passed;
-        });
+        let mut pairs = pairs.into_iter();
+        if sending.len() > 0 {
+            self.ask_pairs(rest, work, sending, context, &mut |is_passed| {
+                passed[pairs.next().expect("each pair is asked once")] = is_passed;
+            });
+        }
         passed
     }
 
@@ -445,18 +483,20 @@ impl Joining {
         &self,
         rest: &Rest,
         work: &Work,
-        sending: &Sending,
+        sending: Sending,
         context: &mut Context,
         tell: &mut dyn FnMut(bool),
     ) {
+        let origins = Origins { sides: &self.sides, inputs: &work.inputs };
         let columns = rest.columns.iter().enumerate().map(|(index, (side, columns))| {
-            let source = if *side == work.port { Some(&work.batch) } else { None };
-            let field = &rest.schema.arrow().fields()[index];
-            sending.column(field.data_type(), source, &self.sides[*side], columns)
+            let DataType::Struct(fields) = rest.schema.arrow().field(index).data_type() else {
+                unreachable!("a side is a ROW")
+            };
+            sending.column(*side, fields, columns, origins)
         });
         let Ok(columns) = columns.collect() else {
             for half in sending.halves() {
-                self.ask_pairs(rest, work, &half, context, tell);
+                self.ask_pairs(rest, work, half, context, tell);
             }
             return;
         };
@@ -474,22 +514,32 @@ impl Joining {
         }
     }
 
-    /// Hands rows over. `own` is the side and the batch of the rows that have come, with their times.
-    fn send(&mut self, sending: &Sending, own: Option<(usize, &Batch, &[i64])>, other: usize, number: u64) {
-        let timed = self.spec.interval.is_some();
-        let Self { spec, sides, queue, .. } = self;
-        send(sending, own, (other, &sides[other]), &spec.output, (spec.weighted, timed), number, queue);
+    /// Hands over what is to be sent.
+    fn flush(&mut self, work: &Work) {
+        if self.sending.is_empty() {
+            return;
+        }
+        let Self { spec, sides, queue, sending, .. } = self;
+        let shape = Shape { schema: &spec.output, weighted: spec.weighted, timed: spec.interval.is_some() };
+        sending.flush(shape, Origins { sides, inputs: &work.inputs }, queue);
+    }
+
+    /// Hands over what is to be sent where a batch has no room for two rows more.
+    fn flush_full(&mut self, work: &Work) {
+        if self.sending.len() + 2 > Batch::ROWS_MAX {
+            self.flush(work);
+        }
     }
 
     /// Ends a block: rows that have passed their time leave, and are told where they have found no partner.
-    fn end_block(&mut self, segment: Segment, clock: SegmentClock) {
-        let end = segment.end.expect("asked before");
+    fn end_block(&mut self, work: &Work, segment: Segment, clock: SegmentClock, portion: &mut Portion) {
+        let end = segment.end.expect("a segment that is closed ends a block");
         self.watermark_ms = self.watermark_ms.max(clock.after_ms.unwrap_or(WATERMARK_MIN));
         if self.is_timed() {
             for side in [0, 1] {
                 let due = self.sides[side].due(self.watermark_ms);
                 if self.spec.interval.is_some() && self.spec.kind.tells()[side] == Tells::Alone {
-                    self.tell_alone(side, &due, segment.number);
+                    self.tell_alone(work, side, &due, segment.number);
                 }
                 let mut rings = Rings { firsts: &mut self.firsts, side };
                 for number in due {
@@ -502,20 +552,18 @@ impl Joining {
             if after_ms == WATERMARK_MAX { after_ms } else { after_ms.saturating_sub(width_ms) }
         };
         self.queue.advance(&SegmentClock { after_ms: clock.after_ms.map(held_back), ..clock });
-        self.queue.end(segment.number, &end);
+        let end = Some(self.queue.end_of(segment.number, &end));
+        portion.marks.push((portion.events.len(), Mark::End(Segment { end, ..segment })));
     }
 
     /// Tells those of these rows that have found no partner, in the order of their times.
-    fn tell_alone(&mut self, side: usize, due: &[u32], number: u64) {
+    fn tell_alone(&mut self, work: &Work, side: usize, due: &[u32], block: u64) {
         let of = &self.sides[side];
         let mut alone: Vec<u32> = due.iter().copied().filter(|number| of.partners(*number) <= 0).collect();
         alone.sort_by_key(|number| of.at_ms(*number));
-        for alone in alone.chunks(Batch::ROWS_MAX) {
-            let mut sending = Sending::default();
-            for row in alone {
-                sending.push(NONE, *row, 1);
-            }
-            self.send(&sending, None, side, number);
+        for number in alone {
+            self.sending.push(places(side, Place::Kept(number), Place::Nothing), 1, block);
+            self.flush_full(work);
         }
     }
 
@@ -559,23 +607,26 @@ impl Joining {
         let bytes = codec.map(|codec| codec.write(&saved.columns));
         let hash = |row: usize| bytes.as_ref().map_or(0, |bytes| hash_of_row(bytes.row(row).data()));
         let positions: Vec<u32> = (0..).take(rows.num_rows()).collect();
+        let numbers = self.sides[side].add(&saved.columns, &positions);
         let mut rings = Rings { firsts: &mut self.firsts, side };
-        self.sides[side].enter(&saved.columns, &positions, saved.entries.iter().copied(), hash, &mut rings);
+        for (row, (number, entry)) in numbers.into_iter().zip(&saved.entries).enumerate() {
+            self.sides[side].enter(number, *entry, hash(row), &mut rings);
+        }
     }
 }
 
-/// What a row of a batch weighs.
-fn weight_of(batch: &Batch, row: usize) -> i8 {
-    batch.weights.as_ref().map_or(1, |weights| weights.value(row))
+/// The rows of both sides: that of `side` and the other's.
+fn places(side: usize, own: Place, other: Place) -> [Place; 2] {
+    if side == 0 { [own, other] } else { [other, own] }
 }
 
 impl Operator for Joining {
     fn push(&mut self, batch: Batch, context: &mut Context) {
-        self.push_by(0, batch, context);
+        self.push_interleaved(Interleaved::one(0, batch), context);
     }
 
-    fn push_by(&mut self, port: usize, batch: Batch, _: &mut Context) {
-        self.begin(port, batch);
+    fn push_interleaved(&mut self, input: Interleaved, _: &mut Context) {
+        self.begin(input);
     }
 
     fn pull(&mut self, context: &mut Context) -> Option<Batch> {

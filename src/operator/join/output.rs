@@ -2,134 +2,171 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int8Array, StructArray, UInt32Array};
+use arrow::array::{ArrayRef, Int8Array, RecordBatch, StructArray};
 use arrow::buffer::NullBuffer;
-use arrow::compute::take;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Fields};
 use arrow::error::ArrowError;
 
-use super::rows::NONE;
+use super::rows::Place;
 use super::side::Side;
+use super::work::Input;
 use crate::operator::queue::Queue;
-use crate::record::{Batch, Schema};
+use crate::record::{Batch, BlockEnd, EventTimes, Schema, Segment};
 
-/// Rows to be sent, in order: each of a row of the batch at hand and one that the other side keeps, either of which may be
-/// missing.
+/// Rows to be sent, in order, and the blocks that they are of.
 #[derive(Default)]
 pub(super) struct Sending {
-    own: Vec<u32>,
-    other: Vec<u32>,
+    /// Of each side where its row is.
+    places: [Vec<Place>; 2],
     weights: Vec<i8>,
+    segments: Vec<Segment>,
+}
+
+/// Where the rows are that are sent.
+#[derive(Clone, Copy)]
+pub(super) struct Origins<'a> {
+    pub sides: &'a [Side; 2],
+    pub inputs: &'a [Input],
+}
+
+/// What rows of the output have.
+#[derive(Clone, Copy)]
+pub(super) struct Shape<'a> {
+    pub schema: &'a Schema,
+    /// Whether they may be taken back.
+    pub weighted: bool,
+    /// Whether they have event times.
+    pub timed: bool,
 }
 
 impl Sending {
-    /// Adds a row: the position of one in the batch, the number of one that is kept, [`NONE`] for neither.
-    pub fn push(&mut self, own: u32, other: u32, weight: i8) {
-        self.own.push(own);
-        self.other.push(other);
+    /// Adds a row that block `number` has caused.
+    pub fn push(&mut self, places: [Place; 2], weight: i8, number: u64) {
+        let [first, second] = places;
+        self.places[0].push(first);
+        self.places[1].push(second);
         self.weights.push(weight);
+        match self.segments.last_mut() {
+            Some(last) if last.number == number && last.end.is_none() => last.rows += 1,
+            _ => self.segments.push(Segment { rows: 1, number, split: 0, end: None }),
+        }
     }
 
-    /// The ROWs of one side, of these of its columns: of a batch, or else those that the side keeps.
+    /// Ends block `number`, behind the rows added so far.
+    pub fn end(&mut self, number: u64, end: BlockEnd) {
+        match self.segments.last_mut() {
+            Some(last) if last.number == number && last.end.is_none() => last.end = Some(end),
+            _ => self.segments.push(Segment { rows: 0, number, split: 0, end: Some(end) }),
+        }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Whether there are no rows and no ends.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// A ROW of each row, of these columns of one side.
     pub fn column(
         &self,
-        data_type: &DataType,
-        batch: Option<&Batch>,
-        side: &Side,
+        side: usize,
+        fields: &Fields,
         columns: &[usize],
+        origins: Origins<'_>,
     ) -> Result<ArrayRef, ArrowError> {
-        let numbers = if batch.is_some() { &self.own } else { &self.other };
-        let has_none = numbers.contains(&NONE);
-        let fields = match batch {
-            Some(batch) => {
-                let positions: UInt32Array = if has_none {
-                    numbers.iter().map(|row| (*row != NONE).then_some(*row)).collect()
-                } else {
-                    numbers.clone().into()
-                };
-                let pick = |column: &usize| take(batch.rows.column(*column), &positions, None);
-                columns.iter().map(pick).collect::<Result<Vec<_>, _>>()?
-            }
-            None => side.rows().gather(numbers, columns.iter().copied())?,
-        };
-        Ok(self.rows(data_type, fields, numbers, has_none))
+        let places = &self.places[side];
+        let is_there = |place: &Place| *place != Place::Nothing;
+        if !places.iter().any(is_there) {
+            return Ok(arrow::array::new_null_array(&DataType::Struct(fields.clone()), places.len()));
+        }
+        let of_side = |input: &'_ Input| input.side == side;
+        let came: Vec<Option<&RecordBatch>> =
+            origins.inputs.iter().map(|input| of_side(input).then_some(&input.batch.rows)).collect();
+        let gathered = origins.sides[side].rows().gather(places, &came, columns.iter().copied())?;
+        let nulls: Option<NullBuffer> =
+            (!places.iter().all(is_there)).then(|| places.iter().map(is_there).collect());
+        let rows = StructArray::try_new_with_length(fields.clone(), gathered, nulls, places.len());
+        Ok(Arc::new(rows.expect("the columns of a side are as its input has them")))
     }
 
-    /// The first half of them, and the rest.
+    /// Hands everything over, and is empty then.
+    pub fn flush(&mut self, shape: Shape<'_>, origins: Origins<'_>, queue: &mut Queue) {
+        let sending = std::mem::take(self);
+        if sending.len() == 0 {
+            queue.ends(sending.segments);
+            return;
+        }
+        let columns = shape.schema.arrow().fields().iter().enumerate().map(|(side, field)| {
+            let DataType::Struct(fields) = field.data_type() else { unreachable!("a side is a ROW") };
+            let columns: Vec<usize> = (0..fields.len()).collect();
+            sending.column(side, fields, &columns, origins)
+        });
+        let Ok(columns) = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>() else {
+            // Rows so large do not fit into one column together, where one of them does.
+            for mut half in sending.halves() {
+                half.flush(shape, origins, queue);
+            }
+            return;
+        };
+        let mut batch = Batch::of_rows(shape.schema.rows(columns, sending.len()), 0);
+        let at_ms = |row: usize| {
+            let of = |side: usize| origins.at_ms(side, sending.places[side][row]);
+            of(0).max(of(1))
+        };
+        let times = || EventTimes {
+            at_ms: (0..sending.len()).map(at_ms).collect::<Vec<i64>>().into(),
+            seen_ms: None,
+        };
+        batch.times = shape.timed.then(times);
+        batch.weights = shape.weighted.then(|| Int8Array::from(sending.weights));
+        batch.segments = sending.segments;
+        queue.batch(batch);
+    }
+
+    /// The first half of the rows, and the rest.
     ///
     /// # Panics
     ///
     /// If there is but one: it fits into a column.
-    pub fn halves(&self) -> [Self; 2] {
-        let (count, half) = (self.own.len(), self.own.len() / 2);
+    pub fn halves(self) -> [Self; 2] {
+        let half = self.len() / 2;
         assert!(half > 0, "one row fits into a column");
-        [0..half, half..count].map(|part| Self {
-            own: self.own[part.clone()].to_vec(),
-            other: self.other[part.clone()].to_vec(),
-            weights: self.weights[part].to_vec(),
-        })
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.own.len()
-    }
-
-    /// ROWs that nobody has.
-    fn nothing(&self, data_type: &DataType) -> ArrayRef {
-        arrow::array::new_null_array(data_type, self.own.len())
-    }
-
-    fn rows(&self, data_type: &DataType, fields: Vec<ArrayRef>, numbers: &[u32], has_none: bool) -> ArrayRef {
-        let DataType::Struct(of) = data_type else { unreachable!("a side is a ROW") };
-        let nulls = has_none.then(|| numbers.iter().map(|number| *number != NONE).collect::<NullBuffer>());
-        let rows = StructArray::try_new_with_length(of.clone(), fields, nulls, self.own.len());
-        Arc::new(rows.expect("the columns of a side are as its input has them"))
+        let Self { places: [mut first, mut second], mut weights, segments } = self;
+        let behind = [first.split_off(half), second.split_off(half)];
+        let weights_behind = weights.split_off(half);
+        let mut parts = [Vec::new(), Vec::new()];
+        let mut left = u32::try_from(half).expect("a batch is small");
+        for segment in segments {
+            let before = segment.rows.min(left);
+            left -= before;
+            if before == segment.rows {
+                parts[usize::from(left == 0 && before == 0)].push(segment);
+                continue;
+            }
+            if before > 0 {
+                parts[0].push(Segment { rows: before, end: None, ..segment });
+            }
+            parts[1].push(Segment { rows: segment.rows - before, ..segment });
+        }
+        let [before_segments, behind_segments] = parts;
+        [
+            Self { places: [first, second], weights, segments: before_segments },
+            Self { places: behind, weights: weights_behind, segments: behind_segments },
+        ]
     }
 }
 
-/// Hands rows over as caused by block `number`: `own` is the side, the batch and the times of the rows that have come, `other`
-/// the side that has kept rows; `weighted` and `timed` say what rows of the output have besides their columns.
-pub(super) fn send(
-    sending: &Sending,
-    own: Option<(usize, &Batch, &[i64])>,
-    (other, side): (usize, &Side),
-    output: &Schema,
-    (weighted, timed): (bool, bool),
-    number: u64,
-    queue: &mut Queue,
-) {
-    if sending.own.is_empty() {
-        return;
+impl Origins<'_> {
+    /// The time of a row, milliseconds; the least that there is where there is no row.
+    fn at_ms(&self, side: usize, place: Place) -> i64 {
+        match place {
+            Place::Nothing => i64::MIN,
+            Place::Kept(number) => self.sides[side].at_ms(number),
+            Place::Came(input, row) => self.inputs[input as usize].at_ms(row as usize),
+        }
     }
-    let columns = output.arrow().fields().iter().enumerate().map(|(index, field)| {
-        let columns = |data_type: &DataType| match data_type {
-            DataType::Struct(fields) => (0..fields.len()).collect::<Vec<usize>>(),
-            _ => Vec::new(),
-        };
-        let columns = columns(field.data_type());
-        match own {
-            Some((own, batch, _)) if own == index => {
-                sending.column(field.data_type(), Some(batch), side, &columns)
-            }
-            _ if other == index => sending.column(field.data_type(), None, side, &columns),
-            _ => Ok(sending.nothing(field.data_type())),
-        }
-    });
-    let Ok(columns) = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>() else {
-        // Rows so large do not fit into one column together, where one of them does.
-        for half in sending.halves() {
-            send(&half, own, (other, side), output, (weighted, timed), number, queue);
-        }
-        return;
-    };
-    let rows = output.rows(columns, sending.own.len());
-    let weights = weighted.then(|| Int8Array::from(sending.weights.clone()));
-    let times_ms = own.map_or(&[] as &[i64], |(_, _, times_ms)| times_ms);
-    let at_ms = |(own, other): (&u32, &u32)| {
-        let own_ms = times_ms.get(*own as usize).copied().unwrap_or(i64::MIN);
-        own_ms.max(if *other == NONE { i64::MIN } else { side.at_ms(*other) })
-    };
-    let at_ms: Option<Vec<i64>> = timed.then(|| sending.own.iter().zip(&sending.other).map(at_ms).collect());
-    queue.rows(number, &rows, weights.as_ref(), at_ms.as_deref());
 }

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, interleave, take};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -16,6 +16,17 @@ use crate::record::Schema;
 
 /// The number of no row.
 pub(super) const NONE: u32 = u32::MAX;
+
+/// Where a row of one side is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// There is none.
+    Nothing,
+    /// It is kept under this number.
+    Kept(u32),
+    /// It has come: the place of its batch, and the row.
+    Came(u32, u32),
+}
 
 /// Rows on a page.
 pub(super) const PAGE: usize = 1024;
@@ -168,55 +179,66 @@ impl KeptRows {
         }
     }
 
-    /// These columns of the rows of these numbers; NULL for [`NONE`].
+    /// These columns of the rows at these places, NULL where there is none; `came` are the batches by their places, as far
+    /// as they are of this side.
     ///
     /// # Errors
     ///
     /// If they do not fit into one column.
     pub fn gather(
         &self,
-        numbers: &[u32],
+        places: &[Place],
+        came: &[Option<&RecordBatch>],
         columns: impl IntoIterator<Item = usize>,
     ) -> Result<Vec<ArrayRef>, ArrowError> {
-        let mut pieces: Vec<&Piece> = Vec::new();
-        let mut first_piece = self.marks.take();
-        first_piece.resize(self.pages.len(), NONE);
+        if let Some((batch, rows)) = rows_of_one(places) {
+            let batch = came[batch].expect("rows of a side come in its batches");
+            let pick = |column| take(batch.column(column), &rows, None);
+            return columns.into_iter().map(pick).collect();
+        }
+        let mut arrays: Vec<&[ArrayRef]> = came.iter().flatten().map(|batch| batch.columns()).collect();
+        let array_of = |batch: u32| came[..batch as usize].iter().flatten().count();
+        let mut first_of_page = self.marks.take();
+        first_of_page.resize(self.pages.len(), NONE);
         let mut has_none = false;
-        let mut places = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            if *number == NONE {
-                has_none = true;
-                places.push((usize::MAX, 0));
-                continue;
-            }
-            let (page, row) = (*number as usize / PAGE, *number as usize % PAGE);
-            let of_page = &self.pages[page].pieces;
-            if first_piece[page] == NONE {
-                first_piece[page] = position_of(pieces.len());
-                pieces.extend(of_page);
-            }
-            let piece = match of_page.as_slice() {
-                [_] => 0,
-                several => several.partition_point(|piece| piece.start <= row) - 1,
-            };
-            places.push((first_piece[page] as usize + piece, row - of_page[piece].start));
+        let mut found = Vec::with_capacity(places.len());
+        for place in places {
+            found.push(match *place {
+                Place::Nothing => {
+                    has_none = true;
+                    (usize::MAX, 0)
+                }
+                Place::Came(batch, row) => (array_of(batch), row as usize),
+                Place::Kept(number) => {
+                    let (page, row) = (number as usize / PAGE, number as usize % PAGE);
+                    let pieces = &self.pages[page].pieces;
+                    if first_of_page[page] == NONE {
+                        first_of_page[page] = position_of(arrays.len());
+                        arrays.extend(pieces.iter().map(|piece| piece.columns.as_slice()));
+                    }
+                    let piece = match pieces.as_slice() {
+                        [_] => 0,
+                        several => several.partition_point(|piece| piece.start <= row) - 1,
+                    };
+                    (first_of_page[page] as usize + piece, row - pieces[piece].start)
+                }
+            });
         }
-        for number in numbers.iter().filter(|number| **number != NONE) {
-            first_piece[*number as usize / PAGE] = NONE;
+        for place in places {
+            if let Place::Kept(number) = place {
+                first_of_page[*number as usize / PAGE] = NONE;
+            }
         }
-        self.marks.set(first_piece);
+        self.marks.set(first_of_page);
+        let nothing = arrays.len();
         if has_none {
-            let nothing = pieces.len();
-            places.iter_mut().filter(|place| place.0 == usize::MAX).for_each(|place| place.0 = nothing);
+            found.iter_mut().filter(|place| place.0 == usize::MAX).for_each(|place| place.0 = nothing);
         }
         let gathered = columns.into_iter().map(|column| {
-            let nothing = has_none.then(|| new_null_array(&self.types[column], 1));
-            let arrays: Vec<&dyn Array> =
-                pieces.iter().map(|piece| piece.columns[column].as_ref()).chain(nothing.as_deref()).collect();
-            if arrays.is_empty() {
-                return Ok(arrow::array::new_empty_array(&self.types[column]));
-            }
-            interleave(&arrays, &places)
+            let nulls = has_none.then(|| new_null_array(&self.types[column], 1));
+            let of_column = arrays.iter().map(|columns| columns[column].as_ref());
+            let arrays: Vec<&dyn Array> = of_column.chain(nulls.as_deref()).collect();
+            interleave(&arrays, &found)
         });
         gathered.collect()
     }
@@ -263,11 +285,21 @@ impl Page {
     }
 }
 
+/// The batch that all of these rows have come in and their positions, where that is so.
+fn rows_of_one(places: &[Place]) -> Option<(usize, UInt32Array)> {
+    let Some(Place::Came(first, _)) = places.first() else { return None };
+    let rows = places.iter().map(|place| match place {
+        Place::Came(batch, row) if batch == first => Some(*row),
+        _ => None,
+    });
+    Some((*first as usize, rows.collect::<Option<Vec<u32>>>()?.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{AsArray, Int64Array, StringArray};
+    use arrow::array::{AsArray, Int64Array, StringArray, new_empty_array};
     use arrow::datatypes::Int64Type;
 
     use super::*;
@@ -306,8 +338,13 @@ mod tests {
                     _ => (NONE, None),
                 })
                 .collect();
-            let numbers: Vec<u32> = chosen.iter().map(|(number, _)| *number).collect();
-            let found = rows.gather(&numbers, [1, 0]).unwrap();
+            let place = |number: u32| if number == NONE { Place::Nothing } else { Place::Kept(number) };
+            let places: Vec<Place> = chosen.iter().map(|(number, _)| place(*number)).collect();
+            let found = if places.is_empty() {
+                vec![new_empty_array(&rows.types[1]), new_empty_array(&rows.types[0])]
+            } else {
+                rows.gather(&places, &[], [1, 0]).unwrap()
+            };
             for (row, (number, value)) in chosen.iter().enumerate() {
                 let n = found[1].as_primitive::<Int64Type>();
                 assert_eq!(n.is_valid(row).then(|| n.value(row)), *value);

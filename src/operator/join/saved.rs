@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field};
 
+use super::rows::Place;
 use super::side::{Entry, Keeping, Side};
 use crate::operator::StateTable;
 use crate::operator::saved::{
@@ -37,7 +38,8 @@ pub(super) fn rows(
     let keeping = side.keeping();
     let entries = || numbers.iter().map(|number| side.entry(*number));
     let mut columns = key.columns(entries().map(|entry| groups.key(entry.group)));
-    let fields = side.rows().gather(numbers, 0..side.rows().columns());
+    let places: Vec<Place> = numbers.iter().map(|number| Place::Kept(*number)).collect();
+    let fields = side.rows().gather(&places, &[], 0..side.rows().columns());
     let fields = fields.expect("rows of a few pages fit into a column");
     let row = StructArray::try_new_with_length(
         keeping.schema.arrow().fields().clone(),

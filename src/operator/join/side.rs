@@ -141,43 +141,38 @@ impl Side {
         self.keeping.for_ms.is_none_or(|for_ms| at_ms.saturating_add(for_ms) > watermark_ms)
     }
 
-    /// Keeps the rows at these positions of columns, each behind those of its key. `hash` is asked for the hash of the bytes of
-    /// one of them, where rows may be taken back. Returns their numbers.
-    pub fn enter(
-        &mut self,
-        columns: &[ArrayRef],
-        positions: &[u32],
-        entries: impl Iterator<Item = Entry>,
-        hash: impl Fn(usize) -> u64,
-        rings: &mut Rings<'_>,
-    ) -> Vec<u32> {
+    /// Puts the rows at these positions of columns into pages. Returns their numbers. They are in no ring yet.
+    pub fn add(&mut self, columns: &[ArrayRef], positions: &[u32]) -> Vec<u32> {
         let numbers = self.rows.add(columns, positions);
         self.make_room();
-        for (place, (number, entry)) in numbers.iter().zip(entries).enumerate() {
-            self.link(*number, entry.group, rings.first(entry.group));
-            let at = *number as usize;
-            if let Some(for_ms) = self.keeping.for_ms {
-                self.times_ms[at] = entry.at_ms;
-                self.timers.set(entry.at_ms.saturating_add(for_ms), *number);
-            }
-            if self.keeping.counts {
-                self.partners[at] = entry.partners;
-            }
-            if let Some(index) = &mut self.index {
-                index.hashes[at] = hash(place);
-                if entry.owed {
-                    index.owed.set(*number);
-                } else {
-                    index.owed.clear(*number);
-                }
-                let Index { table, hashes, .. } = index;
-                table.insert_unique(hashes[at], *number, |other| hashes[*other as usize]);
-            }
-            if let Some(view) = &mut self.view {
-                view.exclude(*number);
-            }
-        }
         numbers
+    }
+
+    /// Enters a row that is in a page into the ring of its key, behind the others. `hash` is that of its bytes, where rows may
+    /// be taken back.
+    pub fn enter(&mut self, number: u32, entry: Entry, hash: u64, rings: &mut Rings<'_>) {
+        self.link(number, entry.group, rings.first(entry.group));
+        let at = number as usize;
+        if let Some(for_ms) = self.keeping.for_ms {
+            self.times_ms[at] = entry.at_ms;
+            self.timers.set(entry.at_ms.saturating_add(for_ms), number);
+        }
+        if self.keeping.counts {
+            self.partners[at] = entry.partners;
+        }
+        if let Some(index) = &mut self.index {
+            index.hashes[at] = hash;
+            if entry.owed {
+                index.owed.set(number);
+            } else {
+                index.owed.clear(number);
+            }
+            let Index { table, hashes, .. } = index;
+            table.insert_unique(hash, number, |other| hashes[*other as usize]);
+        }
+        if let Some(view) = &mut self.view {
+            view.exclude(number);
+        }
     }
 
     fn make_room(&mut self) {
@@ -286,6 +281,11 @@ impl Side {
     /// Whether there is such a row in a ring.
     pub fn is_there(&self, number: u32) -> bool {
         self.links.get(number as usize).is_some_and(|link| link.previous != NONE)
+    }
+
+    /// Whether there is such a row, in a ring or not any more; those that are in none yet do not count.
+    pub fn is_kept(&self, number: u32) -> bool {
+        self.links.get(number as usize).is_some_and(|link| link.group != NONE)
     }
 
     /// A row's group.

@@ -157,6 +157,7 @@ impl Machine {
                 chain.push(port, batch);
                 chain.pull()
             }
+            Taken::Interleaved(_) => unreachable!("there is one port"),
             Taken::Barrier(_) | Taken::Empty | Taken::Finished => None,
         });
         let Some((_, batch)) = made else { return false };

@@ -14,7 +14,8 @@ use crate::operator::key_bytes::KeyBytes;
 use crate::operator::work::position_of;
 use crate::operator::{Captured, Changelog, Context, Flow, Operator, Part};
 use crate::record::{
-    Batch, BlockEnd, Column, EventTimes, KeyCodec, Schema, Segment, SqlType, shard_of_slot, slot_of_hash,
+    Batch, BlockEnd, Column, EventTimes, Interleaved, KeyCodec, Schema, Segment, SqlType, shard_of_slot,
+    slot_of_hash,
 };
 use crate::time::SegmentClock;
 
@@ -175,6 +176,7 @@ impl<'a> Machine<'a> {
                 pieces.push((random.usize(0..2), Vec::new(), segment, block.after_ms));
             }
             let mut pieces = pieces.into_iter().peekable();
+            let mut together = Interleaved { batches: Vec::new(), turns: Vec::new() };
             while let Some((port, mut rows, segment, after_ms)) = pieces.next() {
                 let clock = |after_ms| SegmentClock {
                     others_ms: i64::MAX,
@@ -190,16 +192,29 @@ impl<'a> Machine<'a> {
                     clocks.push(clock(after_ms));
                 }
                 let batch = self.before(port, batch_of(&rows, segments, clocks));
-                self.step(shard, port, batch);
+                // Several turns come together, those of a port as one batch or as several.
+                let known =
+                    together.batches.iter().position(|(other, _)| *other == port && random.u8(0..4) > 0);
+                let place = known.unwrap_or(together.batches.len());
+                together.turns.push((place, batch.segments.len()));
+                match together.batches.get_mut(place) {
+                    Some((_, before)) => *before = Batch::concat(vec![before.clone(), batch]),
+                    None => together.batches.push((port, batch)),
+                }
+                if pieces.peek().is_some() && random.u8(0..3) > 0 {
+                    continue;
+                }
+                let now = Interleaved { batches: Vec::new(), turns: Vec::new() };
+                self.step(shard, std::mem::replace(&mut together, now));
                 between(shard, self.operators[shard].as_mut());
             }
         }
     }
 
-    fn step(&mut self, shard: usize, port: usize, batch: Batch) {
+    fn step(&mut self, shard: usize, input: Interleaved) {
         let (operator, output) = (&mut self.operators[shard], &mut self.outputs[shard]);
         let mut context = Context::default();
-        operator.push_by(port, batch, &mut context);
+        operator.push_interleaved(input, &mut context);
         while let Some(batch) = operator.pull(&mut context) {
             assert!(batch.len() <= Batch::ROWS_MAX);
             let mut row = 0;
