@@ -40,7 +40,9 @@ pub(super) fn apply(root: &mut Node, documents: &Documents, problems: &mut Probl
             "source" | "sink" => merge.component(node),
             "sources" | "sinks" | "tables" => {
                 let Value::Map(named) = &mut node.value else { continue };
-                named.iter_mut().for_each(|(_, node)| merge.component(node));
+                for (_, node) in named {
+                    merge.component(node);
+                }
             }
             _ => {}
         }
@@ -130,11 +132,10 @@ impl Merge<'_> {
             if self.all_read {
                 let problem = Problem::error(named.at, format!("there is no connection `{name}`"));
                 let names = self.connections.iter().map(|connection| connection.name.text.as_str());
-                self.problems.push(match self.connections.is_empty() {
-                    true => {
-                        problem.help(format!("add connections: {{ {name}: {{ {}: {{ … }} }} }}", kind.text))
-                    }
-                    false => problem.suggest(name, names, "the connections are"),
+                self.problems.push(if self.connections.is_empty() {
+                    problem.help(format!("add connections: {{ {name}: {{ {}: {{ … }} }} }}", kind.text))
+                } else {
+                    problem.suggest(name, names, "the connections are")
                 });
             }
             return None;

@@ -143,7 +143,9 @@ fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     version(&mut fields, "the pipeline", problems);
     let name = name(&mut fields, problems);
     // They have been put where they are named.
-    [include::KEY, "connections", "params"].into_iter().for_each(|key| fields.know(key));
+    for key in [include::KEY, "connections", "params"] {
+        fields.know(key);
+    }
     let tables = fields.take("tables").map(|node| table::read(node, problems)).unwrap_or_default();
     let is_graph = ["sources", "streams"].into_iter().fold(false, |is, key| fields.take(key).is_some() | is);
     let parts = if is_graph { graph(&mut fields, problems) } else { line(&mut fields, problems) };

@@ -82,7 +82,10 @@ fn write_stage(plan: &Plan, number: usize, stage: &Stage, out: &mut String) -> s
     if !plan.is_chain() {
         for (entry, targets) in stage.wiring.entries.iter().enumerate() {
             match stage.inputs.get(entry) {
-                None => writeln!(out, "  from source {}", plan.sources[entry].name)?,
+                None => match plan.sources.get(entry) {
+                    Some(source) => writeln!(out, "  from source {}", source.name)?,
+                    None => writeln!(out, "  from bad records {}", plan.rejects[entry - plan.sources.len()])?,
+                },
                 Some(input) => writeln!(out, "  from stage {}", input.stage)?,
             }
             // What all entries lead to stands once, behind the last of them.
@@ -119,6 +122,7 @@ fn write_targets(
             Target::Operator(place, _) => {
                 let (build, behind) = &stage.wiring.operators[*place];
                 writeln!(out, "{indent}{sign}{}", operator_text(build))?;
+                write_sides(plan, (number, stage), *place, &deeper, out)?;
                 write_targets(plan, (number, stage), behind, &deeper, out)?;
             }
             Target::Exit(exit) => match &stage.exits[*exit] {
@@ -130,6 +134,21 @@ fn write_targets(
                 }
             },
         }
+    }
+    Ok(())
+}
+
+/// The side streams of the operator at this place that go on in the stage.
+fn write_sides(
+    plan: &Plan,
+    (number, stage): (usize, &Stage),
+    operator: usize,
+    indent: &str,
+    out: &mut String,
+) -> std::fmt::Result {
+    for side in stage.wiring.sides.iter().filter(|side| side.operator == operator) {
+        writeln!(out, "{indent}- side stream {}", side.stream)?;
+        write_targets(plan, (number, stage), &side.targets, &format!("{indent}  "), out)?;
     }
     Ok(())
 }
