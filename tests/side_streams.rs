@@ -112,7 +112,8 @@ fn check(scene: &Scene, how: &str) {
     let both = lines(scene, "both.ndjson");
     let both: BTreeMap<&str, u64> =
         both.iter().map(|row| (row["kind"].as_str().expect("a kind"), number(row, "n"))).collect();
-    let expect = by_kind.iter().map(|(kind, (count, _))| (*kind, count + if *kind == "1" { fine } else { 0 }));
+    let expect =
+        by_kind.iter().map(|(kind, (count, _))| (*kind, count + if *kind == "1" { fine } else { 0 }));
     assert_eq!(both, expect.collect(), "{how}");
 
     let rejects = lines(scene, "rejects.ndjson");
@@ -126,7 +127,10 @@ fn check(scene: &Scene, how: &str) {
         .map(|file| {
             let first = rejects.iter().filter(|row| row["source"].as_str() == Some(file));
             let first = first.map(|row| number(row, "position")).min().expect("a record");
-            format!("{{\"error\":\"decode\",\"source\":\"{file}\",\"n\":{},\"first\":{first},\"odd\":0}}", of(file))
+            format!(
+                "{{\"error\":\"decode\",\"source\":\"{file}\",\"n\":{},\"first\":{first},\"odd\":0}}",
+                of(file)
+            )
         })
         .into();
     reasons.sort_unstable();

@@ -1,6 +1,6 @@
 //! Which streams and sinks take what, and in which order streams can be resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Form, Inputs, Pipeline};
 use crate::error::{Place, Problem, Problems};
@@ -78,7 +78,9 @@ impl Graph {
             form: pipeline.form,
         };
         if pipeline.form == Form::Graph {
-            check_names(pipeline.sources.iter().map(|(name, _)| name).chain(streams), problems);
+            let names = pipeline.sources.iter().map(|(name, _)| name).chain(streams);
+            let names = names.map(|name| (name.text.as_str(), name.at));
+            check_names(names.chain(rejects.iter().map(|name| (name.value.as_str(), name.at))), problems);
         }
         let mut read = |from: &Inputs| -> Option<Vec<Origin>> {
             let origins: Vec<Option<Origin>> = from.names().map(|name| names.find(name, problems)).collect();
@@ -89,7 +91,7 @@ impl Graph {
         let streams: Vec<Vec<Origin>> = streams.into_iter().collect::<Option<_>>()?;
         let order = order(&streams, pipeline, problems)?;
         let sinks = sinks.into_iter().collect::<Option<_>>()?;
-        let graph = Self { order, streams, sinks, rejects };
+        let graph = Self { streams, sinks, order, rejects };
         if pipeline.form == Form::Graph {
             graph.warn(pipeline, endings, problems);
         }
@@ -134,19 +136,19 @@ fn named<'a>(names: impl Iterator<Item = &'a Key>) -> BTreeMap<&'a str, usize> {
 }
 
 /// Reports names that are no names, or that two have.
-fn check_names<'a>(names: impl Iterator<Item = &'a Key>, problems: &mut Problems) {
-    let mut taken = BTreeMap::new();
-    for name in names {
+fn check_names<'a>(names: impl Iterator<Item = (&'a str, Place)>, problems: &mut Problems) {
+    let mut taken = BTreeSet::new();
+    for (name, at) in names {
         let is_allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-        if name.text.is_empty() || !name.text.chars().all(is_allowed) {
+        if name.is_empty() || !name.chars().all(is_allowed) {
             problems.push(
-                Problem::error(name.at, format!("`{}` is no name for a source or a stream", name.text))
+                Problem::error(at, format!("`{name}` is no name for a source or a stream"))
                     .help("use letters, digits, `_` and `-`: `stream.case` names a case of a `route`"),
             );
         }
-        if taken.insert(name.text.as_str(), name.at).is_some() {
+        if !taken.insert(name) {
             problems.push(
-                Problem::error(name.at, format!("another source or stream is called `{}`", name.text))
+                Problem::error(at, format!("another source or stream is called `{name}`"))
                     .help("give each a name of its own"),
             );
         }

@@ -85,6 +85,14 @@ pub(super) fn check(
             _ => false,
         })
     };
+    // Bad records have been held against other names before.
+    let is_name_of_another = |stream: &SideStream| {
+        let names = pipeline.sources.iter().map(|(name, _)| name);
+        let mut names = names.chain(pipeline.streams.iter().map(|other| &other.name));
+        pipeline.form == Form::Graph
+            && names.any(|name| name.text == stream.name)
+            && !graph.rejects.iter().any(|name| name.at == stream.at)
+    };
     for (index, stream) in made.iter().enumerate() {
         if made[..index].iter().any(|before| before.name == stream.name) {
             complete = false;
@@ -92,36 +100,37 @@ pub(super) fn check(
                 Problem::error(stream.at, format!("another side stream is called `{}`", stream.name))
                     .help("give each a name of its own"),
             );
-        } else if pipeline
-            .streams
-            .iter()
-            .any(|other| other.name.text == stream.name && pipeline.form == Form::Graph)
-            || pipeline
-                .sources
-                .iter()
-                .any(|(other, _)| other.text == stream.name && pipeline.form == Form::Graph)
-        {
+        } else if is_name_of_another(stream) {
             complete = false;
             problems.push(
                 Problem::error(stream.at, format!("another source or stream is called `{}`", stream.name))
                     .help("give the side stream a name of its own"),
             );
         } else if !is_taken(&stream.name) {
-            complete = false;
-            let name = &stream.name;
-            let beside = match pipeline.form {
-                Form::Line => "beside `sink`: sinks: ",
-                Form::Graph => "to `sinks`: ",
-            };
-            problems.push(
-                Problem::error(stream.at, format!("nobody takes the side stream `{name}`: its rows would be dropped"))
-                    .help(format!(
-                        "add {beside}{{ {name}: {{ from: {name}, file: {{ path: {name}.ndjson }}, format: json }} }}"
-                    )),
-            );
+            // Late rows are dropped where the file says nothing of them, too; bad records never are.
+            let is_bad = graph.rejects.iter().any(|name| name.at == stream.at);
+            complete &= !is_bad;
+            problems.push(nobody_takes(stream, is_bad, pipeline.form));
         }
     }
     complete.then_some(())
+}
+
+/// The problem of a side stream without a taker, whether of bad records or of others.
+fn nobody_takes(stream: &SideStream, is_bad: bool, form: Form) -> Problem {
+    let name = &stream.name;
+    let problem = if is_bad {
+        Problem::error(stream.at, format!("nobody takes the bad records `{name}`: they would be lost"))
+    } else {
+        Problem::warning(stream.at, format!("nobody takes the side stream `{name}`: its rows are dropped"))
+    };
+    let beside = match form {
+        Form::Line => "beside `sink`: sinks: ",
+        Form::Graph => "to `sinks`: ",
+    };
+    problem.help(format!(
+        "add {beside}{{ {name}: {{ from: {name}, file: {{ path: {name}.ndjson }}, format: json }} }}"
+    ))
 }
 
 /// Checks the names in one `from`; whether all of them lead somewhere.

@@ -71,7 +71,7 @@ mod tests {
         let mut text = Vec::new();
         let rows = BadRecord::rows(&[record(b"{\"a\""), record(b"\xff")], 1500);
         JsonEncoder::new(&BadRecord::schema()).encode(&rows, &mut text);
-        let rest = r#""source":"in.ndjson","position":7,"error":"decode","message":"no \"good\"","at":"1970-01-01T00:00:01.500Z"}"#;
+        let rest = r#""source":"in.ndjson","position":7,"error":"decode","message":"no \"good\"","at":"1970-01-01T00:00:01.5Z"}"#;
         let expect = [r#""{\"a\"","raw_encoding":null"#, r#""/w==","raw_encoding":"base64""#];
         let expect: String = expect.iter().map(|raw| format!("{{\"raw\":{raw},{rest}\n")).collect();
         assert_eq!(String::from_utf8(text).expect("text"), expect);
