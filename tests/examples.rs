@@ -130,7 +130,7 @@ e1,order.created,ann,1.00,2026-01-02T00:00:02Z
 fn enrich_join() {
     // o1 is paid in full, o2 in part, o3 after more than two hours, o4 not at all, o5 twice, in full the second time; o6 is
     // of nobody known. o7 comes behind an order of four hours later, and is not late: the payments, which are read next,
-    // hold the watermark back.
+    // hold the watermark back. A pair has the later time of its two rows, so that of o5 counts at 03:20.
     let orders = "order_id,customer_id,total,created_at
 o1,c1,100.00,2026-01-01T00:10:00Z
 o2,c2,50.00,2026-01-01T00:20:00Z
@@ -164,7 +164,8 @@ o7,c1,60.00,2026-01-01T00:40:00Z
     let report = r#"
 {"segment":"small","window_start":"2026-01-01T00:00:00Z","window_end":"2026-01-01T01:00:00Z","orders":3,"unsettled":2,"revenue":100.00}
 {"segment":"unknown","window_start":"2026-01-01T00:00:00Z","window_end":"2026-01-01T01:00:00Z","orders":1,"unsettled":1,"revenue":null}
-{"segment":"small","window_start":"2026-01-01T01:00:00Z","window_end":"2026-01-01T02:00:00Z","orders":2,"unsettled":1,"revenue":30.00}
+{"segment":"small","window_start":"2026-01-01T01:00:00Z","window_end":"2026-01-01T02:00:00Z","orders":1,"unsettled":1,"revenue":null}
+{"segment":"small","window_start":"2026-01-01T03:00:00Z","window_end":"2026-01-01T04:00:00Z","orders":1,"unsettled":0,"revenue":30.00}
 {"segment":"unknown","window_start":"2026-01-01T01:00:00Z","window_end":"2026-01-01T02:00:00Z","orders":2,"unsettled":1,"revenue":40.00}
 {"segment":"small","window_start":"2026-01-01T05:00:00Z","window_end":"2026-01-01T06:00:00Z","orders":1,"unsettled":0,"revenue":1.00}
 "#;
