@@ -9,7 +9,7 @@ use super::{components, delivery, event_time, route, sides, tables, union};
 use crate::codec::Format;
 use crate::config::{Form, Inputs, Pipeline, Source as Declared};
 use crate::error::{Place, Problem, Problems};
-use crate::operator::{Flow, ResolvedJoin, Sends, SideStream};
+use crate::operator::{Flow, ResolvedJoin, Sends, SideStream, Untimed};
 use crate::record::{BadRecord, Paths, SqlType};
 use crate::sink::Sink;
 use crate::source::{Source, TimeOf};
@@ -136,10 +136,11 @@ impl<'a> Read<'a> {
                 // Nor does an event time that is wrong: windows are checked as if it were right.
                 Err(()) => Some(SqlType::Timestamp(3)),
             };
-            Some(SourceFlow {
-                time,
-                flow: Flow { tables: self.tables.clone(), ..Flow::of_source(columns, event_time) },
-            })
+            let time_column = time.as_ref().ok().and_then(|time| time.as_ref()?.expression.as_column());
+            let time_columns = time_column.map(|column| vec![column.to_owned()]);
+            let tables = self.tables.clone();
+            let flow = Flow { tables, time_columns, ..Flow::of_source(columns, event_time) };
+            Some(SourceFlow { time, flow })
         });
         let sources: Vec<Option<SourceFlow>> = sources.collect();
         let graph = self.graph.take()?;
@@ -302,7 +303,7 @@ pub(super) fn flow_of(
 /// The bad records of sources.
 pub(super) fn rejects_flow(source: &Flow) -> Flow {
     let flow = Flow::of_source(BadRecord::schema(), None);
-    Flow { ordered: false, tables: source.tables.clone(), ..flow }
+    Flow { ordered: false, untimed: Untimed::Bad, tables: source.tables.clone(), ..flow }
 }
 
 impl<'a> Resolved<'a> {
