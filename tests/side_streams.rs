@@ -8,7 +8,7 @@ use serde_json::Value;
 #[allow(dead_code, reason = "every file of tests uses a part of the scene")]
 mod scene;
 
-use scene::{Scene, Watched, sorted};
+use scene::{Scene, Watched, end, sorted};
 
 const SHARDS: &[&str] = &["1", "2", "3", "8"];
 
@@ -146,7 +146,47 @@ fn side_streams_go_on_as_streams() {
         let ended = scene.run(PIPELINE, &["--cores", shards, "--fresh"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         check(&scene, &format!("{shards} shards"));
+        for told in [" 0 quarantined, ", ", 8,572 bad records in streams; "] {
+            assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+        }
     }
+    let strict = PIPELINE.replace("{ to: rejects }", "{ to: rejects, stop_above: 10% per 1m }");
+    let ended = scene.run(&strict, &["--fresh"]);
+    assert_eq!(ended.code, Some(65), "{}", ended.stderr);
+    assert!(ended.stderr.contains("too many bad records: "), "{}", ended.stderr);
+    let explained = end(&mut scene.program(&["explain", "pipeline.yaml"])).stdout;
+    for told in ["bad records: into the stream rejects", "from bad records rejects", "- side stream behind"] {
+        assert!(explained.contains(told), "{told}: {explained}");
+    }
+    let dot = end(&mut scene.program(&["explain", "pipeline.yaml", "--graph", "dot"])).stdout;
+    assert!(dot.contains("rejects\\nbad records") && dot.matches("source1 -> ").count() == 2, "{dot}");
+}
+
+#[test]
+fn bad_records_of_a_chain_go_to_a_sink() {
+    let scene = Scene::new();
+    scene.write("in.ndjson", "{\"n\":1}\n{\"n\":x}\n{\"n\":2}\n");
+    let pipeline = "
+millstream: 1
+name: chain
+source: { file: { path: in.ndjson }, format: json, schema: { n: INT }, bad_record: { to: rejects } }
+steps: [ { filter: 4 / (n - 1) > 0 } ]
+sink: { file: { path: out.ndjson }, format: json }
+sinks:
+  rejected: { from: rejects, file: { path: rejects.csv }, format: csv }
+";
+    assert_eq!(scene.output(pipeline, &["--cores", "2"]), "{\"n\":2}\n");
+    let rejected = scene.read("rejects.csv");
+    let lines: Vec<&str> = rejected.lines().collect();
+    assert_eq!(
+        (lines.len(), lines[0]),
+        (2, "raw,raw_encoding,source,position,error,message,at"),
+        "{rejected}"
+    );
+    assert!(lines[1].starts_with("\"{\"\"n\"\":x}\",,in.ndjson,8,decode,"), "{rejected}");
+    // What a step cannot work out is of no source any more.
+    let kept = scene.quarantine();
+    assert_eq!((kept.len(), &kept[0]["raw"]), (1, &Value::from("{\"n\":1}")), "{kept:?}");
 }
 
 #[test]

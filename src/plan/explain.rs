@@ -24,7 +24,8 @@ pub fn explain(plan: &Plan) -> String {
 fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "pipeline {}", plan.name)?;
     for input in &plan.sources {
-        write_source(input, plan.is_chain(), out)?;
+        let rejects = input.rejects.map(|entry| plan.rejects[entry - plan.sources.len()].as_ref());
+        write_source(input, rejects, plan.is_chain(), out)?;
     }
     for table in &plan.tables {
         write_table(table, out)?;
@@ -168,8 +169,13 @@ fn exchange_text(exchange: &Exchange) -> &'static str {
     }
 }
 
-/// A source: with its name where it is not the only one.
-fn write_source(input: &SourceInput, is_alone: bool, out: &mut String) -> std::fmt::Result {
+/// A source, and the stream of its bad records: with its name where it is not the only one.
+fn write_source(
+    input: &SourceInput,
+    rejects: Option<&str>,
+    is_alone: bool,
+    out: &mut String,
+) -> std::fmt::Result {
     let SourceInput { name, source, format, columns: read, time, .. } = input;
     let name = if is_alone { String::new() } else { format!("{name}: ") };
     writeln!(out, "source   {name}{}", source.describe())?;
@@ -177,6 +183,9 @@ fn write_source(input: &SourceInput, is_alone: bool, out: &mut String) -> std::f
         writeln!(out, "  format: {}", format.describe(Way::In))?;
     }
     writeln!(out, "  reads only: {}", columns(read))?;
+    if let Some(stream) = rejects {
+        writeln!(out, "  bad records: into the stream {stream}")?;
+    }
     let Some(time) = time else { return writeln!(out, "  event time: none declared") };
     let future = time.max_future_ms.map_or("off (the input is not live)".to_owned(), duration_text);
     writeln!(
