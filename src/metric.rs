@@ -16,6 +16,8 @@ pub struct ShardMetrics {
     pub bytes_in: Counter,
     /// Records that went to quarantine.
     pub rejected: Counter,
+    /// Records that could not be read and went into a stream.
+    pub routed: Counter,
     /// Rows dropped because their window had fired.
     pub late: Counter,
     /// Rows that a `throttle` has dropped.
@@ -41,6 +43,7 @@ impl ShardMetrics {
             rows_out: Counter::default(),
             bytes_in: Counter::default(),
             rejected: Counter::default(),
+            routed: Counter::default(),
             late: Counter::default(),
             throttled: Counter::default(),
             states: (0..states).map(|_| StateGauge::default()).collect(),

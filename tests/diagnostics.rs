@@ -21,6 +21,8 @@ fn told(name: &str, bytes: &[u8]) -> String {
 #[test]
 fn wrong_files_are_told_as_expected() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics");
+    // What they include stands beside them.
+    std::env::set_current_dir(&folder).expect("the folder is there");
     let update = std::env::var_os("UPDATE").is_some();
     let mut files: Vec<PathBuf> = fs::read_dir(&folder)
         .expect("the folder is there")

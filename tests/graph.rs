@@ -321,3 +321,71 @@ sink: { file: { path: out.ndjson }, format: json }
     assert!(wrong.stderr.contains("there is no parameter `:lest`"), "{}", wrong.stderr);
     assert!(wrong.stderr.contains("^^^^^^"), "{}", wrong.stderr);
 }
+
+#[test]
+fn what_files_share_is_included() {
+    let scene = Scene::new();
+    scene.write("in.ndjson", "{\"id\":1,\"of\":\"a\"}\n{\"id\":2,\"of\":\"b\"}\n{\"id\":3,\"of\":\"a\"}\n");
+    scene.write("more.ndjson", "{\"id\":4,\"of\":\"b\"}\n");
+    scene.write("names.csv", "key,name\na,one\nb,two\n");
+    let table = "names:
+    file: { path: names.csv }
+    format: csv
+    schema: { key: STRING NOT NULL, name: STRING }
+    key: key
+";
+    std::fs::create_dir_all(scene.path("shared/deeper")).expect("a folder");
+    scene.write(
+        "shared/all.yaml",
+        "millstream: 1\ninclude: [deeper/tables.yaml, deeper/params.yaml]\nconnections: { idle: { stdout: } }\n",
+    );
+    scene.write(
+        "shared/deeper/tables.yaml",
+        format!("millstream: 1\ninclude: [params.yaml]\ntables:\n  {table}"),
+    );
+    scene.write(
+        "shared/deeper/params.yaml",
+        "millstream: 1\nparams: { least: { type: INT, default: 2 } }\nconnections: { input: { file: { path: '${INPUT:-in.ndjson}' } } }\n",
+    );
+    let chain = "source: { file: { use: input }, format: json, schema: { id: BIGINT, of: STRING } }
+steps:
+  - filter: id >= :least
+  - lookup: { table: names, match: names.key = of }
+  - aggregate: { name: counts, by: names.name, select: { n: COUNT(*) } }
+sink: { file: { path: out.ndjson, changelog: final }, format: json }
+";
+    let pipeline =
+        format!("millstream: 1\nname: sharing\ninclude: ['${{FOLDER:-shared}}/all.yaml']\n{chain}");
+    let one = "{\"name\":\"one\",\"n\":1}\n";
+    let rows = |text: &str| sorted(text).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        rows(&scene.output(&pipeline, &["--cores", "2"])),
+        rows(&(one.to_owned() + "{\"name\":\"two\",\"n\":1}\n"))
+    );
+    let of_all = "{\"name\":\"one\",\"n\":2}\n{\"name\":\"two\",\"n\":1}\n";
+    assert_eq!(rows(&scene.output(&pipeline, &["--set", "params.least.default=0"])), rows(of_all));
+    let whole = format!(
+        "millstream: 1\nname: sharing\nparams: {{ least: {{ type: INT, default: 2 }} }}\ntables:\n  {table}{}",
+        chain.replace("use: input", "path: in.ndjson")
+    );
+    // What is included means the same as if it stood in the file: an edit that moves it is none.
+    scene.write("pipeline.yaml", &pipeline);
+    scene.write("whole.yaml", &whole);
+    let told = |file: &str| end(&mut scene.program(&["explain", file])).stdout;
+    assert_eq!(told("pipeline.yaml"), told("whole.yaml"));
+    scene.write("shared/deeper/params.yaml", "millstream: 1\nparams: { least: { type: INT } }\n");
+    let ended = end(&mut scene.program(&["check", "pipeline.yaml"]));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    for told in [
+        " --> shared/deeper/params.yaml:2:11",
+        "the parameter `least` has no value",
+        "there is no connection `input`",
+    ] {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    let unknown = pipeline.replace("${FOLDER:-shared}", "${FOLDER}");
+    scene.write("pipeline.yaml", unknown);
+    let ended = end(&mut scene.program(&["check", "pipeline.yaml"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("which file is included depends on a variable"), "{}", ended.stderr);
+}

@@ -15,7 +15,7 @@ use crate::io::{Clock, Disk, Mode, Storage, available_cpus, probe_io_uring, surv
 use crate::ops::breaker::Breaker;
 use crate::ops::closing::Closing;
 use crate::ops::notify::notify;
-use crate::ops::progress::{Progress, grouped, latency_table, summary, totals};
+use crate::ops::progress::{Progress, grouped, latency_table, routed, summary, totals};
 use crate::ops::signals;
 use crate::ops::state_dir::{StateDir, StateDirError};
 use crate::ops::states::{StateTotal, outgrown, state_summary, state_totals};
@@ -411,10 +411,11 @@ impl<'a> Watch<'a> {
     fn judge(&mut self, ended: bool) {
         let Some(breaker) = &mut self.breaker else { return };
         let totals = totals(&self.running.metrics);
-        if breaker.trips(totals.rows_in, totals.rejected, self.clock.now().monotonic_us, ended) {
+        let bad = totals.rejected + routed(&self.running.metrics);
+        if breaker.trips(totals.rows_in, bad, self.clock.now().monotonic_us, ended) {
             let what = format!(
-                "too many bad records: {} of {} (bad_record.stop_above); the output was taken back",
-                totals.rejected, totals.rows_in
+                "too many bad records: {bad} of {} (bad_record.stop_above); the output was taken back",
+                totals.rows_in
             );
             self.fail(Exit::BadData, what);
         }

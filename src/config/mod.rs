@@ -7,6 +7,8 @@
 //! To add a key of the file, read it in [`Pipeline`]'s reading below or in the part it belongs to, one file each.
 
 mod component;
+mod connections;
+mod include;
 mod params;
 mod run;
 mod sink;
@@ -85,7 +87,7 @@ pub fn read(name: &str, bytes: &[u8], overrides: &[String], environment: &dyn En
     Outcome { documents, pipeline, problems }
 }
 
-/// The tree of the file with overrides and variables in place.
+/// The tree of the file with what it includes, overrides and variables in place.
 fn tree(
     document: u16,
     documents: &mut Documents,
@@ -93,40 +95,57 @@ fn tree(
     environment: &dyn Environment,
     problems: &mut Problems,
 ) -> Option<Node> {
-    let begin = "a pipeline begins with `millstream: 1` and `name: …`";
-    let parsed = yaml::parse(document, documents.text(document), problems);
-    let root = match parsed {
-        None if problems.has_errors() => return None,
-        None => Err(Problem::error(Place { document, ..Place::default() }, "the file is empty")),
-        Some(root) if root.map().is_none() => {
-            let what = format!("a pipeline file is a map of keys and values, not {}", root.kind());
-            Err(Problem::error(root.at, what))
-        }
-        Some(root) => Ok(root),
-    };
-    let mut root = match root {
-        Ok(root) => root,
-        Err(problem) => {
-            problems.push(problem.help(begin));
-            return None;
+    let mut root = root(document, documents, "a pipeline file", problems)?;
+    let name = documents.name(document).to_owned();
+    // What is included has to be known before a value in it can be overridden.
+    let (of_includes, others) = overrides.iter().partition::<Vec<_>, _>(|argument| {
+        argument.split(['.', '=']).next().is_some_and(|key| key == include::KEY)
+    });
+    let set = |root: &mut Node, arguments: &[&String], documents: &mut Documents, problems: &mut Problems| {
+        for argument in arguments {
+            let number = documents.add(format!("--set {argument}"), argument.as_str());
+            yaml::set(root, number, argument, problems);
         }
     };
-    for argument in overrides {
-        let number = documents.add(format!("--set {argument}"), argument.as_str());
-        yaml::set(&mut root, number, argument, problems);
+    set(&mut root, &of_includes, documents, problems);
+    if !include::resolve(&mut root, &name, documents, environment, problems) {
+        return None;
     }
+    set(&mut root, &others, documents, problems);
     yaml::interpolate(&mut root, environment);
+    connections::apply(&mut root, documents, problems);
     params::apply(&mut root, problems);
     Some(root)
 }
 
+/// The tree of a document, which is a map; `what` it is called otherwise.
+fn root(document: u16, documents: &Documents, what: &str, problems: &mut Problems) -> Option<Node> {
+    let told = problems.all().len();
+    let parsed = yaml::parse(document, documents.text(document), problems);
+    let problem = match parsed {
+        None if problems.all().len() > told => return None,
+        None => Problem::error(Place { document, ..Place::default() }, "the file is empty"),
+        Some(root) if root.map().is_none() => {
+            Problem::error(root.at, format!("{what} is a map of keys and values, not {}", root.kind()))
+        }
+        Some(root) => return Some(root),
+    };
+    let begin = match document {
+        0 => "a pipeline begins with `millstream: 1` and `name: …`",
+        _ => "it begins with `millstream: 1`",
+    };
+    problems.push(problem.help(begin));
+    None
+}
+
 fn pipeline(root: &Node, problems: &mut Problems) -> Option<Pipeline> {
     let mut fields = Fields::of(root, "the pipeline", problems);
-    version(&mut fields, problems);
-    // They have been put where they are named.
-    fields.know("params");
+    version(&mut fields, "the pipeline", problems);
     let name = name(&mut fields, problems);
-    not_yet(&mut fields, problems);
+    // They have been put where they are named.
+    for key in [include::KEY, "connections", "params"] {
+        fields.know(key);
+    }
     let tables = fields.take("tables").map(|node| table::read(node, problems)).unwrap_or_default();
     let is_graph = ["sources", "streams"].into_iter().fold(false, |is, key| fields.take(key).is_some() | is);
     let parts = if is_graph { graph(&mut fields, problems) } else { line(&mut fields, problems) };
@@ -232,11 +251,11 @@ fn missing<T>(fields: &Fields<'_>, key: &str, example: &str, problems: &mut Prob
     None
 }
 
-fn version(fields: &mut Fields<'_>, problems: &mut Problems) {
+fn version(fields: &mut Fields<'_>, what: &str, problems: &mut Problems) {
     let at = fields.at();
     match fields.take("millstream") {
         None => problems.push(
-            Problem::error(at, "the pipeline needs `millstream`, the version of the language")
+            Problem::error(at, format!("{what} needs `millstream`, the version of the language"))
                 .help(format!("add `millstream: {VERSION}`")),
         ),
         Some(node) if node.expression() == Some(VERSION) => {}
@@ -280,12 +299,6 @@ fn name(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Spanned<Stri
     problems
         .push(Problem::error(at, what).help("it names directories: use letters, digits, `-`, `_` and `.`"));
     Some(Spanned { value: text.to_owned(), at })
-}
-
-/// Reports the keys of the language that this version does not have.
-fn not_yet(fields: &mut Fields<'_>, problems: &mut Problems) {
-    fields.not_yet("connections", "write the options into the source and the sink", problems);
-    fields.not_yet("include", "write everything into this file", problems);
 }
 
 #[cfg(test)]

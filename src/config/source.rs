@@ -3,7 +3,7 @@
 use super::Component;
 use crate::error::{Place, Problem, Problems};
 use crate::record::{Column, SqlType, parse_type};
-use crate::yaml::{Fields, Key, Node, Rate, Reading, Value};
+use crate::yaml::{Fields, Key, Node, Rate, Reading, Spanned, Value};
 
 /// The quarantine's size, unless the file says otherwise.
 const QUARANTINE_BYTES_DEFAULT: u64 = 1 << 30;
@@ -89,11 +89,23 @@ pub struct BadRecord {
     pub stop_above: Option<Rate>,
     /// How many bytes the quarantine may take; 1 GiB if not said.
     pub limit_bytes: u64,
+    /// The stream that records go to which cannot be read, instead of the quarantine.
+    pub to: Option<Spanned<String>>,
+}
+
+impl BadRecord {
+    /// Whether the pipeline does the same with the bad records of both, but for the stream they go to.
+    #[must_use]
+    pub fn agrees(&self, other: &Self) -> bool {
+        (self.action, self.stop_above, self.limit_bytes)
+            == (other.action, other.stop_above, other.limit_bytes)
+    }
 }
 
 impl Default for BadRecord {
     fn default() -> Self {
-        Self { action: BadRecordAction::Quarantine, stop_above: None, limit_bytes: QUARANTINE_BYTES_DEFAULT }
+        let action = BadRecordAction::Quarantine;
+        Self { action, stop_above: None, limit_bytes: QUARANTINE_BYTES_DEFAULT, to: None }
     }
 }
 
@@ -239,7 +251,9 @@ fn bad_record(key: &Key, node: &Node, problems: &mut Problems) -> BadRecord {
     if let Some(limit) = fields.size_bytes("limit", problems) {
         bad_record.limit_bytes = limit;
     }
-    fields.not_yet("to", "this version keeps bad records in the quarantine", problems);
+    let to = fields.text("to", problems).map(str::to_owned);
+    let at = fields.take("to").map_or(key.at, |node| node.at);
+    bad_record.to = to.map(|value| Spanned { value, at });
     fields.finish(problems);
     bad_record
 }

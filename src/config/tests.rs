@@ -132,7 +132,7 @@ fn mistakes_are_told_at_their_place() {
     check("out_of_order: 5s", "out_of_order: 5", &[("5", "number and a unit")]);
     check("column: paid_at, ", "", &[("event_time", "needs `column`")]);
     check("{ column: paid_at, out_of_order: 5s, max_future: 5m }", "at", &[("at", "{ column: at }")]);
-    check("limit: 64MiB", "limit: 64MiB, to: x", &[("to", "not in this version")]);
+    check("limit: 64MiB", "limit: 64MiB, to: [x]", &[("[x]", "takes text")]);
     check("{ stop_above: 5% per 1m, limit: 64MiB }", "drop", &[("drop", "`quarantine`, `fail`")]);
     check("- filter:", "- limit:\n    count: 5\n  - filter:", &[("count", "indent the options")]);
     check("- filter:", "- limit: 5\n    drop: a\n  - filter:", &[("drop", "one verb")]);

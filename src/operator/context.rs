@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Int64Array, RecordBatch};
 
 use crate::codec::Encode;
 use crate::codec::json::JsonEncoder;
@@ -30,6 +30,10 @@ pub struct SideRows {
     pub stream: Arc<str>,
     /// The rows, in the schema that the step has declared for the stream.
     pub rows: RecordBatch,
+    /// Their event times, milliseconds; none where rows have none.
+    pub at_ms: Option<Int64Array>,
+    /// For each row which segment it was in of the batch that the operator took last; ascending.
+    pub segments: Vec<usize>,
 }
 
 impl Context {

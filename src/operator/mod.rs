@@ -40,6 +40,7 @@ mod select;
 mod selected;
 mod set;
 mod settle;
+mod side_way;
 mod throttle;
 mod top;
 mod upsert;
@@ -56,7 +57,7 @@ pub use debezium::{debezium, debezium_schema};
 pub use expression::column_expression;
 pub use join::{JOIN, Join, ResolvedJoin, parse_join};
 pub use narrow::narrow;
-pub use network::{Network, Tail, Target, Wiring};
+pub use network::{Network, SideWiring, Tail, Target, Wiring};
 pub use route::{case, route};
 pub use settle::settle;
 pub use upsert::UpsertSpec;
@@ -157,6 +158,11 @@ pub struct Flow {
     pub schema: Schema,
     /// The type of their event time (a timestamp, with or without a zone); none where none is declared.
     pub event_time: Option<SqlType>,
+    /// The columns whose values are the event time, or it and a millisecond; none where that is not known, because an
+    /// expression or a step makes it of several.
+    pub time_columns: Option<Vec<String>>,
+    /// Why rows have no event time, where they have none.
+    pub untimed: Untimed,
     /// Whether rows of one key arrive in one defined order: true from a source to the first exchange and behind it.
     pub ordered: bool,
     /// Set when columns that nobody uses have been left out of the source: a step may then miss a column it only
@@ -170,6 +176,32 @@ pub struct Flow {
     pub sends: Sends,
     /// What rows can be looked up in.
     pub tables: Arc<Tables>,
+}
+
+/// Why rows have no event time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untimed {
+    /// Their source declares none.
+    Undeclared,
+    /// They come of a join that keeps rows for longer than any watermark waits.
+    Joined,
+    /// They are bad records.
+    Bad,
+}
+
+impl Untimed {
+    /// What to do about it.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::Undeclared => "add event_time: { column: … } to the source",
+            Self::Joined => {
+                "behind a `join` without `within` there is none: a row may be joined however much later its partner comes. \
+                 Give the join a `within`, or put this step before it"
+            }
+            Self::Bad => "bad records have none: nobody could read it",
+        }
+    }
 }
 
 /// What a running step sends of its changes, which depends on who takes them.
@@ -217,6 +249,8 @@ impl Flow {
         Self {
             schema,
             event_time,
+            time_columns: None,
+            untimed: Untimed::Undeclared,
             ordered: true,
             pruned: false,
             window: None,
@@ -236,7 +270,7 @@ impl Flow {
                 at,
                 format!("`{step}` takes rows in the order of their event time, and there is none"),
             )
-            .help("add event_time: { column: … } to the source"),
+            .help(self.untimed.help()),
         );
         None
     }

@@ -1,11 +1,13 @@
 //! The operators of one stage of one shard, and how rows get from one to the others.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use super::side_way::{SideWay, collect, take_side};
 use super::{Build, Captured, Context, Operator, StateSize, StateTable};
-use crate::record::{Batch, Interleaved};
+use crate::record::{Batch, Interleaved, Schema};
 
 /// The operators of a stage, and where the rows of each go.
 #[derive(Clone, Default)]
@@ -16,6 +18,21 @@ pub struct Wiring {
     pub entries: Vec<Vec<Target>>,
     /// How many exits the stage has.
     pub exits: usize,
+    /// The rows that leave operators beside their output and go on in the stage.
+    pub sides: Vec<SideWiring>,
+}
+
+/// Rows that leave an operator beside its output, and where they go within the stage.
+#[derive(Clone)]
+pub struct SideWiring {
+    /// The place of the operator.
+    pub operator: usize,
+    /// The side stream.
+    pub stream: Arc<str>,
+    /// Its columns.
+    pub schema: Schema,
+    /// Where its rows go.
+    pub targets: Vec<Target>,
 }
 
 /// Where rows go within a stage.
@@ -36,6 +53,8 @@ pub enum Tail {
     Entries,
     /// The operator of this place makes them.
     Operator(usize),
+    /// They leave an operator by the side stream of this place in [`Wiring::sides`].
+    Side(usize),
 }
 
 impl Wiring {
@@ -70,6 +89,17 @@ impl Wiring {
         Tail::Operator(0)
     }
 
+    /// The rows of a side stream that the operator of this place makes. Returns where they come from.
+    pub fn side(&mut self, operator: usize, stream: &str, schema: &Schema) -> Tail {
+        self.sides.push(SideWiring {
+            operator,
+            stream: stream.into(),
+            schema: schema.clone(),
+            targets: Vec::new(),
+        });
+        Tail::Side(self.sides.len() - 1)
+    }
+
     /// Adds an exit behind `from`. Returns its place.
     pub fn exit(&mut self, from: Tail) -> usize {
         let exit = self.exits;
@@ -101,7 +131,11 @@ impl Wiring {
         match from {
             Tail::Entry(entry) => behind(&self.entries[entry]),
             Tail::Entries => self.entries.iter().any(|targets| behind(targets)),
-            Tail::Operator(place) => behind(&self.operators[place].1),
+            Tail::Operator(place) => {
+                let sides = self.sides.iter().filter(|side| side.operator == place);
+                behind(&self.operators[place].1) || sides.into_iter().any(|side| behind(&side.targets))
+            }
+            Tail::Side(place) => behind(&self.sides[place].targets),
         }
     }
 
@@ -110,6 +144,7 @@ impl Wiring {
             Tail::Entry(entry) => self.entries[entry].push(target),
             Tail::Entries => self.entries.iter_mut().for_each(|entry| entry.push(target)),
             Tail::Operator(place) => self.operators[place].1.push(target),
+            Tail::Side(place) => self.sides[place].targets.push(target),
         }
     }
 }
@@ -126,6 +161,8 @@ pub struct Network {
     captured: usize,
     /// What has come to an exit and has not been pulled.
     out: VecDeque<(usize, Batch)>,
+    /// The side streams that go on in the stage.
+    sides: Vec<SideWay>,
     /// What the operators tell besides their rows.
     pub context: Context,
 }
@@ -143,6 +180,7 @@ impl Network {
             captured: keeping.len(),
             keeping,
             out: VecDeque::new(),
+            sides: wiring.sides.iter().map(SideWay::new).collect(),
             context: Context::default(),
         }
     }
@@ -155,7 +193,8 @@ impl Network {
 
     /// Hands in a batch by this entry; only after [`Network::pull`] has returned none.
     pub fn push(&mut self, entry: usize, batch: Batch) {
-        deliver(&self.entries[entry], batch, &mut self.operators, &mut self.out, &mut self.context);
+        let Self { entries, operators, out, sides, context, .. } = self;
+        deliver(&entries[entry], batch, &mut Receivers { operators, out, sides, context });
     }
 
     /// Hands in what has come by several entries, which are told apart; only after [`Network::pull`] has returned none.
@@ -165,6 +204,7 @@ impl Network {
             _ => unreachable!("entries that are told apart lead to an operator of several inputs"),
         };
         input.batches.iter_mut().for_each(|(entry, _)| *entry = port_of(*entry));
+        debug_assert!(self.sides.iter().all(|side| side.operator != 0), "a join has no side streams");
         self.operators[0].push_interleaved(input, &mut self.context);
     }
 
@@ -177,10 +217,19 @@ impl Network {
             }
             // The last first: what an operator makes then finds those behind it with nothing left.
             from = from.checked_sub(1)?;
-            if let Some(batch) = self.operators[from].pull(&mut self.context) {
-                let targets = &self.targets[from];
-                deliver(targets, batch, &mut self.operators, &mut self.out, &mut self.context);
-                from = self.operators.len();
+            let Self { operators, out, sides, context, targets, .. } = self;
+            let told = context.side.len();
+            let pulled = operators[from].pull(context);
+            collect(sides, from, &context.side[told..]);
+            let count = operators.len();
+            if let Some(batch) = pulled {
+                deliver(&targets[from], batch, &mut Receivers { operators, out, sides, context });
+                from = count;
+            } else if let Some((side, batch)) = take_side(sides, from) {
+                // The operator has made all of its output of a batch: what it has set aside of it goes its own way.
+                let targets = sides[side].targets.clone();
+                deliver(&targets, batch, &mut Receivers { operators, out, sides, context });
+                from = count;
             }
         }
     }
@@ -241,17 +290,26 @@ impl Network {
     }
 }
 
+/// What takes batches within a stage.
+struct Receivers<'a> {
+    operators: &'a mut [Box<dyn Operator>],
+    out: &'a mut VecDeque<(usize, Batch)>,
+    sides: &'a mut [SideWay],
+    context: &'a mut Context,
+}
+
 /// Hands a batch to each of these; rows are shared, not copied.
-fn deliver(
-    targets: &[Target],
-    batch: Batch,
-    operators: &mut [Box<dyn Operator>],
-    out: &mut VecDeque<(usize, Batch)>,
-    context: &mut Context,
-) {
-    let mut hand = |target: Target, batch| match target {
-        Target::Operator(place, _) => operators[place].push(batch, context),
-        Target::Exit(exit) => out.push_back((exit, batch)),
+fn deliver(targets: &[Target], batch: Batch, to: &mut Receivers<'_>) {
+    let mut hand = |target: Target, batch: Batch| match target {
+        Target::Operator(place, _) => {
+            for side in to.sides.iter_mut().filter(|side| side.operator == place) {
+                side.begin(&batch);
+            }
+            let told = to.context.side.len();
+            to.operators[place].push(batch, to.context);
+            collect(to.sides, place, &to.context.side[told..]);
+        }
+        Target::Exit(exit) => to.out.push_back((exit, batch)),
     };
     let Some((last, others)) = targets.split_last() else { return };
     for target in others {

@@ -60,7 +60,18 @@ fn flow_of(outputs: &[(String, Output)], schema: Schema, input: &Flow) -> Flow {
     let changelog = input.changelog.as_ref().map(|changelog| Changelog {
         key: changelog.key.as_ref().and_then(|key| key.iter().map(renamed).collect()),
     });
-    Flow { schema, window, changelog, ..input.clone() }
+    // A column may go on under several names.
+    let holds_time = |times: &[String], output: &Output| match output {
+        Output::Column(index) => times.contains(&input.schema.columns()[*index].name),
+        Output::Expression(expression) => {
+            expression.as_column().is_some_and(|name| times.iter().any(|time| time == name))
+        }
+    };
+    let time_columns = input.time_columns.as_ref().map(|times| {
+        let kept = outputs.iter().filter(|(_, output)| holds_time(times, output));
+        kept.map(|(name, _)| name.clone()).collect()
+    });
+    Flow { schema, window, changelog, time_columns, ..input.clone() }
 }
 
 /// Only the operator that turns `input` into `output` by these outputs.

@@ -26,6 +26,12 @@ pub fn totals(metrics: &[Arc<ShardMetrics>]) -> Counts {
     counts.fold(Counts::default(), |sum, counts| sum.plus(&counts))
 }
 
+/// How many records could not be read and went into streams, over all shards.
+#[must_use]
+pub fn routed(metrics: &[Arc<ShardMetrics>]) -> u64 {
+    metrics.iter().map(|shard| shard.routed.get()).sum()
+}
+
 /// A line on the terminal that is written over and over.
 pub struct Progress {
     shown: bool,
@@ -114,10 +120,8 @@ pub fn grouped(number: u64) -> String {
 pub fn summary(metrics: &[Arc<ShardMetrics>], elapsed_us: u64, quarantine: Option<&str>) -> String {
     let totals = totals(metrics);
     let seconds = format!("{}.{:03}", elapsed_us / 1_000_000, elapsed_us / 1000 % 1000);
-    let throttled = match totals.throttled {
-        0 => String::new(),
-        rows => format!(", {} throttled", grouped(rows)),
-    };
+    let more = |count, what| if count == 0 { String::new() } else { format!(", {} {what}", grouped(count)) };
+    let throttled = more(totals.throttled, "throttled") + &more(routed(metrics), "bad records in streams");
     let mut text = format!(
         "{} rows in, {} out, {} quarantined, {} late{throttled}; {seconds} s, {} rows/s\n",
         grouped(totals.rows_in),

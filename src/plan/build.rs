@@ -1,15 +1,18 @@
 //! A file without mistakes made into what runs: over only the columns that are used, cut into stages.
 
+use std::collections::BTreeMap;
+
 use super::delivery::Delivery;
-use super::graph::Origin;
+use super::graph::{Graph, Origin};
 use super::resolve::{Checked, Pass, StreamFlow, delivery_state, flow_of, least_bounded, sends};
 use super::stages::{Stages, Way};
+use super::steps::ResolvedSteps;
 use super::{
     Plan, SideOutput, SinkOutput, SourceInput, components, delivery, event_time, fingerprint, sides, union,
 };
 use crate::error::Problems;
 use crate::operator::{Flow, Part, narrow};
-use crate::record::{Paths, Schema};
+use crate::record::{BadRecord, Paths, Schema};
 use crate::sink::Sink;
 
 /// Which columns are needed.
@@ -72,7 +75,10 @@ pub(super) fn build(checked: Checked<'_>, problems: &mut Problems) -> Option<Pla
         pipeline.sources.iter().zip(sources.into_iter().zip(flows)).zip(schemas)
     {
         let time = event_time::resolve(declared, Some(source.as_ref()), &columns, problems).ok()?;
+        let rejects = declared.bad_record.to.as_ref();
+        let rejects = rejects.and_then(|to| graph.rejects.iter().position(|name| name.value == to.value));
         inputs.push(SourceInput {
+            rejects: rejects.map(|place| pipeline.sources.len() + place),
             name: name.text.as_str().into(),
             format: components::source_format(declared, source.as_ref()),
             declared: flow.schema,
@@ -89,6 +95,7 @@ pub(super) fn build(checked: Checked<'_>, problems: &mut Problems) -> Option<Pla
         stages,
         sinks: outputs,
         sides,
+        rejects: graph.rejects.iter().map(|name| name.value.as_str().into()).collect(),
         bad_record: pipeline.sources[0].1.bad_record.clone(),
         cores: pipeline.run.cores,
         state_dir: pipeline.run.state_dir.clone(),
@@ -112,11 +119,12 @@ fn needs(checked: &Checked<'_>) -> Needs {
             Origin::Stream(stream) | Origin::Case(stream, _) => {
                 outputs[*stream].extend(Paths::all(&checked.streams[*stream].steps.output.schema).iter());
             }
-            Origin::Side(_) => {}
+            Origin::Side(_) | Origin::Rejects(_) => {}
         }
     }
-    let is_taken =
-        |stream: &str| graph.taken().any(|origin| matches!(origin, Origin::Side(side) if side == stream));
+    let is_taken = |stream: &str| {
+        graph.taken().any(|origin| matches!(origin, Origin::Side(side) if side.name == stream))
+    };
     for stream in graph.order.iter().rev() {
         let of = &checked.streams[*stream];
         let mut output = std::mem::take(&mut outputs[*stream]);
@@ -132,7 +140,8 @@ fn needs(checked: &Checked<'_>) -> Needs {
             match origin {
                 Origin::Source(source) => sources[*source].extend(input.iter()),
                 Origin::Stream(before) | Origin::Case(before, _) => outputs[*before].extend(input.iter()),
-                Origin::Side(_) => {}
+                // All columns of such a stream are carried.
+                Origin::Side(_) | Origin::Rejects(_) => {}
             }
         }
         streams[*stream] = inputs;
@@ -220,8 +229,9 @@ fn prune(
 
 /// The stages, and for each sink the state that holds its rows back, if one does.
 fn stages(checked: &Checked<'_>, pruned: &Pruned) -> (Vec<super::Stage>, Vec<Option<std::sync::Arc<str>>>) {
-    let mut stages = Stages::new(pruned.sources.len());
-    let mut ways: Vec<Option<Way>> = pruned.streams.iter().map(|_| None).collect();
+    let sources = pruned.sources.len();
+    let mut stages = Stages::new(sources + checked.graph.rejects.len());
+    let mut ways = Ways { streams: pruned.streams.iter().map(|_| None).collect(), sides: BTreeMap::new() };
     for stream in &checked.graph.order {
         let of = pruned.streams[*stream].as_ref().expect("every stream is resolved");
         let from = checked.graph.streams[*stream].as_slice();
@@ -235,8 +245,9 @@ fn stages(checked: &Checked<'_>, pruned: &Pruned) -> (Vec<super::Stage>, Vec<Opt
             }
             None => way_of(from, &of.input.schema, &ways, pruned, &mut stages),
         };
+        let way = lead_through(&of.steps, way, &checked.graph, &mut ways.sides, &mut stages);
         let route = of.route.as_ref().map(|route| Part::Operator(route.build(&of.steps.output)));
-        ways[*stream] = Some(stages.lead(way, of.steps.parts().flatten().cloned().chain(route)));
+        ways.streams[*stream] = Some(stages.lead(way, route));
     }
     let mut held_in = Vec::new();
     let mut number = 0;
@@ -263,31 +274,63 @@ fn stages(checked: &Checked<'_>, pruned: &Pruned) -> (Vec<super::Stage>, Vec<Opt
     (stages.finish(), held_in)
 }
 
-/// The way of all rows that come from these, as rows of `schema`.
-fn way_of(
-    from: &[Origin],
-    schema: &Schema,
-    ways: &[Option<Way>],
-    pruned: &Pruned,
+/// The ways of the streams that others take.
+struct Ways {
+    /// `[stream]`
+    streams: Vec<Option<Way>>,
+    /// Those of side streams that streams take, or sinks beside others, with their columns.
+    sides: BTreeMap<String, (Way, Schema)>,
+}
+
+/// Leads rows through the steps of a stream. Where a side stream goes on among the stages, its way is noted.
+fn lead_through(
+    steps: &ResolvedSteps,
+    way: Way,
+    graph: &Graph,
+    sides: &mut BTreeMap<String, (Way, Schema)>,
     stages: &mut Stages,
 ) -> Way {
+    let goes_on = |name: &str| {
+        let is_it = |origin: &Origin| matches!(origin, Origin::Side(side) if side.name == name);
+        let of_sinks = graph.sinks.iter().filter(|from| sides::taken_by(from).is_none());
+        graph.streams.iter().chain(of_sinks).flatten().any(is_it)
+    };
+    steps.list().iter().fold(way, |way, step| {
+        // What tells of rows that are too late is what keeps state, behind the exchange.
+        let makes = |part: &Part| matches!(part, Part::Operator(build) if build.state.is_some());
+        let behind = step.parts.iter().rposition(makes).map_or(0, |place| place + 1);
+        let (before, rest) = step.parts.split_at(behind);
+        let way = stages.lead(way, before.iter().cloned());
+        for side in step.side.iter().filter(|side| goes_on(&side.name)) {
+            let from = stages.side(&way, &side.name, &side.schema);
+            sides.insert(side.name.clone(), (from, side.schema.clone()));
+        }
+        stages.lead(way, rest.iter().cloned())
+    })
+}
+
+/// The way of all rows that come from these, as rows of `schema`.
+fn way_of(from: &[Origin], schema: &Schema, ways: &Ways, pruned: &Pruned, stages: &mut Stages) -> Way {
     let one = |origin: &Origin| {
         let (way, has) = match origin {
-            Origin::Source(source) => (Stages::source(*source), &pruned.sources[*source]),
+            Origin::Source(source) => (Stages::source(*source), pruned.sources[*source].schema.clone()),
+            Origin::Rejects(place) => (Stages::source(pruned.sources.len() + place), BadRecord::schema()),
             Origin::Stream(stream) | Origin::Case(stream, _) => {
                 let of = pruned.streams[*stream].as_ref().expect("every stream is resolved");
-                let way = ways[*stream].clone().expect("streams come behind those they take");
+                let way = ways.streams[*stream].clone().expect("streams come behind those they take");
                 let way = match (origin, &of.route) {
                     (Origin::Case(_, case), Some(route)) => {
                         stages.lead(way, [Part::Operator(route.case(&of.steps.output, *case))])
                     }
                     _ => way,
                 };
-                (way, &of.steps.output)
+                (way, of.steps.output.schema.clone())
             }
-            Origin::Side(_) => unreachable!("side streams go to sinks of their own"),
+            Origin::Side(side) => {
+                ways.sides.get(&side.name).cloned().expect("streams come behind those they take")
+            }
         };
-        stages.lead(way, narrow(&has.schema, schema).map(Part::Operator))
+        stages.lead(way, narrow(&has, schema).map(Part::Operator))
     };
     Stages::union(from.iter().map(one).collect::<Vec<_>>())
 }

@@ -62,6 +62,10 @@ fn nodes(plan: &Plan) -> Vec<Node> {
     let sources = sources.map(|(place, input)| {
         end(format!("source{place}"), format!("{}\n{}", input.name, first_words(&input.source.describe())))
     });
+    let rejects = plan.rejects.iter().enumerate();
+    let rejects = rejects.map(|(place, name)| {
+        end(format!("source{}", plan.sources.len() + place), format!("{name}\nbad records"))
+    });
     let stages = plan.stages.iter().enumerate().flat_map(|(number, stage)| {
         stage.wiring.builds().enumerate().map(move |(place, build)| Node {
             name: operator_name(number, place),
@@ -82,7 +86,7 @@ fn nodes(plan: &Plan) -> Vec<Node> {
         let what = format!("{}: {}\n{}", side.name, side.stream, first_words(&side.sink.describe()));
         end(format!("side{place}"), what)
     });
-    sources.chain(stages).chain(sinks).chain(sides).collect()
+    sources.chain(rejects).chain(stages).chain(sinks).chain(sides).collect()
 }
 
 /// A component without what stands in parentheses behind it.
@@ -98,6 +102,9 @@ fn edges(plan: &Plan) -> Vec<Edge> {
     for (number, stage) in plan.stages.iter().enumerate() {
         for (place, (_, targets)) in stage.wiring.operators.iter().enumerate() {
             connect(plan, number, operator_name(number, place), targets, &mut edges);
+        }
+        for side in &stage.wiring.sides {
+            connect(plan, number, operator_name(number, side.operator), &side.targets, &mut edges);
         }
     }
     edges

@@ -24,7 +24,8 @@ pub fn explain(plan: &Plan) -> String {
 fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "pipeline {}", plan.name)?;
     for input in &plan.sources {
-        write_source(input, plan.is_chain(), out)?;
+        let rejects = input.rejects.map(|entry| plan.rejects[entry - plan.sources.len()].as_ref());
+        write_source(input, rejects, plan.is_chain(), out)?;
     }
     for table in &plan.tables {
         write_table(table, out)?;
@@ -82,7 +83,10 @@ fn write_stage(plan: &Plan, number: usize, stage: &Stage, out: &mut String) -> s
     if !plan.is_chain() {
         for (entry, targets) in stage.wiring.entries.iter().enumerate() {
             match stage.inputs.get(entry) {
-                None => writeln!(out, "  from source {}", plan.sources[entry].name)?,
+                None => match plan.sources.get(entry) {
+                    Some(source) => writeln!(out, "  from source {}", source.name)?,
+                    None => writeln!(out, "  from bad records {}", plan.rejects[entry - plan.sources.len()])?,
+                },
                 Some(input) => writeln!(out, "  from stage {}", input.stage)?,
             }
             // What all entries lead to stands once, behind the last of them.
@@ -119,6 +123,7 @@ fn write_targets(
             Target::Operator(place, _) => {
                 let (build, behind) = &stage.wiring.operators[*place];
                 writeln!(out, "{indent}{sign}{}", operator_text(build))?;
+                write_sides(plan, (number, stage), *place, &deeper, out)?;
                 write_targets(plan, (number, stage), behind, &deeper, out)?;
             }
             Target::Exit(exit) => match &stage.exits[*exit] {
@@ -130,6 +135,21 @@ fn write_targets(
                 }
             },
         }
+    }
+    Ok(())
+}
+
+/// The side streams of the operator at this place that go on in the stage.
+fn write_sides(
+    plan: &Plan,
+    (number, stage): (usize, &Stage),
+    operator: usize,
+    indent: &str,
+    out: &mut String,
+) -> std::fmt::Result {
+    for side in stage.wiring.sides.iter().filter(|side| side.operator == operator) {
+        writeln!(out, "{indent}- side stream {}", side.stream)?;
+        write_targets(plan, (number, stage), &side.targets, &format!("{indent}  "), out)?;
     }
     Ok(())
 }
@@ -149,8 +169,13 @@ fn exchange_text(exchange: &Exchange) -> &'static str {
     }
 }
 
-/// A source: with its name where it is not the only one.
-fn write_source(input: &SourceInput, is_alone: bool, out: &mut String) -> std::fmt::Result {
+/// A source, and the stream of its bad records: with its name where it is not the only one.
+fn write_source(
+    input: &SourceInput,
+    rejects: Option<&str>,
+    is_alone: bool,
+    out: &mut String,
+) -> std::fmt::Result {
     let SourceInput { name, source, format, columns: read, time, .. } = input;
     let name = if is_alone { String::new() } else { format!("{name}: ") };
     writeln!(out, "source   {name}{}", source.describe())?;
@@ -158,6 +183,9 @@ fn write_source(input: &SourceInput, is_alone: bool, out: &mut String) -> std::f
         writeln!(out, "  format: {}", format.describe(Way::In))?;
     }
     writeln!(out, "  reads only: {}", columns(read))?;
+    if let Some(stream) = rejects {
+        writeln!(out, "  bad records: into the stream {stream}")?;
+    }
     let Some(time) = time else { return writeln!(out, "  event time: none declared") };
     let future = time.max_future_ms.map_or("off (the input is not live)".to_owned(), duration_text);
     writeln!(

@@ -1,10 +1,10 @@
 //! Which streams and sinks take what, and in which order streams can be resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Form, Inputs, Pipeline};
 use crate::error::{Place, Problem, Problems};
-use crate::yaml::{Key, Spanned};
+use crate::yaml::{Key, Node, Spanned};
 
 /// What a name stands for in a `from`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,7 +16,18 @@ pub(super) enum Origin {
     /// Of a stream that ends in a `route` the case of this place.
     Case(usize, usize),
     /// Rows that leave a stream at a step.
-    Side(String),
+    Side(Side),
+    /// The bad records of the sources that send them here: the place in [`Graph::rejects`].
+    Rejects(usize),
+}
+
+/// Rows that leave a stream at a step.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Side {
+    /// The name of the side stream.
+    pub name: String,
+    /// The stream that has a step which names it so; none where there is none.
+    pub stream: Option<usize>,
 }
 
 /// What each stream and each sink takes.
@@ -27,6 +38,8 @@ pub(super) struct Graph {
     pub sinks: Vec<Vec<Origin>>,
     /// The streams in an order in which each comes behind those that it takes.
     pub order: Vec<usize>,
+    /// The streams of bad records, each once, in the order of the page.
+    pub rejects: Vec<Spanned<String>>,
 }
 
 /// How a stream ends.
@@ -43,6 +56,9 @@ pub(super) enum Ending {
 struct Names<'a> {
     sources: BTreeMap<&'a str, usize>,
     streams: BTreeMap<&'a str, usize>,
+    rejects: &'a [Spanned<String>],
+    /// Of each side stream the stream whose step makes it.
+    makers: BTreeMap<&'a str, usize>,
     /// `[stream]`
     endings: &'a [Ending],
     form: Form,
@@ -52,14 +68,19 @@ impl Graph {
     /// The graph of a file whose streams end so. None where something is taken that cannot be, which has been reported.
     pub fn of(pipeline: &Pipeline, endings: &[Ending], problems: &mut Problems) -> Option<Self> {
         let streams = pipeline.streams.iter().map(|stream| &stream.name);
+        let rejects = rejects(pipeline);
         let names = Names {
+            rejects: &rejects,
+            makers: makers(pipeline),
             sources: named(pipeline.sources.iter().map(|(name, _)| name)),
             streams: named(streams.clone()),
             endings,
             form: pipeline.form,
         };
         if pipeline.form == Form::Graph {
-            check_names(pipeline.sources.iter().map(|(name, _)| name).chain(streams), problems);
+            let names = pipeline.sources.iter().map(|(name, _)| name).chain(streams);
+            let names = names.map(|name| (name.text.as_str(), name.at));
+            check_names(names.chain(rejects.iter().map(|name| (name.value.as_str(), name.at))), problems);
         }
         let mut read = |from: &Inputs| -> Option<Vec<Origin>> {
             let origins: Vec<Option<Origin>> = from.names().map(|name| names.find(name, problems)).collect();
@@ -69,7 +90,8 @@ impl Graph {
         let sinks: Vec<_> = pipeline.sinks.iter().map(|sink| read(&sink.from)).collect();
         let streams: Vec<Vec<Origin>> = streams.into_iter().collect::<Option<_>>()?;
         let order = order(&streams, pipeline, problems)?;
-        let graph = Self { order, streams, sinks: sinks.into_iter().collect::<Option<_>>()? };
+        let sinks = sinks.into_iter().collect::<Option<_>>()?;
+        let graph = Self { streams, sinks, order, rejects };
         if pipeline.form == Form::Graph {
             graph.warn(pipeline, endings, problems);
         }
@@ -114,31 +136,50 @@ fn named<'a>(names: impl Iterator<Item = &'a Key>) -> BTreeMap<&'a str, usize> {
 }
 
 /// Reports names that are no names, or that two have.
-fn check_names<'a>(names: impl Iterator<Item = &'a Key>, problems: &mut Problems) {
-    let mut taken = BTreeMap::new();
-    for name in names {
+fn check_names<'a>(names: impl Iterator<Item = (&'a str, Place)>, problems: &mut Problems) {
+    let mut taken = BTreeSet::new();
+    for (name, at) in names {
         let is_allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-        if name.text.is_empty() || !name.text.chars().all(is_allowed) {
+        if name.is_empty() || !name.chars().all(is_allowed) {
             problems.push(
-                Problem::error(name.at, format!("`{}` is no name for a source or a stream", name.text))
+                Problem::error(at, format!("`{name}` is no name for a source or a stream"))
                     .help("use letters, digits, `_` and `-`: `stream.case` names a case of a `route`"),
             );
         }
-        if taken.insert(name.text.as_str(), name.at).is_some() {
+        if !taken.insert(name) {
             problems.push(
-                Problem::error(name.at, format!("another source or stream is called `{}`", name.text))
+                Problem::error(at, format!("another source or stream is called `{name}`"))
                     .help("give each a name of its own"),
             );
         }
     }
 }
 
+impl Origin {
+    /// The stream that rows come from, by whichever way they leave it.
+    pub fn stream(&self) -> Option<usize> {
+        match self {
+            Self::Stream(stream) | Self::Case(stream, _) => Some(*stream),
+            Self::Side(side) => side.stream,
+            Self::Source(_) | Self::Rejects(_) => None,
+        }
+    }
+}
+
 impl Names<'_> {
+    /// The side stream, or the bad records, of this name.
+    fn side(&self, name: &str) -> Origin {
+        if let Some(place) = self.rejects.iter().position(|rejects| rejects.value == name) {
+            return Origin::Rejects(place);
+        }
+        Origin::Side(Side { name: name.to_owned(), stream: self.makers.get(name).copied() })
+    }
+
     /// What a name stands for. A name that is none of a source or stream may be that of rows that leave at a step.
     fn find(&self, name: &Spanned<String>, problems: &mut Problems) -> Option<Origin> {
         let text = name.value.as_str();
         if self.form == Form::Line && text != "steps" && text != "source" {
-            return Some(Origin::Side(text.to_owned()));
+            return Some(self.side(text));
         }
         if let Some(source) = self.sources.get(text) {
             return Some(Origin::Source(*source));
@@ -155,7 +196,7 @@ impl Names<'_> {
             );
             return None;
         }
-        let Some((stream, case)) = text.split_once('.') else { return Some(Origin::Side(text.to_owned())) };
+        let Some((stream, case)) = text.split_once('.') else { return Some(self.side(text)) };
         let Some(place) = self.streams.get(stream) else {
             let what = format!("there is no stream `{stream}`");
             let known = self.streams.keys().copied();
@@ -179,6 +220,36 @@ impl Names<'_> {
         }
         Some(Origin::Case(*place, found?))
     }
+}
+
+/// The names that bad records go by, each once.
+fn rejects(pipeline: &Pipeline) -> Vec<Spanned<String>> {
+    let mut names: Vec<Spanned<String>> = Vec::new();
+    for to in pipeline.sources.iter().filter_map(|(_, source)| source.bad_record.to.as_ref()) {
+        if !names.iter().any(|name| name.value == to.value) {
+            names.push(to.clone());
+        }
+    }
+    names
+}
+
+/// Of each side stream the stream whose step makes it: what has to be resolved before those that take it. Whether the step
+/// does make it is found out then.
+fn makers(pipeline: &Pipeline) -> BTreeMap<&str, usize> {
+    let mut makers = BTreeMap::new();
+    for (place, stream) in pipeline.streams.iter().enumerate() {
+        for step in &stream.steps.list {
+            let name = entry(&step.options, "late").and_then(|late| entry(late, "to")).and_then(Node::text);
+            if let Some(name) = name {
+                makers.entry(name).or_insert(place);
+            }
+        }
+    }
+    makers
+}
+
+fn entry<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    node.map()?.iter().find(|(found, _)| found.text == key).map(|(_, node)| node)
 }
 
 /// How far a stream has been put in order.
@@ -234,8 +305,8 @@ fn visit(
     visits[stream] = Visit::Begun;
     path.push(stream);
     for origin in &streams[stream] {
-        if let Origin::Stream(before) | Origin::Case(before, _) = origin {
-            visit(*before, streams, visits, path, order)?;
+        if let Some(before) = origin.stream() {
+            visit(before, streams, visits, path, order)?;
         }
     }
     path.pop();

@@ -53,6 +53,8 @@ pub struct Plan {
     pub sinks: Vec<SinkOutput>,
     /// What takes the rows that leave at a step.
     pub sides: Vec<SideOutput>,
+    /// The streams of bad records: they come into the first stage by the entries behind those of the sources.
+    pub rejects: Vec<Arc<str>>,
     /// What happens to bad records.
     pub bad_record: BadRecord,
     /// How many shards the file asks for; none for one per available core.
@@ -79,7 +81,9 @@ impl Plan {
     pub fn is_chain(&self) -> bool {
         let is_line = |stage: &Stage| {
             let ways = stage.wiring.entries.iter().chain(stage.wiring.operators.iter().map(|(_, to)| to));
-            stage.wiring.entries.len() == 1 && ways.into_iter().all(|targets| targets.len() == 1)
+            stage.wiring.entries.len() == 1
+                && stage.wiring.sides.is_empty()
+                && ways.into_iter().all(|targets| targets.len() == 1)
         };
         self.sources.len() == 1 && self.sinks.len() == 1 && self.stages.iter().all(is_line)
     }
@@ -124,6 +128,8 @@ pub struct SourceInput {
     pub kept: Schema,
     /// Where event time comes from.
     pub time: Option<TimeOf>,
+    /// The entry of the first stage by which its bad records come in; none where they go to quarantine.
+    pub rejects: Option<usize>,
 }
 
 /// Rows on their way out.

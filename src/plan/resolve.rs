@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::graph::{Graph, Origin};
+use super::graph::{Graph, Origin, Side};
 use super::steps::{self, ResolvedSteps};
 use super::{components, delivery, event_time, route, sides, tables, union};
 use crate::codec::Format;
 use crate::config::{Form, Inputs, Pipeline, Source as Declared};
 use crate::error::{Place, Problem, Problems};
-use crate::operator::{Flow, ResolvedJoin, Sends, SideStream};
-use crate::record::{Paths, SqlType};
+use crate::operator::{Flow, ResolvedJoin, Sends, SideStream, Untimed};
+use crate::record::{BadRecord, Paths, SqlType};
 use crate::sink::Sink;
 use crate::source::{Source, TimeOf};
 use crate::table::Tables;
@@ -52,6 +52,11 @@ pub(super) struct StreamFlow {
 }
 
 impl StreamFlow {
+    /// The rows of the side stream of this name that leaves it at a step.
+    fn side_flow(&self, name: &str) -> Option<Flow> {
+        self.steps.side_flow(name)
+    }
+
     /// The streams that leave it at a step.
     pub fn side_streams(&self) -> impl Iterator<Item = &SideStream> {
         self.join.iter().flat_map(|(join, _)| &join.side).chain(self.steps.side_streams())
@@ -131,10 +136,11 @@ impl<'a> Read<'a> {
                 // Nor does an event time that is wrong: windows are checked as if it were right.
                 Err(()) => Some(SqlType::Timestamp(3)),
             };
-            Some(SourceFlow {
-                time,
-                flow: Flow { tables: self.tables.clone(), ..Flow::of_source(columns, event_time) },
-            })
+            let time_column = time.as_ref().ok().and_then(|time| time.as_ref()?.expression.as_column());
+            let time_columns = time_column.map(|column| vec![column.to_owned()]);
+            let tables = self.tables.clone();
+            let flow = Flow { tables, time_columns, ..Flow::of_source(columns, event_time) };
+            Some(SourceFlow { time, flow })
         });
         let sources: Vec<Option<SourceFlow>> = sources.collect();
         let graph = self.graph.take()?;
@@ -159,7 +165,7 @@ fn check_sources(pipeline: &Pipeline, problems: &mut Problems) {
     }
     let mut sources = pipeline.sources.iter();
     let Some((first, source)) = sources.next() else { return };
-    for (name, _) in sources.filter(|(_, other)| other.bad_record != source.bad_record) {
+    for (name, _) in sources.filter(|(_, other)| !other.bad_record.agrees(&source.bad_record)) {
         let what = format!("`bad_record` of `{}` is not as that of `{}`", name.text, first.text);
         problems.push(
             Problem::error(name.at, what)
@@ -288,8 +294,16 @@ pub(super) fn flow_of(
         Origin::Stream(stream) | Origin::Case(stream, _) => {
             streams[*stream].as_ref().map(|stream| stream.steps.output.clone())
         }
-        Origin::Side(_) => None,
+        Origin::Side(Side { name, stream }) => streams[(*stream)?].as_ref()?.side_flow(name),
+        // Bad records go through before it is known what there is to look up in, so that is of no source.
+        Origin::Rejects(_) => sources.iter().flatten().next().map(|source| rejects_flow(source)),
     }
+}
+
+/// The bad records of sources.
+pub(super) fn rejects_flow(source: &Flow) -> Flow {
+    let flow = Flow::of_source(BadRecord::schema(), None);
+    Flow { ordered: false, untimed: Untimed::Bad, tables: source.tables.clone(), ..flow }
 }
 
 impl<'a> Resolved<'a> {
@@ -331,15 +345,19 @@ impl<'a> Resolved<'a> {
         for stream in &self.graph.order {
             waits[*stream] = self.graph.streams[*stream].iter().any(|origin| match origin {
                 Origin::Stream(before) | Origin::Case(before, _) => waits[*before],
-                Origin::Side(_) => true,
-                Origin::Source(_) => false,
+                Origin::Side(side) => side.stream.is_none_or(|stream| {
+                    waits[stream]
+                        || self.streams[stream].as_ref().is_some_and(|of| of.side_flow(&side.name).is_none())
+                }),
+                Origin::Source(_) | Origin::Rejects(_) => false,
             });
         }
         if self.streams.iter().zip(waits).any(|(stream, waits)| stream.is_none() && !waits) {
             return false;
         }
-        let made: Vec<&SideStream> =
-            self.streams.iter().flatten().flat_map(StreamFlow::side_streams).collect();
+        let rejects = sides::of_bad_records(&self.graph);
+        let of_steps = self.streams.iter().flatten().flat_map(StreamFlow::side_streams);
+        let made: Vec<&SideStream> = rejects.iter().chain(of_steps).collect();
         sides::check_names(pipeline, problems);
         let complete = sides::check(pipeline, &self.graph, &made, problems).is_some();
         for (sink, from) in self.read.sinks.iter().zip(&self.graph.sinks) {

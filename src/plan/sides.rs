@@ -1,4 +1,4 @@
-//! Side streams: what leaves the pipeline at a step, and the sinks that take it.
+//! Side streams: what leaves a stream at a step, or cannot be read, and who takes it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use crate::codec::Format;
 use crate::config::{Form, Inputs, Pipeline};
 use crate::error::{Place, Problem, Problems};
 use crate::operator::SideStream;
-use crate::record::Schema;
+use crate::record::{BadRecord, Schema};
 use crate::sink::Sink;
 use crate::source::Source;
+use crate::yaml::Spanned;
 
 /// A side stream's way out.
 pub struct SideOutput {
@@ -49,13 +50,22 @@ pub(super) fn check_targets(sources: &[&dyn Source], sinks: &[(&dyn Sink, Place)
 /// The side stream that a sink takes; none where it takes other rows.
 pub(super) fn taken_by(from: &[Origin]) -> Option<&str> {
     match from {
-        [Origin::Side(name)] => Some(name),
+        [Origin::Side(side)] => Some(&side.name),
         _ => None,
     }
 }
 
-/// Checks that what is taken is there, that side streams go to sinks, and that none is without one. `made` are those that
-/// there are.
+/// The streams of bad records.
+pub(super) fn of_bad_records(graph: &Graph) -> Vec<SideStream> {
+    let stream = |name: &Spanned<String>| SideStream {
+        name: name.value.clone(),
+        at: name.at,
+        schema: BadRecord::schema(),
+    };
+    graph.rejects.iter().map(stream).collect()
+}
+
+/// Checks that what is taken is there, and that somebody takes each side stream. `made` are those that there are.
 pub(super) fn check(
     pipeline: &Pipeline,
     graph: &Graph,
@@ -65,47 +75,62 @@ pub(super) fn check(
     let of_streams = pipeline.streams.iter().map(|stream| &stream.from).zip(&graph.streams);
     let of_sinks = pipeline.sinks.iter().map(|sink| &sink.from).zip(&graph.sinks);
     let mut complete = true;
-    for (is_sink, (from, origins)) in of_streams.map(|of| (false, of)).chain(of_sinks.map(|of| (true, of))) {
-        complete &= check_taken(pipeline, from, origins, is_sink, made, problems);
+    for (from, origins) in of_streams.chain(of_sinks) {
+        complete &= check_taken(pipeline, from, origins, made, problems);
     }
-    let is_taken =
-        |name: &str| graph.taken().any(|origin| matches!(origin, Origin::Side(side) if side == name));
+    let is_taken = |name: &str| {
+        graph.taken().any(|origin| match origin {
+            Origin::Side(side) => side.name == name,
+            Origin::Rejects(place) => graph.rejects[*place].value == name,
+            _ => false,
+        })
+    };
+    // Bad records have been held against other names before.
+    let is_name_of_another = |stream: &SideStream| {
+        let names = pipeline.sources.iter().map(|(name, _)| name);
+        let mut names = names.chain(pipeline.streams.iter().map(|other| &other.name));
+        pipeline.form == Form::Graph
+            && names.any(|name| name.text == stream.name)
+            && !graph.rejects.iter().any(|name| name.at == stream.at)
+    };
     for (index, stream) in made.iter().enumerate() {
         if made[..index].iter().any(|before| before.name == stream.name) {
             complete = false;
             problems.push(
-                Problem::error(stream.at, format!("another step makes the side stream `{}`", stream.name))
+                Problem::error(stream.at, format!("another side stream is called `{}`", stream.name))
                     .help("give each a name of its own"),
             );
-        } else if pipeline
-            .streams
-            .iter()
-            .any(|other| other.name.text == stream.name && pipeline.form == Form::Graph)
-            || pipeline
-                .sources
-                .iter()
-                .any(|(other, _)| other.text == stream.name && pipeline.form == Form::Graph)
-        {
+        } else if is_name_of_another(stream) {
             complete = false;
             problems.push(
                 Problem::error(stream.at, format!("another source or stream is called `{}`", stream.name))
                     .help("give the side stream a name of its own"),
             );
         } else if !is_taken(&stream.name) {
-            let name = &stream.name;
-            let beside = match pipeline.form {
-                Form::Line => "beside `sink`: sinks: ",
-                Form::Graph => "to `sinks`: ",
-            };
-            problems.push(
-                Problem::warning(stream.at, format!("nobody takes the side stream `{name}`: its rows are dropped"))
-                    .help(format!(
-                        "add {beside}{{ {name}: {{ from: {name}, file: {{ path: {name}.ndjson }}, format: json }} }}"
-                    )),
-            );
+            // Late rows are dropped where the file says nothing of them, too; bad records never are.
+            let is_bad = graph.rejects.iter().any(|name| name.at == stream.at);
+            complete &= !is_bad;
+            problems.push(nobody_takes(stream, is_bad, pipeline.form));
         }
     }
     complete.then_some(())
+}
+
+/// The problem of a side stream without a taker, whether of bad records or of others.
+fn nobody_takes(stream: &SideStream, is_bad: bool, form: Form) -> Problem {
+    let name = &stream.name;
+    let problem = if is_bad {
+        Problem::error(stream.at, format!("nobody takes the bad records `{name}`: they would be lost"))
+    } else {
+        Problem::warning(stream.at, format!("nobody takes the side stream `{name}`: its rows are dropped"))
+    };
+    let beside = match form {
+        Form::Line => "beside `sink`: sinks: ",
+        Form::Graph => "to `sinks`: ",
+    };
+    problem.help(format!(
+        "add {beside}{{ {name}: {{ from: {name}, file: {{ path: {name}.ndjson }}, format: json }} }}"
+    ))
 }
 
 /// Checks the names in one `from`; whether all of them lead somewhere.
@@ -113,25 +138,15 @@ fn check_taken(
     pipeline: &Pipeline,
     from: &Inputs,
     origins: &[Origin],
-    is_sink: bool,
     made: &[&SideStream],
     problems: &mut Problems,
 ) -> bool {
     let mut complete = true;
     for (name, origin) in from.names().zip(origins) {
         let Origin::Side(side) = origin else { continue };
-        if !made.iter().any(|stream| stream.name == *side) {
+        if !made.iter().any(|stream| stream.name == side.name) {
             complete = false;
-            problems.push(unknown(pipeline, side, name.at, made));
-        } else if !is_sink || origins.len() > 1 {
-            complete = false;
-            problems.push(
-                Problem::error(
-                    name.at,
-                    format!("`{side}` is a side stream, and in this version only a sink takes it, alone"),
-                )
-                .help("give it a sink of its own: `from: NAME`"),
-            );
+            problems.push(unknown(pipeline, &side.name, name.at, made));
         }
     }
     complete
@@ -144,7 +159,7 @@ fn unknown(pipeline: &Pipeline, name: &str, at: Place, made: &[&SideStream]) -> 
         Form::Line => {
             let problem = Problem::error(at, format!("there is no side stream `{name}`"));
             if made.is_empty() {
-                return problem.help("no step makes one: a step with `late: { to: NAME }` does");
+                return problem.help("nothing makes one: a step with `late: { to: NAME }` does, and a source with `bad_record: { to: NAME }`");
             }
             problem.suggest(name, sides, "the side streams are")
         }

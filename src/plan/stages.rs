@@ -1,7 +1,7 @@
 //! Stages: what runs between two exchanges, and how rows get from one to the others.
 
 use crate::operator::{Build, Part, Tail, Wiring};
-use crate::record::KeyCodec;
+use crate::record::{KeyCodec, Schema};
 
 /// The operators between exchanges.
 #[derive(Clone, Default)]
@@ -54,15 +54,24 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    /// The stage that reads, for so many sources.
-    pub fn new(sources: usize) -> Self {
-        let wiring = Wiring { entries: vec![Vec::new(); sources], ..Wiring::default() };
+    /// The stage that reads, with so many entries: for each source, and for each stream of bad records.
+    pub fn new(entries: usize) -> Self {
+        let wiring = Wiring { entries: vec![Vec::new(); entries], ..Wiring::default() };
         Self { all: vec![Stage { wiring, ..Stage::default() }] }
     }
 
-    /// The rows of a source.
-    pub fn source(source: usize) -> Way {
-        Way { tails: vec![(0, Tail::Entry(source))] }
+    /// The rows that come in by an entry of the stage that reads.
+    pub fn source(entry: usize) -> Way {
+        Way { tails: vec![(0, Tail::Entry(entry))] }
+    }
+
+    /// The rows of a side stream that the operator makes at which this way ends.
+    pub fn side(&mut self, way: &Way, stream: &str, schema: &Schema) -> Way {
+        let side = |(stage, tail): &(usize, Tail)| {
+            let Tail::Operator(place) = tail else { unreachable!("an operator makes a side stream") };
+            (*stage, self.all[*stage].wiring.side(*place, stream, schema))
+        };
+        Way { tails: way.tails.iter().map(side).collect() }
     }
 
     /// The rows of all of these.

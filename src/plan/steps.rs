@@ -7,7 +7,7 @@ use super::route;
 use crate::config::{self, Form};
 use crate::error::{Place, Problem, Problems};
 use crate::operator::{Flow, JOIN, Join, Part, Resolved, Sends, SideStream, Step, VERBS, parse_join, verb};
-use crate::record::{Paths, Schema};
+use crate::record::Paths;
 
 /// The steps of a file, as far as they could be read.
 pub(super) struct Declared {
@@ -105,8 +105,8 @@ pub(super) fn check_names<'a>(steps: impl Iterator<Item = &'a config::Step>, pro
 /// The resolved steps of a file.
 pub(super) struct ResolvedSteps {
     steps: Vec<Resolved>,
-    /// The columns before each step.
-    inputs: Vec<Schema>,
+    /// The rows before each step.
+    inputs: Vec<Flow>,
     /// The rows behind the last step.
     pub output: Flow,
 }
@@ -129,7 +129,7 @@ pub(super) fn resolve(
             refuse_clock(&resolved.output, *at, problems);
         }
         let output = std::mem::replace(&mut resolved.output, step.output.clone());
-        resolved.inputs.push(output.schema);
+        resolved.inputs.push(output);
         resolved.steps.push(step);
     }
     Some(resolved)
@@ -149,11 +149,11 @@ impl ResolvedSteps {
     /// The columns of the source that are needed for these columns of the output, and for the side streams that are
     /// `consumed`: such a stream carries columns of its step's input.
     pub(super) fn required(&self, output: Paths, consumed: impl Fn(&str) -> bool) -> Paths {
-        let behind = |needed: Paths, (step, input): (&Resolved, &Schema)| {
+        let behind = |needed: Paths, (step, input): (&Resolved, &Flow)| {
             let mut before = (step.required)(&needed);
             for stream in step.side.iter().filter(|stream| consumed(&stream.name)) {
                 let carried = stream.schema.columns().iter().map(|column| &column.name);
-                let carried = carried.filter(|name| input.column(name).is_some());
+                let carried = carried.filter(|name| input.schema.column(name).is_some());
                 carried.for_each(|name| before.insert(vec![name.clone()]));
             }
             before
@@ -167,6 +167,20 @@ impl ResolvedSteps {
         let is_keyed = |step: &Resolved| step.parts.iter().any(|part| matches!(part, Part::Exchange { .. }));
         let last = self.steps.iter().rposition(is_keyed)?;
         self.steps[last].output.changelog.is_some().then_some(last)
+    }
+
+    /// The rows of the side stream of this name: rows of a step's input, whatever window they came too late for.
+    pub(super) fn side_flow(&self, name: &str) -> Option<Flow> {
+        self.steps.iter().zip(&self.inputs).find_map(|(step, input)| {
+            let side = step.side.iter().find(|side| side.name == name)?;
+            let schema = side.schema.clone();
+            Some(Flow { schema, ordered: false, window: None, changelog: None, ..input.clone() })
+        })
+    }
+
+    /// The steps.
+    pub(super) fn list(&self) -> &[Resolved] {
+        &self.steps
     }
 
     /// What runs for each step.

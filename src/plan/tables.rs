@@ -31,7 +31,8 @@ pub(super) fn resolve(pipeline: &Pipeline, problems: &mut Problems) -> Tables {
     let tables = pipeline.tables.iter().map(|declared| {
         let table = table(declared, problems);
         let name = declared.name.text.as_str();
-        if all_known && !named.contains(&Some(name)) {
+        // A table that is included may be of use to others.
+        if all_known && declared.name.at.document == 0 && !named.contains(&Some(name)) {
             problems.push(
                 Problem::warning(declared.name.at, format!("nothing is looked up in the table `{name}`"))
                     .help(format!("use it in a step `lookup: {{ table: {name}, match: … }}`, or remove it")),

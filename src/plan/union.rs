@@ -55,7 +55,15 @@ fn together(one: Flow, other: Flow) -> Flow {
     let is_changing = one.changelog.is_some() || other.changelog.is_some();
     Flow {
         schema: Schema::new(columns.collect()),
+        untimed: if one.event_time.is_none() { one.untimed } else { other.untimed },
         event_time: one.event_time.filter(|_| other.event_time.is_some()),
+        time_columns: match (one.time_columns, other.time_columns) {
+            (Some(mut one), Some(other)) => {
+                one.retain(|column| other.contains(column));
+                Some(one)
+            }
+            _ => None,
+        },
         ordered: one.ordered && other.ordered,
         pruned: one.pruned || other.pruned,
         window: one.window.filter(|window| other.window.as_ref() == Some(window)),

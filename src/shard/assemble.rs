@@ -12,6 +12,7 @@ use super::gather::Gathered;
 use super::launch::{Event, LaunchError, Recovery, Settings};
 use super::outlet::{Block, Encoder, Outlet};
 use super::quarantine::Quarantine;
+use super::rejects::Rejects;
 use super::restore::restore;
 use super::side::{self, SideOutlet, SidePart};
 use super::stage::{Feed, KeyedStage, SourceStage};
@@ -276,7 +277,11 @@ fn watermarks(plan: &Plan, opened: &Inputs, from: Option<&Manifest>) -> Result<V
             let begin = Watermarks::of_splits(sources.iter().map(out_of_order_ms).collect());
             let wiring = &plan.stages[0].wiring;
             let others = sources.iter().enumerate();
-            let others = others.filter(|(_, source)| !wiring.leads(Tail::Entry(**source), input.exit));
+            let comes = |source: usize| {
+                let mut entries = std::iter::once(source).chain(plan.sources[source].rejects);
+                entries.any(|entry| wiring.leads(Tail::Entry(entry), input.exit))
+            };
+            let others = others.filter(|(_, source)| !comes(**source));
             others.fold(begin, |begin, (split, _)| begin.without(split))
         }
         // Behind a keyed stage every lane carries that stage's watermark.
@@ -456,8 +461,9 @@ struct SourceRecipe {
     declared: Schema,
     time: Option<TimeOf>,
     first_split: usize,
+    /// The entry by which its bad records come in.
+    rejects: Option<usize>,
 }
-
 impl Recipe {
     fn of(
         plan: &Plan,
@@ -473,6 +479,7 @@ impl Recipe {
             declared: source.declared.clone(),
             time: source.time.clone(),
             first_split,
+            rejects: source.rejects,
         });
         Self {
             stages: plan.stages.clone(),
@@ -562,9 +569,13 @@ impl Recipe {
             let kept = Projection::new(&source.columns, &source.kept);
             let ingest = Ingest::new(decoder, source.time.clone(), kept);
             let empty = RecordBatch::new_empty(source.kept.arrow().clone());
+            let rejects = source.rejects.map(|entry| entry - self.sources.len());
             Feed::new(reader, ingest, source.first_split, first, empty, source.time.is_some())
+                .rejecting_to(rejects)
         });
-        SourceStage::new(feeds.collect(), Network::new(&self.stages[0].wiring), outlets)
+        let entries = self.stages[0].wiring.entries.len();
+        let rejects = (self.sources.len()..entries).map(Rejects::new).collect();
+        SourceStage::new(feeds.collect(), rejects, Network::new(&self.stages[0].wiring), outlets)
     }
 
     /// The end of an exit on a shard.

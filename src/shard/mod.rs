@@ -13,6 +13,7 @@ mod measure;
 mod outlet;
 mod quarantine;
 mod recovery;
+mod rejects;
 mod restore;
 mod side;
 #[cfg(any(test, feature = "simulation"))]

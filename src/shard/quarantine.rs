@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use base64::Engine;
 use serde::Serialize;
 
 use crate::io::{Open, Storage, StoredFile, folder_of};
@@ -231,10 +230,7 @@ fn line(record: &BadRecord, wall_us: i64) -> Vec<u8> {
     let mut at = Vec::new();
     write_timestamp(wall_us, arrow::datatypes::TimeUnit::Microsecond, TimestampStyle::Iso, &mut at);
     at.push(b'Z');
-    let (raw, raw_encoding) = match std::str::from_utf8(&record.raw) {
-        Ok(text) => (text.into(), None),
-        Err(_) => (base64::engine::general_purpose::STANDARD.encode(&record.raw).into(), Some("base64")),
-    };
+    let (raw, raw_encoding) = record.raw_text();
     let line = Line {
         raw,
         raw_encoding,

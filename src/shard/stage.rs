@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::outlet::{Outlet, Outlets};
+use super::rejects::Rejects;
 use crate::exchange::{Inbox, Taken, Watermarks};
 use crate::metric::{ShardMetrics, WatermarkReport};
 use crate::operator::Network;
@@ -141,8 +142,12 @@ pub struct SourceStage {
     ended: Ended,
     /// Buffers of pieces that have been worked off, while rows may still point into them, each with its source.
     retired: Vec<(usize, Arc<Vec<u8>>)>,
-    /// Records that could not be decoded.
+    /// Records that could not be decoded, and go to quarantine.
     pub rejected: Vec<BadRecord>,
+    /// Streams of those that do not.
+    rejects: Vec<Rejects>,
+    /// How many have gone into these since it was asked.
+    pub routed: u64,
 }
 
 /// One source on a shard.
@@ -154,6 +159,8 @@ pub struct Feed {
     /// A batch of no rows as its streams take them.
     empty: Batch,
     reading: Reading,
+    /// The stream that its bad records go to, among those of the stage; none where that is the quarantine.
+    rejects: Option<usize>,
 }
 
 /// Whether a source is read.
@@ -181,7 +188,13 @@ impl Feed {
     ) -> Self {
         let first_split = u32::try_from(first_split).expect("fewer than 4 G splits");
         let (empty, reading) = (last_batch(empty, timed), Reading::From(number));
-        Self { reader, ingest, first_split, empty, reading }
+        Self { reader, ingest, first_split, empty, reading, rejects: None }
+    }
+
+    /// The same where bad records go to this stream of the stage.
+    #[must_use]
+    pub fn rejecting_to(self, rejects: Option<usize>) -> Self {
+        Self { rejects, ..self }
     }
 
     /// The number of its next piece; none where it is at a barrier, or at its end.
@@ -216,10 +229,10 @@ enum Ended {
 impl SourceStage {
     /// A stage over these sources, of which there is at least one.
     #[must_use]
-    pub fn new(feeds: Vec<Feed>, network: Network, outlets: Vec<Outlet>) -> Self {
+    pub fn new(feeds: Vec<Feed>, rejects: Vec<Rejects>, network: Network, outlets: Vec<Outlet>) -> Self {
         let (retired, rejected) = (Vec::new(), Vec::new());
         let outlets = Outlets::new(outlets);
-        Self { feeds, current: 0, network, outlets, ended: Ended::No, retired, rejected }
+        Self { feeds, current: 0, network, outlets, ended: Ended::No, retired, rejected, rejects, routed: 0 }
     }
 
     /// Moves at most one batch.
@@ -246,9 +259,9 @@ impl SourceStage {
             return Ok(Progress::Moved);
         }
         self.recycle();
-        if let Some((batch, buffer)) = self.feeds[self.current].ingest.next(&mut self.rejected) {
+        if let Some((batch, buffer)) = self.next_batch() {
             self.retired.extend(buffer.map(|buffer| (self.current, buffer)));
-            self.push(batch);
+            self.push(batch, now);
             return Ok(Progress::Moved);
         }
         match self.ended {
@@ -258,6 +271,9 @@ impl SourceStage {
             Ended::Read => {
                 for source in 0..self.feeds.len() {
                     self.network.push(source, self.feeds[source].empty.clone());
+                }
+                for rejects in &self.rejects {
+                    self.network.push(rejects.entry, rejects.last());
                 }
                 self.ended = Ended::Told;
                 return Ok(Progress::Moved);
@@ -321,8 +337,24 @@ impl SourceStage {
         Progress::Barrier(barrier)
     }
 
+    /// The next batch of the source that is worked off, and its buffer once that is.
+    fn next_batch(&mut self) -> Option<(Batch, Option<Arc<Vec<u8>>>)> {
+        let Feed { ingest, rejects, .. } = &mut self.feeds[self.current];
+        let Some(rejects) = *rejects else { return ingest.next(&mut self.rejected) };
+        let records = self.rejects[rejects].take();
+        let before = records.len();
+        let next = ingest.next(records);
+        self.routed += (records.len() - before) as u64;
+        next
+    }
+
     /// Hands in a batch of the source that is worked off. The streams of the others learn which blocks have ended.
-    fn push(&mut self, batch: Batch) {
+    fn push(&mut self, batch: Batch, now: Now) {
+        for rejects in &mut self.rejects {
+            if let Some(batch) = rejects.of_blocks(&batch.segments, now.wall_ms()) {
+                self.network.push(rejects.entry, batch);
+            }
+        }
         for (source, feed) in self.feeds.iter().enumerate().filter(|(source, _)| *source != self.current) {
             let ends = batch.segments.iter().filter(|segment| segment.end.is_some());
             let segments: Vec<Segment> = ends.map(|segment| Segment { rows: 0, ..*segment }).collect();

@@ -313,6 +313,7 @@ impl Shard {
     fn report(&mut self, now: Now) -> Result<(), Failure> {
         let Self { source, stages, sides, quarantine, counts, metrics, cut, bad_record, .. } = self;
         let mut source_rejected = std::mem::take(&mut source.rejected);
+        metrics.routed.add(std::mem::take(&mut source.routed));
         let networks =
             std::iter::once(&mut source.network).chain(stages.iter_mut().map(|stage| &mut stage.network));
         for (stage, Network { context, .. }) in networks.enumerate() {

@@ -10,7 +10,7 @@ use crate::error::{Place, Problem, Problems, nearest};
 pub struct Fields<'a> {
     what: &'a str,
     at: Place,
-    /// None if this is no map, which has been reported.
+    /// None if this is no map, or not all of it is known, which has been reported.
     entries: Option<&'a [(Key, Node)]>,
     known: Vec<&'a str>,
 }
@@ -22,6 +22,7 @@ impl<'a> Fields<'a> {
         let entries: Option<&[(Key, Node)]> = match &node.value {
             Value::Map(entries) => Some(entries),
             _ if node.is_null() => Some(&[]),
+            _ if node.is_withheld() => None,
             _ => {
                 problems.error(node.at, format!("{what} takes a map of options, not {}", node.kind()));
                 None

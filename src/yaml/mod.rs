@@ -136,6 +136,19 @@ impl Node {
         Self { at, value: Value::Scalar(Scalar::new("", Style::Plain)) }
     }
 
+    /// Stands for options of which some are not known, which has been reported: nobody misses anything in it.
+    #[must_use]
+    pub fn withheld(at: Place) -> Self {
+        let scalar = Scalar { text: Text::Unknown, ..Scalar::new("", Style::Quoted) };
+        Self { at, value: Value::Scalar(scalar) }
+    }
+
+    /// Whether it is [`Node::withheld`]: a text that depends on a variable is not empty as it is written.
+    #[must_use]
+    pub fn is_withheld(&self) -> bool {
+        self.scalar().is_some_and(|scalar| scalar.text == Text::Unknown && scalar.raw.is_empty())
+    }
+
     /// The scalar's text with variables replaced, unless this is a list, a map, or nothing (`null`, `~`, empty), or a
     /// variable in it has no value. A reader that reports what it cannot use calls [`Node::read`] instead.
     #[must_use]

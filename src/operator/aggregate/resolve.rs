@@ -73,9 +73,8 @@ impl Declared {
             let what =
                 if self.is_in_time() { "a window of event time" } else { "`ttl`, a span of event time," };
             problems.push(
-                Problem::error(self.at, format!("{what} needs a source that declares its event time")).help(
-                    "add event_time: { column: … } to the source, or use window: { …, time: processing }",
-                ),
+                Problem::error(self.at, format!("{what} needs rows with event times, and these have none"))
+                    .help(format!("{}, or use window: {{ …, time: processing }}", input.untimed.help())),
             );
             return None;
         }
@@ -225,7 +224,8 @@ impl Declared {
             known => known.clone(),
         };
         let changelog = corrects.then_some(Changelog { key: Some(key) });
-        Flow { schema, event_time, ordered: false, window, changelog, ..input.clone() }
+        let time_columns = self.is_in_time().then(|| vec![WINDOW_END.to_owned()]);
+        Flow { schema, event_time, time_columns, ordered: false, window, changelog, ..input.clone() }
     }
 
     fn lateness(&self, input: &Flow, projection: &mut Projection) -> Lateness {

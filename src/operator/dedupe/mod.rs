@@ -80,8 +80,8 @@ impl Step for Declared {
         input.refuse_changelog("dedupe", self.at, problems)?;
         if let (Some((_, at)), None) = (self.within, &input.event_time) {
             problems.push(
-                Problem::error(at, "`within` is a span of event time, and the source declares none")
-                    .help("add event_time: { column: … } to the source"),
+                Problem::error(at, "`within` is a span of event time, and the rows have none")
+                    .help(input.untimed.help()),
             );
             return None;
         }

@@ -7,7 +7,7 @@ use super::{Join, Kind, Required, ResolvedJoin, Tells};
 use crate::error::{Place, Problem, Problems};
 use crate::expr::{Expr, PairCondition, PairKey, TimeBounds, pair_condition, report, time_bounds};
 use crate::operator::saved::StateKey;
-use crate::operator::{Build, Changelog, Flow, Part, Sends};
+use crate::operator::{Build, Changelog, Flow, Part, Sends, Untimed};
 use crate::record::{Column, KeyCodec, Paths, Schema, SqlType};
 use crate::time::duration_text;
 use crate::yaml::Node;
@@ -74,6 +74,18 @@ fn check_times(
             problems.error(at, what);
             return None;
         }
+        let Some(known) = flow.time_columns.as_ref().filter(|known| !known.contains(column)) else {
+            continue;
+        };
+        let problem = Problem::error(
+            at,
+            format!("`{name}.{column}` is not the event time of `{name}`: `within` takes event times"),
+        );
+        problems.push(match known.first() {
+            Some(time) => problem.help(format!("that is `{name}.{time}`")),
+            None => problem.help("no column holds it any more: keep it as it is in the steps before"),
+        });
+        return None;
     }
     Some(())
 }
@@ -86,10 +98,10 @@ impl Declared {
             (None, Some((_, at))) => ("ttl", at),
             (None, None) => return Some(()),
         };
-        if flows.iter().any(|flow| flow.event_time.is_none()) {
+        if let Some(flow) = flows.iter().find(|flow| flow.event_time.is_none()) {
             problems.push(
                 Problem::error(at, format!("`{option}` is a span of event time, and an input has none"))
-                    .help("add event_time: { column: … } to its source; behind a join without `within` there is none"),
+                    .help(flow.untimed.help()),
             );
             return None;
         }
@@ -167,6 +179,9 @@ impl Declared {
         Flow {
             schema: Schema::new(columns.into_iter().take(sides).collect()),
             event_time: self.within.as_ref().and_then(|_| inputs[0].1.event_time.clone()),
+            // The later time of the two, or that of the one: of no column alone.
+            time_columns: None,
+            untimed: Untimed::Joined,
             ordered: false,
             pruned: inputs.iter().any(|(_, flow)| flow.pruned),
             window: None,

@@ -156,7 +156,7 @@ impl Declared {
             let Some(data_type) = &input.event_time else {
                 problems.push(
                     Problem::error(node.at, "the rows here have no event time")
-                        .help("declare `event_time` at the source, or name a column of type TIMESTAMP(3)"),
+                        .help(format!("{}, or name a column of type TIMESTAMP(3)", input.untimed.help())),
                 );
                 return Err(());
             };

@@ -336,7 +336,13 @@ impl Declared {
         // Where rows arrive in no defined order, all columns decide among rows of equal time.
         let (needs_all, columns) = (self.late.is_some() || !input.ordered, input.schema.clone());
         Resolved {
-            output: Flow { schema: output, ordered: false, window: None, ..input.clone() },
+            output: Flow {
+                schema: output,
+                ordered: false,
+                window: None,
+                time_columns: None,
+                ..input.clone()
+            },
             side: side.collect(),
             parts,
             required: Box::new(move |_| if needs_all { Paths::all(&columns) } else { needs.clone() }),

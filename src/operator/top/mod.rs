@@ -160,9 +160,9 @@ impl Declared {
                 problems.push(
                     Problem::error(
                         self.at,
-                        "a window of event time needs a source that declares its event time",
+                        "a window of event time needs rows with event times, and these have none",
                     )
-                    .help("add event_time: { column: … } to the source"),
+                    .help(input.untimed.help()),
                 );
                 return None;
             }
@@ -276,9 +276,12 @@ impl Declared {
             Mode::Given(_) => output,
             Mode::Own(_) => {
                 let [start, end] = [WINDOW_START, WINDOW_END].map(|name| Some(name.to_owned()));
-                Flow { window: Some(WindowColumns { start, end }), ..output }
+                let time_columns = Some(vec![WINDOW_END.to_owned()]);
+                Flow { window: Some(WindowColumns { start, end }), time_columns, ..output }
             }
-            Mode::Running if input.sends == Sends::FinalRows => Flow { changelog: None, ..output },
+            Mode::Running if input.sends == Sends::FinalRows => {
+                Flow { changelog: None, time_columns: None, ..output }
+            }
             Mode::Running => {
                 // Where ties are kept, several rows have one rank.
                 let rank = self.rank.as_ref().filter(|_| !self.ties).map(|(name, _)| name.clone());
