@@ -121,8 +121,9 @@ def texts():
 
 def joins():
     """Persons, auctions and bids whose ids are few and not always of one row alone, or NULL; bids before their auction, at
-    its very start, at its very end and beyond; prices that are equal, below 0 or NULL; and a good part of all late. Bids on
-    one auction have no price and time in common, and auctions with one id no time: which of them comes first nobody knows."""
+    its very start, at its very end and beyond; prices that are equal, below 0 or NULL; and a good part of all late. Bids
+    on one auction have no price and time in common, and auctions with one id no time: which of them comes first nobody
+    knows."""
     draw = random.Random(9)
     first_ms = 1_436_918_340_000
     bid_before, open_before = set(), []
@@ -313,7 +314,8 @@ def compare_ours(name, ours, events, outputs, only_queries, comparison):
         query = pipeline.stem
         if only_queries and query not in only_queries:
             continue
-        side, theirs = ("Flink", outputs[query]) if query in outputs else ("the reference", expected(query, events, sorted_digests))
+        side = "Flink" if query in outputs else "the reference"
+        theirs = outputs[query] if query in outputs else expected(query, events, sorted_digests)
         for shards in SHARDS:
             began = time.monotonic()
             found = ours.rows(query, shards)
