@@ -15,16 +15,20 @@ class Missing(Exception):
 
 
 class Engine:
-    """One process, asked a line at a time."""
+    """A process, asked a line at a time. It starts when it is first asked, and again when it is asked after `stop`."""
 
     def __init__(self, name, script, arguments, log):
-        self.log = log
-        with open(log, "w", encoding="utf-8") as stderr:
-            command = [python_of(name), "-X", "utf8", "-B", HERE / script, *map(str, arguments)]
+        self.command = [python_of(name), "-X", "utf8", "-B", HERE / script, *map(str, arguments)]
+        self.log, self.process = log, None
+
+    def start(self):
+        with open(self.log, "w", encoding="utf-8") as stderr:
             pipe = subprocess.PIPE
-            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, text=True)
+            self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=stderr, text=True)
 
     def ask(self, **what):
+        if self.process is None:
+            self.start()
         try:
             self.process.stdin.write(json.dumps(what) + "\n")
             self.process.stdin.flush()
@@ -41,10 +45,12 @@ class Engine:
     def time(self, query):
         return Figures(**self.ask(do="time", query=query))
 
-    def write_rows(self, query, path):
-        self.ask(do="rows", query=query, path=str(path))
+    def write_rows(self, query, path, events=None):
+        self.ask(do="rows", query=query, path=str(path), events=events and str(events))
 
     def stop(self):
+        if self.process is None:
+            return
         try:
             self.process.stdin.close()
             self.process.wait(timeout=30)
@@ -52,6 +58,9 @@ class Engine:
             self.process.wait()
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.process = None
 
 
 def python_of(name):
@@ -62,13 +71,13 @@ def python_of(name):
     return installed.stdout.strip()
 
 
-def duckdb(events_path, threads, scratch):
+def duckdb(events_path, threads, table, scratch):
     return Engine("duckdb", "run_duckdb.py", [events_path, threads], scratch / f"duckdb-{threads}.log")
 
 
-def flink(events_path, tasks, scratch):
+def flink(events_path, tasks, table, scratch):
     python_of("flink")
-    return Engine("flink", "run_flink.py", [in_two_files(events_path), tasks], scratch / "flink.log")
+    return Engine("flink", "run_flink.py", [in_two_files(events_path), tasks, table], scratch / "flink.log")
 
 
 def in_two_files(events_path):

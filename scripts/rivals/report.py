@@ -4,6 +4,8 @@ import datetime
 import json
 import re
 
+from versus import CORE
+
 NAMES = {
     "millstream": "Millstream",
     "cost": "COST program",
@@ -25,6 +27,12 @@ SUMMARY = (("file", 1, ["cost"]), ("dropped", 2, ["duckdb", "flink"]))
 SUMMARY_HEAD = """\
 | query | ours, 1 core, rows to /dev/null | COST | ours / COST | ours, 2 cores, rows dropped | DuckDB | ours / DuckDB | Flink | ours / Flink |
 |---|---|---|---|---|---|---|---|---|
+"""
+# All queries beside Flink, which alone has them all: rows dropped, on two cores.
+ALL_TITLE = "All queries, ours and Flink's: all columns computed and dropped, 2 cores"
+ALL_HEAD = """\
+| query | ours, M events/s | Flink | ours / Flink | ours, CPU-s per M events | Flink | Flink / ours | ours, peak MiB | Flink | ours / Flink |
+|---|---|---|---|---|---|---|---|---|---|
 """
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -61,10 +69,38 @@ class Report:
             f"{figures.peak / 2**20:.0f}",
         )
 
+    def queries(self):
+        """Those that have been timed, in their order."""
+        return list(dict.fromkeys(result.query for result in self.versus.results if result.query))
+
+    def all_queries(self):
+        """Each query, ours and Flink's, a line each; nothing where Flink has run none."""
+        results = [result for result in self.versus.results if result.comparison == "dropped" and result.cores == 2]
+        found = {(result.query, result.name): result.figures for result in results}
+        if not any(name == "flink" for _, name in found):
+            return ""
+        queries = sorted(self.queries(), key=lambda name: (not name[1:].isdigit(), len(name), name))
+        lines = (self.beside_flink(query, found) for query in queries)
+        return f"### {ALL_TITLE}\n\n{ALL_HEAD}" + "\n".join(lines) + "\n"
+
+    def beside_flink(self, query, found):
+        """A line of throughput, CPU time and memory; without ratios where there is one side only."""
+        ours, theirs = (found.get((query, name)) for name in ("millstream", "flink"))
+        measures = (
+            (lambda figures: self.events / 1e6 / figures.wall, "{:.2f}", lambda ours, theirs: f"{ours / theirs:.1f}"),
+            (lambda figures: figures.cpu / self.events * 1e6, "{:.3f}", lambda ours, theirs: f"{theirs / ours:.1f}"),
+            (lambda figures: figures.peak / 2**20, "{:.0f}", lambda ours, theirs: f"{ours / theirs:.3f}"),
+        )
+        cells = [query]
+        for figure, form, ratio in measures:
+            cells += [form.format(figure(figures)) if figures else "" for figures in (ours, theirs)]
+            cells.append(ratio(figure(ours), figure(theirs)) if ours and theirs else "")
+        return line_of(*cells)
+
     def summary(self):
         """CPU time of each query, ours and the rivals', a line each; nothing where no query has been timed."""
         cpu = {result[:4]: result.figures.cpu / self.events * 1e6 for result in self.versus.results}
-        queries = list(dict.fromkeys(result.query for result in self.versus.results if result.query))
+        queries = [query for query in self.queries() if query in CORE]
         if not queries:
             return ""
         lines = []
@@ -91,9 +127,11 @@ class Report:
                 "**The machine was busy with other work**: wall times are the scheduler's as much as the programs';"
                 " CPU times and their ratios hold, roughly.\n"
             )
-        parts.append(self.summary())
+        parts += [table for table in (self.summary(), self.all_queries()) if table]
+        parts += [f"{note}\n" for note in self.versus.notes]
         for comparison, title in TITLES.items():
             results = [result for result in self.versus.results if result.comparison == comparison]
+            results = [result for result in results if result.query is None or result.query in CORE]
             if results:
                 parts.append(f"### {title}\n")
                 parts.append(HEAD + "\n".join(map(self.row, results)) + "\n")
@@ -106,7 +144,7 @@ class Report:
         results = [{**result._asdict(), "figures": result.figures._asdict()} for result in self.versus.results]
         versus = self.versus
         about = {"date": self.date, "events": self.events, "machine": self.machine, "load_average": self.load}
-        found = {"wrong": versus.wrong, "skipped": versus.skipped, "results": results}
+        found = {"wrong": versus.wrong, "skipped": versus.skipped, "notes": versus.notes, "results": results}
         return json.dumps({**about, **found}, indent=1) + "\n"
 
     def update(self, path):

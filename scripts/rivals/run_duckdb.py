@@ -28,12 +28,17 @@ def connect(path, threads):
     connection.execute(f"SET threads = {threads}")
     # Nothing here asks for the order of the file.
     connection.execute("SET preserve_insertion_order = false")
+    view(connection, path)
+    return connection
+
+
+def view(connection, path):
+    """Has the events of a file in place of those of before."""
     columns = f"{{event_type: 'INTEGER', bid: '{duckdb_reference.BID}'}}"
     quoted = str(path).replace("'", "''")
     connection.execute(
-        f"CREATE VIEW events AS FROM read_json('{quoted}', format = 'newline_delimited', columns = {columns})"
+        f"CREATE OR REPLACE VIEW events AS FROM read_json('{quoted}', format = 'newline_delimited', columns = {columns})"
     )
-    return connection
 
 
 def main():
@@ -46,13 +51,15 @@ def main():
     def time_query(query):
         return serve.measured(os.getpid(), lambda: drop_rows(query))
 
-    def write_rows(query, path):
+    def write_rows(query, path, events):
         written = f"{path}.duckdb"
+        view(connection, events or sys.argv[1])
         options = "FORMAT json, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%g'"
         connection.execute(f"COPY ({queries[query]}) TO '{written}' ({options})")
         with open(written, "rb") as rows, open(path, "wb") as cut:
             cut.writelines(ZEROS.sub(rb'\1\2"', row) for row in rows)
         os.remove(written)
+        view(connection, sys.argv[1])
 
     serve.serve(out, time_query, write_rows)
 

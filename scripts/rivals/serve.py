@@ -1,7 +1,8 @@
 """An engine that is kept running and told what to do, a line of JSON at a time: the side of the engine.
 
     {"do": "time", "query": "q5"}                       -> {"wall": …, "cpu": …, "peak": …}: seconds, seconds, bytes
-    {"do": "rows", "query": "q5", "path": "q5.ndjson"}  -> {}: the rows are written there, one JSON object a line
+    {"do": "rows", "query": "q5", "path": "q5.ndjson"}  -> {}: the rows are written there, one JSON object a line; of the
+                                                           file of events that "events" names, where it does
 
 What fails is answered with {"error": …}. Nothing else comes on standard output.
 """
@@ -20,14 +21,14 @@ def answers():
 
 
 def serve(out, time_query, write_rows):
-    """Answers until the input ends. `time_query(query)` and `write_rows(query, path)` do the work."""
+    """Answers until the input ends. `time_query(query)` and `write_rows(query, path, events)` do the work."""
     for line in sys.stdin:
         asked = json.loads(line)
         try:
             if asked["do"] == "time":
                 answer = time_query(asked["query"])
             else:
-                write_rows(asked["query"], asked["path"])
+                write_rows(asked["query"], asked["path"], asked.get("events"))
                 answer = {}
         except Exception as error:  # Whatever an engine may throw is told, and the others go on.
             answer = {"error": f"{type(error).__name__}: {error}"[:2000]}

@@ -1,4 +1,5 @@
--- The events, in the nested form, and their bids. The watermark is that of all events. `${INPUT}` is the file.
+-- The events in the nested form, their persons, auctions and bids, and the table of q13. The watermark is that of all
+-- events. `${INPUT}` is the file of events, `${TABLE}` that of the table.
 
 CREATE TEMPORARY TABLE events (
   event_type INT,
@@ -19,3 +20,27 @@ SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.cha
   event_time AS `dateTime`, bid.extra AS extra
 FROM events
 WHERE event_type = 2;
+
+CREATE TEMPORARY VIEW auction AS
+SELECT auction.id AS id, auction.itemName AS itemName, auction.description AS description, auction.initialBid AS initialBid,
+  auction.reserve AS reserve, event_time AS `dateTime`, auction.expires AS expires, auction.seller AS seller,
+  auction.category AS category, auction.extra AS extra
+FROM events
+WHERE event_type = 1;
+
+CREATE TEMPORARY VIEW person AS
+SELECT person.id AS id, person.name AS name, person.emailAddress AS emailAddress, person.creditCard AS creditCard,
+  person.city AS city, person.state AS state, event_time AS `dateTime`, person.extra AS extra
+FROM events
+WHERE event_type = 0;
+
+-- Its first line names the columns: it has no number where the key is, so that its key is NULL and equal to no other.
+CREATE TEMPORARY TABLE side (
+  `key` BIGINT,
+  `value` STRING
+) WITH (
+  'connector' = 'filesystem',
+  'path' = '${TABLE}',
+  'format' = 'csv',
+  'csv.ignore-parse-errors' = 'true'
+);

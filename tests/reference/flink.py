@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Nexmark's queries run by Flink SQL itself: the reference of the reference.
 
-    flink.py FOLDER NAME=EVENTS … [--queries q5,q7]
+    flink.py FOLDER TABLE NAME=EVENTS … [--queries q5,q7]
 
 runs every query of flink.sql on every file of nested events, in one embedded Flink with one task, and writes what comes
-out to FOLDER/NAME/<query>.ndjson: rows in bytewise order, those of a changelog folded to the final ones. It needs Java
-and the Python module `apache-flink`; scripts/flink-golden installs it and calls this.
+out to FOLDER/NAME/<query>.ndjson: rows in bytewise order, those of a changelog folded to the final ones. TABLE is what
+q13 looks bids up in. It needs Java and the Python module `apache-flink`; scripts/flink-golden installs it and calls this.
 
 A watermark follows each row that moves it (`pipeline.auto-watermark-interval` is 0), so that which rows are late is
 decided by their order in the file alone.
@@ -31,6 +31,8 @@ SETTINGS = {
     "pipeline.auto-watermark-interval": "0ms",
     "table.local-time-zone": "UTC",
     "table.exec.state.ttl": "0 ms",
+    "table.exec.mini-batch.allow-latency": "1 s",
+    "table.exec.mini-batch.size": "1000",
     "taskmanager.memory.managed.size": "256m",
     "taskmanager.memory.network.min": "64m",
     "taskmanager.memory.network.max": "64m",
@@ -40,18 +42,22 @@ JSON = """'{format}.timestamp-format.standard' = 'ISO-8601',
   '{format}.encode.decimal-as-plain-number' = 'true'"""
 
 
+IN_BATCHES = "table.exec.mini-batch.enabled"
+
+
 class Query:
     """A query of flink.sql: `-- name: q5 (auction BIGINT, num BIGINT)`, and `changelog` behind it where rows are taken
-    back, `in folders` where the last two columns name folders."""
+    back, also with `in batches`, `in folders` where the last two columns name folders."""
 
-    HEAD = re.compile(r"^-- name: (\w+) \((.*)\)( changelog| in folders)?\n", re.MULTILINE)
+    HEAD = re.compile(r"^-- name: (\w+) \((.*)\)( changelog)?( in batches)?( in folders)?\n", re.MULTILINE)
 
     def __init__(self, head, text):
         self.name, self.declared = head[1], head[2]
         self.columns = tuple(part.split()[0].strip("`") for part in re.split(r", (?!\d)", self.declared))
-        self.format = "debezium-json" if head[3] == " changelog" else "json"
+        self.format = "debezium-json" if head[3] else "json"
+        self.in_batches = bool(head[4])
         self.partitioned = ""
-        if head[3] == " in folders":
+        if head[5]:
             self.partitioned = f"PARTITIONED BY ({', '.join(self.columns[-2:])}) "
             self.columns = (*self.columns[:-2], "folder")
         self.text = text.strip().rstrip(";")
@@ -63,19 +69,37 @@ class Query:
         return [cls(head, text[head.end() : end]) for head, end in zip(heads, ends)]
 
 
+class Source:
+    """What flink-source.sql declares."""
+
+    DECLARED = re.compile(r"CREATE TEMPORARY (VIEW|TABLE) (\w+)")
+
+    def __init__(self):
+        text = (Path(__file__).parent / "flink-source.sql").read_text(encoding="utf-8")
+        self.statements = [statement for statement in text.split(";") if statement.strip()]
+        self.declared = self.DECLARED.findall(text)
+
+    def declare(self, tables, events, table):
+        """Has the events of a file or of a folder, and the table of q13, in place of those of before."""
+        for kind, name in self.declared:
+            tables.execute_sql(f"DROP TEMPORARY {kind} IF EXISTS {name}")
+        for statement in self.statements:
+            paths = statement.replace("${INPUT}", str(events.resolve())).replace("${TABLE}", str(table.resolve()))
+            tables.execute_sql(paths)
+
+
 class Flink:
     """An embedded Flink. It starts once for all that is asked of it, for that alone takes seconds."""
 
-    def __init__(self, only=None):
+    def __init__(self, table, only=None):
         # There are no functions in Python, so nothing of what would run them is started, or need be installed.
         os.environ["_python_worker_execution_mode"] = "process"
         os.environ.setdefault("JVM_ARGS", "-Xmx3g -XX:+UseSerialGC")
         from pyflink.common import Configuration
         from pyflink.table import EnvironmentSettings, TableEnvironment
 
-        folder = Path(__file__).parent
-        self.source = (folder / "flink-source.sql").read_text(encoding="utf-8")
-        queries = Query.all_of((folder / "flink.sql").read_text(encoding="utf-8"))
+        self.source, self.table = Source(), table
+        queries = Query.all_of((Path(__file__).parent / "flink.sql").read_text(encoding="utf-8"))
         self.queries = [query for query in queries if not only or query.name in only]
         configuration = Configuration()
         for name, value in SETTINGS.items():
@@ -85,42 +109,49 @@ class Flink:
 
     def run(self, path, scratch, only=None):
         """Runs the queries, or some of them, on a file of events, with scratch files in a folder; yields the name of each
-        and its rows."""
-        for kind, name in (("VIEW", "bid"), ("TABLE", "events")):
-            self.tables.execute_sql(f"DROP TEMPORARY {kind} IF EXISTS {name}")
-        for statement in self.source.split(";"):
-            if statement.strip():
-                self.tables.execute_sql(statement.replace("${INPUT}", str(path.resolve())))
+        and its rows, which are to be taken before the next."""
+        self.source.declare(self.tables, path, self.table)
         for query in self.queries:
-            if only and query.name not in only:
+            if only is not None and query.name not in only:
                 continue
             began = time.monotonic()
-            rows = self.rows(query, scratch / f"{query.name}.parts")
+            yield query.name, rows_of(self.tables, query, scratch / f"{query.name}.parts")
             seconds = time.monotonic() - began
-            print(f"{path.name} {query.name}: {len(rows)} rows, {seconds:.1f} s", file=sys.stderr, flush=True)
-            yield query.name, rows
+            print(f"{path.name} {query.name}: {seconds:.1f} s", file=sys.stderr, flush=True)
 
-    def rows(self, query, folder):
-        """The rows of a query as texts."""
-        shutil.rmtree(folder, ignore_errors=True)
-        self.tables.execute_sql(
-            f"""CREATE TEMPORARY TABLE sink_of_{query.name} ({query.declared}) {query.partitioned}WITH (
+
+def run_into_files(tables, query, folder):
+    """Runs a query whose rows go into files below a folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    tables.get_config().set(IN_BATCHES, str(query.in_batches).lower())
+    tables.execute_sql(
+        f"""CREATE TEMPORARY TABLE sink_of_{query.name} ({query.declared}) {query.partitioned}WITH (
   'connector' = 'filesystem', 'path' = '{folder.resolve()}', 'format' = '{query.format}',
   {JSON.format(format=query.format)})"""
-        )
-        self.tables.execute_sql(f"INSERT INTO sink_of_{query.name} {query.text}").wait()
-        self.tables.execute_sql(f"DROP TEMPORARY TABLE sink_of_{query.name}")
-        lines = []
-        for part in sorted(part for part in folder.rglob("*") if part.is_file()):
-            lines_of_part = part.read_text(encoding="utf-8").splitlines()
+    )
+    tables.execute_sql(f"INSERT INTO sink_of_{query.name} {query.text}").wait()
+    tables.execute_sql(f"DROP TEMPORARY TABLE sink_of_{query.name}")
+    tables.get_config().set(IN_BATCHES, "false")
+
+
+def rows_of(tables, query, folder):
+    """Runs a query and yields its rows as texts; the folder holds scratch files meanwhile."""
+    run_into_files(tables, query, folder)
+    yield from (final if query.format == "debezium-json" else appended)(query, lines_of(query, folder))
+    # Where there are no rows there may be no folder.
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def lines_of(query, folder):
+    """The lines of all files below a folder, with the folder that they are in where that is a part of the row."""
+    for part in sorted(part for part in folder.rglob("*") if part.is_file()):
+        with open(part, encoding="utf-8", newline="\n") as lines:
+            lines = (line.removesuffix("\n") for line in lines)
             if query.partitioned:
                 # Some signs are escaped in the names, a `:` for instance.
                 below = json.dumps(unquote(part.parent.relative_to(folder).as_posix()), ensure_ascii=False)
-                lines_of_part = [f'{line[:-1]},"folder":{below}}}' for line in lines_of_part]
-            lines += lines_of_part
-        # Where there are no rows there may be no folder.
-        shutil.rmtree(folder, ignore_errors=True)
-        return final(query, lines) if query.format == "debezium-json" else appended(query, lines)
+                lines = (f'{line[:-1]},"folder":{below}}}' for line in lines)
+            yield from lines
 
 
 def row_of(query, record):
@@ -135,7 +166,7 @@ def appended(query, lines):
         text = row_of(query, json.loads(line, parse_float=Decimal))
         if text != line:
             raise ValueError(f"{query.name}: Flink writes {line}, the reference {text}")
-    return lines
+        yield line
 
 
 def final(query, lines):
@@ -151,12 +182,13 @@ def final(query, lines):
             raise ValueError(f"{query.name}: {line}")
     if min(weights.values(), default=0) < 0:
         raise ValueError(f"{query.name}: a row was taken back that had not come")
-    return list(weights.elements())
+    yield from weights.elements()
 
 
 def arguments():
     parser = argparse.ArgumentParser(description="Results of Nexmark queries by Flink.")
     parser.add_argument("folder", type=Path, help="where the rows go")
+    parser.add_argument("table", type=Path, help="what q13 looks bids up in")
     parser.add_argument("inputs", nargs="+", metavar="NAME=EVENTS", help="a file of events, and what to call it")
     parser.add_argument("--queries", help="only these, by their names in flink.sql with commas between")
     options = parser.parse_args()
@@ -169,7 +201,7 @@ def arguments():
 
 def main():
     options = arguments()
-    engine = Flink(options.queries and options.queries.split(","))
+    engine = Flink(options.table, options.queries and options.queries.split(","))
     for name, path in options.inputs:
         folder = options.folder / name
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
 """The queries that put persons, auctions and bids together: q3, q4, q6, q8, q9, q20 and q23, by their final rows. All events
-are read first, so it does not matter which of two comes first. Nothing is late in them but in q8, whose windows drop what comes
-too late: it is only right for events within the watermark."""
+are read first, so it does not matter which of two comes first; of bids on one auction with one price and one time it is not
+known which wins. Nothing is late in them but in q8, whose windows drop persons and auctions that come too late. Ids need not
+be of one row alone, and NULLs are equal to nothing."""
 
 from collections import defaultdict
 
-from events import time_ms, time_text
+from events import OUT_OF_ORDER_MS, time_ms, time_text
 
 WINDOW_MS = 10_000
 LAST = 10
@@ -12,14 +13,17 @@ PERSON = ("id", "name", "emailAddress", "creditCard", "city", "state", "dateTime
 AUCTION = ("id", "itemName", "description", "initialBid", "reserve", "dateTime", "expires", "seller", "category", "extra")
 
 
+def with_times(fields, at_ms):
+    """An event's fields, the times as milliseconds."""
+    expires = fields.get("expires")
+    return dict(fields, dateTime=at_ms, expires=None if expires is None else time_ms(expires))
+
+
 def read(events):
-    """Persons, auctions and bids, each with its times as milliseconds."""
+    """Persons, auctions and bids."""
     found = {"person": [], "auction": [], "bid": []}
     for kind, fields, at_ms in events:
-        fields = dict(fields, dateTime=at_ms)
-        if kind == "auction":
-            fields["expires"] = time_ms(fields["expires"])
-        found[kind].append(fields)
+        found[kind].append(with_times(fields, at_ms))
     return found["person"], found["auction"], found["bid"]
 
 
@@ -32,18 +36,36 @@ def by(rows, column):
     return groups
 
 
+def is_valid(auction, bid):
+    """Whether a bid on it lies between an auction's start and its expiry."""
+    return auction["expires"] is not None and auction["dateTime"] <= bid["dateTime"] <= auction["expires"]
+
+
 def valid_bids(auctions, bids):
-    """Each auction with the bids between its start and its expiry, if there are any."""
+    """Each auction with each of its bids between its start and its expiry."""
     of_auction = by(bids, "auction")
     for auction in auctions:
-        valid = [bid for bid in of_auction[auction["id"]] if auction["dateTime"] <= bid["dateTime"] <= auction["expires"]]
-        if valid:
-            yield auction, valid
+        for bid in of_auction.get(auction.get("id"), ()):
+            if is_valid(auction, bid):
+                yield auction, bid
+
+
+def winning_prices(auctions, bids, columns):
+    """The highest price, if there is one, of each group of valid bids that have these columns of the auction in common."""
+    prices = defaultdict(list)
+    for auction, bid in valid_bids(auctions, bids):
+        prices[tuple(auction.get(name) for name in columns)].append(bid.get("price"))
+    for group, of in prices.items():
+        yield group, max((price for price in of if price is not None), default=None)
 
 
 def average(values):
-    """Of whole numbers that are not negative, cut."""
-    return sum(values) // len(values)
+    """Of whole numbers, cut towards 0; NULLs do not count."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    total = sum(known)
+    return abs(total) // len(known) * (1 if total >= 0 else -1)
 
 
 def q3(events, late):
@@ -51,17 +73,17 @@ def q3(events, late):
     persons, auctions, _ = read(events)
     sellers = by(persons, "id")
     for auction in auctions:
-        for person in sellers[auction["seller"]] if auction["category"] == 10 else ():
-            if person["state"] in ("OR", "ID", "CA"):
-                yield person["name"], person["city"], person["state"], auction["id"]
+        for person in sellers.get(auction.get("seller"), ()) if auction.get("category") == 10 else ():
+            if person.get("state") in ("OR", "ID", "CA"):
+                yield person.get("name"), person.get("city"), person.get("state"), auction.get("id")
 
 
 def q4(events, late):
     """The average winning price per category."""
     _, auctions, bids = read(events)
     prices = defaultdict(list)
-    for auction, valid in valid_bids(auctions, bids):
-        prices[auction["category"]].append(max(bid["price"] for bid in valid))
+    for (_, category), price in winning_prices(auctions, bids, ("id", "category")):
+        prices[category].append(price)
     yield from ((category, average(of)) for category, of in prices.items())
 
 
@@ -69,42 +91,57 @@ def q6(events, late):
     """The average winning price of the last auctions of each seller."""
     _, auctions, bids = read(events)
     closed = defaultdict(list)
-    for auction, valid in valid_bids(auctions, bids):
-        closed[auction["seller"]].append((auction["expires"], auction["id"], max(bid["price"] for bid in valid)))
+    for (auction, seller, expires), price in winning_prices(auctions, bids, ("id", "seller", "expires")):
+        closed[seller].append((expires, auction, price))
     for seller, of in closed.items():
-        yield seller, average([price for _, _, price in sorted(of)[-LAST:]])
+        yield seller, average([price for _, _, price in sorted(of, key=lambda one: one[:2])[-LAST:]])
 
 
 def q8(events, late):
     """Persons who opened an auction in the window in which they registered."""
-    persons, auctions, _ = read(events)
-    window = lambda row: row["dateTime"] // WINDOW_MS * WINDOW_MS
-    sold = {(auction["seller"], window(auction)) for auction in auctions}
-    new = {(person["id"], person["name"], window(person)) for person in persons}
-    for person, name, start in new:
-        if (person, start) in sold:
-            yield person, name, time_text(start)
+    sold, new, highest_ms = set(), set(), None
+    for kind, fields, at_ms in events:
+        start_ms = at_ms // WINDOW_MS * WINDOW_MS
+        is_late = highest_ms is not None and start_ms + WINDOW_MS - 1 <= highest_ms - OUT_OF_ORDER_MS
+        highest_ms = at_ms if highest_ms is None else max(highest_ms, at_ms)
+        if is_late and kind != "bid":
+            late.append((fields, at_ms))
+        elif kind == "auction" and fields.get("seller") is not None:
+            sold.add((fields["seller"], start_ms))
+        elif kind == "person":
+            new.add((fields.get("id"), fields.get("name"), start_ms))
+    for person, name, start_ms in new:
+        if (person, start_ms) in sold:
+            yield person, name, time_text(start_ms)
 
 
 def texts(row, columns):
     """The values of these columns, times as they are written."""
-    return tuple(time_text(row[name]) if name in ("dateTime", "expires") else row.get(name) for name in columns)
+    values = ((name, row.get(name)) for name in columns)
+    return tuple(
+        time_text(value) if name in ("dateTime", "expires") and value is not None else value for name, value in values
+    )
 
 
 def q9(events, late):
-    """The winning bid of each auction."""
+    """The winning bid of each auction: no price is the lowest."""
     _, auctions, bids = read(events)
-    for auction, valid in valid_bids(auctions, bids):
-        best = min(valid, key=lambda bid: (-bid["price"], bid["dateTime"]))
-        yield texts(auction, AUCTION) + texts(best, ("auction", "bidder", "price", "dateTime", "extra"))
+    best = {}
+    for auction, bid in valid_bids(auctions, bids):
+        price = bid.get("price")
+        place = (price is None, -(price or 0), bid["dateTime"])
+        if auction["id"] not in best or place < best[auction["id"]][0]:
+            best[auction["id"]] = place, auction, bid
+    for _, auction, bid in best.values():
+        yield texts(auction, AUCTION) + texts(bid, ("auction", "bidder", "price", "dateTime", "extra"))
 
 
 def q20(events, late):
     """Bids with their auction, of category 10."""
     _, auctions, bids = read(events)
-    of_id = by((auction for auction in auctions if auction["category"] == 10), "id")
+    of_id = by((auction for auction in auctions if auction.get("category") == 10), "id")
     for bid in bids:
-        for auction in of_id[bid["auction"]]:
+        for auction in of_id.get(bid.get("auction"), ()):
             yield texts(bid, ("auction", "bidder", "price", "channel", "url", "dateTime", "extra")) + texts(auction, AUCTION[1:])
 
 
@@ -113,10 +150,10 @@ def q23(events, late):
     persons, auctions, bids = read(events)
     of_id, of_seller = by(persons, "id"), by(auctions, "seller")
     for bid in bids:
-        for person in of_id[bid["bidder"]]:
+        for person in of_id.get(bid.get("bidder"), ()):
             made = texts(bid, ("bidder", "price", "channel", "url", "extra"))
             maker = texts(person, tuple(name for name in PERSON if name != "dateTime"))
-            for auction in of_seller[bid["bidder"]]:
+            for auction in of_seller.get(bid["bidder"], ()):
                 yield made + maker + texts(auction, AUCTION[1:])
 
 

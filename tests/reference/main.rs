@@ -396,18 +396,18 @@ fn flink_yields_the_same_rows() {
                 "{set} {output}"
             );
             assert_eq!(digest(&answer.rows), expect["xxh3_128"].as_str().expect("a text"), "{set} {output}");
-            // No price among the ties is high enough for q14.
-            let is_found =
-                (late || !output.starts_with("late_")) && (set, output.as_str()) != ("ties", "q14");
+            // No price among the ties is high enough for q14, no auction's id a multiple of 123.
+            let is_found = (late || !output.starts_with("late_"))
+                && !(set == "ties" && ["q2", "q14"].contains(&output.as_str()));
             assert_eq!(!answer.rows.is_empty(), is_found, "{set} {output}");
         }
     };
     for (set, shuffle) in [("in-order", 0), ("within-watermark", 400), ("late", 1500)] {
         let config = Config { seed: 11, events_per_second: 100, ..Config::default() };
         let options = Options { config, events: 6000, shuffle, ..Options::default() };
-        check(set, 18, &folder.events("events.ndjson", &options), set == "late");
+        check(set, 28, &folder.events("events.ndjson", &options), set == "late");
     }
-    for (set, least) in [("ties", 18), ("texts", 4)] {
+    for (set, least) in [("ties", 22), ("texts", 4), ("joins", 6)] {
         check(set, least, script(&format!("golden/{set}.input.ndjson")).to_str().expect("UTF-8"), true);
     }
 }
