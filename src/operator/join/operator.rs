@@ -522,18 +522,23 @@ impl Joining {
     /// Lets the rows go that have left, and the keys that have no rows any more.
     fn let_go(&mut self) {
         let mut groups = std::mem::take(&mut self.unused);
-        for side in [0, 1] {
-            if self.sides[side].view.is_some() {
-                let left = self.sides[side].left().to_vec();
-                self.keep_view(side, &left);
-            }
-        }
+        self.keep_left();
         self.sides.iter_mut().for_each(|side| groups.append(&mut side.let_go()));
         groups.sort_unstable();
         groups.dedup();
         groups.retain(|group| self.firsts[*group as usize].0 == [NONE; 2]);
         for group in groups {
             self.groups.remove(group);
+        }
+    }
+
+    /// Captures the rows that have left and are in no ring any more, where a scan would find them.
+    fn keep_left(&mut self) {
+        for side in [0, 1] {
+            if self.sides[side].view.is_some() && !self.sides[side].left().is_empty() {
+                let left = self.sides[side].left().to_vec();
+                self.keep_view(side, &left);
+            }
         }
     }
 
@@ -609,6 +614,8 @@ impl Operator for Joining {
     }
 
     fn capture(&mut self, rows: usize) -> Option<Captured> {
+        // Portions are captured in the middle of a batch, too.
+        self.keep_left();
         if let Some(captured) = self.early.next(rows) {
             return Some(captured);
         }

@@ -143,8 +143,8 @@ impl<'a> Machine<'a> {
         shard_of_slot(slot_of_hash(batch.hashes.unwrap().value(0)), self.operators.len())
     }
 
-    /// Works these blocks off, the first of which has this number, in batches cut at random. `between` is called after each
-    /// step of an operator.
+    /// Works these blocks off, the first of which has this number, in batches cut at random. `between` is called whenever
+    /// an operator has yielded something, and when it has nothing more to yield.
     pub fn feed(
         &mut self,
         first: usize,
@@ -190,13 +190,18 @@ impl<'a> Machine<'a> {
                     clocks.push(clock(after_ms));
                 }
                 let batch = self.before(port, batch_of(&rows, segments, clocks));
-                self.step(shard, port, batch);
-                between(shard, self.operators[shard].as_mut());
+                self.step(shard, port, batch, between);
             }
         }
     }
 
-    fn step(&mut self, shard: usize, port: usize, batch: Batch) {
+    fn step(
+        &mut self,
+        shard: usize,
+        port: usize,
+        batch: Batch,
+        between: &mut dyn FnMut(usize, &mut dyn Operator),
+    ) {
         let (operator, output) = (&mut self.operators[shard], &mut self.outputs[shard]);
         let mut context = Context::default();
         operator.push_by(port, batch, &mut context);
@@ -215,7 +220,9 @@ impl<'a> Machine<'a> {
                 }
             }
             assert_eq!(row, batch.len());
+            between(shard, operator.as_mut());
         }
+        between(shard, operator.as_mut());
         output.rejected.extend(context.rejected.drain(..).map(|bad| bad.message));
     }
 
