@@ -101,7 +101,7 @@ struct Work {
     batch: Batch,
     /// The group of each row; [`NONE`] where it meets nothing.
     groups: Vec<u32>,
-    /// The number under which each row is kept; [`NONE`] where it is not.
+    /// The number under which each row is kept, or was that it takes back; [`NONE`] where there is none.
     numbers: Vec<u32>,
     /// Rows that are passed over.
     ignored: Vec<bool>,
@@ -271,10 +271,15 @@ impl Joining {
                 hashes_waiting.clear();
             }
             let taken_back = weight_of(&work.batch, at) < 0;
+            let watermark_ms = work.watermarks_ms.get(at).copied().unwrap_or(WATERMARK_MIN);
             let side = &mut self.sides[work.port];
-            match side.find(work.groups[at], hashes[at], bytes.row(at).data(), !taken_back) {
+            match side.find(work.groups[at], hashes[at], bytes.row(at).data(), !taken_back, watermark_ms) {
                 Some(number) => {
                     side.leave(number, &mut Rings { firsts: &mut self.firsts, side: work.port });
+                    // Until the batch has been worked off it says what was told of it.
+                    if taken_back {
+                        work.numbers[at] = number;
+                    }
                 }
                 // Where rows go by themselves, what is taken back may have gone, which is silent.
                 None if taken_back && self.spec.keeping[work.port].for_ms.is_some() => {
@@ -410,9 +415,13 @@ impl Joining {
         tells: Tells,
         sending: &mut Sending,
     ) {
-        let number = work.numbers[row];
-        if number != NONE {
-            self.sides[work.port].set_partners(number, partners);
+        let (number, side) = (work.numbers[row], &mut self.sides[work.port]);
+        let mut partners = partners;
+        if number != NONE && weight < 0 && side.weight(number) > 0 {
+            // It takes back what was told of a row, whose partners may have gone since.
+            partners = side.partners(number);
+        } else if number != NONE {
+            side.set_partners(number, partners);
         }
         let is_told = match tells {
             Tells::Nothing => false,

@@ -236,13 +236,15 @@ impl Side {
         if next == first { NONE } else { next }
     }
 
-    /// The row that this one takes back, or that takes this one back; the earliest where there are several.
-    pub fn find(&self, group: u32, hash: u64, bytes: &[u8], owed: bool) -> Option<u32> {
+    /// The row that this one takes back, or that takes this one back, of those that are kept when the watermark is here; the
+    /// earliest where there are several.
+    pub fn find(&self, group: u32, hash: u64, bytes: &[u8], owed: bool, watermark_ms: i64) -> Option<u32> {
         let index = self.index.as_ref()?;
         let is_it = |number: u32| {
             index.hashes[number as usize] == hash
                 && self.links[number as usize].group == group
                 && index.owed.get(number) == owed
+                && self.keeps(self.at_ms(number), watermark_ms)
                 && index.bytes_are(&self.rows, number, bytes)
         };
         let found = index.table.iter_hash(hash).copied().filter(|number| is_it(*number));

@@ -116,6 +116,23 @@ fn rows_are_kept_for_a_time() {
 }
 
 #[test]
+fn what_was_told_is_taken_back_whatever_has_gone_since() {
+    // The partner goes, and its row is taken back after that.
+    let blocks = [block([&["1 10 5"], &["1 20 0"]], Some(10)), block([&["-1 10 5"], &[]], None)];
+    let with = |kind: &str, expect: &[&str]| {
+        check(
+            &format!("{{ name: j, kind: {kind}, match: a.k = b.k, ttl: 10ms }}"),
+            [true, false],
+            &blocks,
+            expect,
+        );
+    };
+    with("semi", &["0: +10+none", "1: -10+none"]);
+    with("anti", &["0: +10+none", "0: -10+none"]);
+    with("left", &["0: +10+none", "0: +10+20", "0: -10+none"]);
+}
+
+#[test]
 fn an_interval_join_tells_a_row_that_stays_alone_once() {
     let within = "within: b.at BETWEEN a.at - INTERVAL '0.002' SECOND AND a.at + INTERVAL '0.005' SECOND";
     let blocks = [
