@@ -132,6 +132,23 @@ fn what_was_told_is_taken_back_whatever_has_gone_since() {
     with("left", &["0: +10+none", "0: +10+20", "0: -10+none"]);
 }
 
+/// A row was found as long as its batch had not been worked off, also behind the end of the block that it had passed its time
+/// at.
+#[test]
+fn what_has_gone_is_not_taken_back_however_batches_are_cut() {
+    let blocks = [
+        block([&["1 10 0"], &["1 20 9"]], Some(9)),
+        block([&[], &[]], Some(10)),
+        block([&["-1 10 0"], &[]], None),
+    ];
+    let resolved = resolve("{ name: j, match: a.k = b.k, ttl: 10ms }", [true, false]).unwrap();
+    for seed in 0..50 {
+        let mut machine = Machine::new(&resolved, 1);
+        machine.feed(0, &blocks, &mut fastrand::Rng::with_seed(seed), &mut |_, _| {});
+        assert_eq!(machine.net(1), machine.net(2), "seed {seed}");
+    }
+}
+
 #[test]
 fn an_interval_join_tells_a_row_that_stays_alone_once() {
     let within = "within: b.at BETWEEN a.at - INTERVAL '0.002' SECOND AND a.at + INTERVAL '0.005' SECOND";
