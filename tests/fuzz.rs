@@ -1,4 +1,4 @@
-//! Ten thousand damaged inputs, none of which may end in a panic: pipeline files through the reading and planning of
+//! Over ten thousand damaged inputs, none of which may end in a panic: pipeline files through the reading and planning of
 //! them, and records through the decoder. What is wrong with a file has to be told with a place inside of it.
 //!
 //! Every input has a number, from which it is made. `FUZZ_SEED=number cargo test --test fuzz` makes that one alone;
@@ -18,7 +18,7 @@ use millstream::plan::{explain, plan};
 use millstream::record::{Column, Schema, parse_type};
 use millstream::yaml::{render, render_github, render_json};
 
-const FILES: u64 = 6000;
+const FILES: u64 = 7500;
 const RECORDS: u64 = 4000;
 
 /// A pipeline with every step that sees one row at a time, and with what else a file can say.
@@ -126,6 +126,65 @@ sink:
   format: json
 sinks:
   late: { from: too_late, blackhole: }
+"#;
+
+/// A graph: sources in CSV with every option of it, tables, lookups of each kind, joins of each kind, a route and a union.
+const JOINED: &str = r#"millstream: 1
+name: joined
+params: { least: { type: "DECIMAL(10, 2)", default: 1.50 } }
+tables:
+  customers:
+    file: { path: customers.csv, watch: false }
+    format: { csv: { header: true, delimiter: ";", quote: "'", null: NA } }
+    schema: { id: BIGINT NOT NULL, since: TIMESTAMP(3), segment: STRING }
+    key: id
+    versions: { from: since }
+  rates:
+    file: { path: rates.ndjson }
+    format: json
+    schema: { country: STRING, day: DATE, rate: DOUBLE }
+    key: [country, day]
+sources:
+  orders:
+    file: { path: "orders-*.csv" }
+    format: { csv: { header: false, delimiter: "\t", null: "\\N", multiline: true } }
+    schema: { id: BIGINT, customer: BIGINT, country: STRING, amount: "DECIMAL(10, 2)", at: TIMESTAMP(3) NOT NULL }
+    event_time: { column: at, out_of_order: 1s }
+  payments:
+    file: { path: payments.csv }
+    format: csv
+    schema: { order_id: INT, paid: "DECIMAL(10, 2)", at: TIMESTAMP(3) NOT NULL }
+    event_time: { column: at }
+streams:
+  enriched:
+    from: orders
+    steps:
+      - lookup: { table: customers, match: customers.id = customer, kind: left, as_of: event_time }
+      - lookup: { table: rates, match: "UPPER(country) = rates.country AND rates.day = CAST(at AS DATE)" }
+      - route: { cases: { large: "amount > :least", small: amount > 0 }, otherwise: rest }
+  paid:
+    from: { o: enriched.large, p: payments }
+    steps:
+      - join: { name: paid, kind: left, match: o.id = p.order_id AND o.amount >= p.paid, within: p.at BETWEEN o.at - INTERVAL '1' MINUTE AND o.at + INTERVAL '1' HOUR }
+      - aggregate: { name: hours, by: { segment: o.customers.segment }, window: { tumbling: 1h }, select: { n: COUNT(*), open: COUNT(*) FILTER (WHERE p IS NULL) } }
+  totals:
+    from: payments
+    steps:
+      - aggregate: { name: totals, by: order_id, select: { total: SUM(paid) } }
+  settled:
+    from: { o: enriched.small, t: totals }
+    steps:
+      - join: { name: settled, kind: full, match: o.id = t.order_id }
+      - select: { id: "COALESCE(o.id, t.order_id)", total: t.total }
+  unpaid:
+    from: { o: enriched.rest, p: payments }
+    steps:
+      - join: { name: unpaid, kind: anti, match: o.id = p.order_id, ttl: 1d }
+      - select: { id: o.id, total: "CAST(o.amount AS DECIMAL(38, 2))" }
+  all: { from: [settled, unpaid] }
+sinks:
+  paid: { from: paid, files: { path: paid, partition_by: { segment: segment, n: n / 10 } }, format: { csv: { delimiter: "|", header: false } } }
+  all: { from: all, file: { path: all.ndjson, changelog: upsert, upsert_by: id }, format: json }
 "#;
 
 /// Words that mean something in a pipeline file, to be put where they do not belong.
@@ -237,6 +296,38 @@ const WORDS: &[&str] = &[
     "`x`",
     "--",
     "/*",
+    "join",
+    "kind",
+    "left",
+    "full",
+    "semi",
+    "anti",
+    "match",
+    "a.id = b.id",
+    "b.at BETWEEN a.at AND a.at + INTERVAL '5' SECOND",
+    "lookup",
+    "table",
+    "tables",
+    "as_of",
+    "event_time",
+    "versions",
+    "key",
+    "watch",
+    "streams",
+    "sources",
+    "from",
+    "{ a: orders, b: payments }",
+    "route",
+    "cases",
+    "otherwise",
+    "partition_by",
+    "csv",
+    "header",
+    "delimiter",
+    "quote",
+    "multiline",
+    "\"\\t\"",
+    ":least",
     "UNNEST",
     "RAND()",
     "NOW()",
@@ -246,7 +337,7 @@ const WORDS: &[&str] = &[
 ];
 
 fn corpus() -> Vec<String> {
-    let mut texts = [ALL_VERBS, KEYED, RUNNING, PATTERNS, GENERATOR].map(str::to_owned).to_vec();
+    let mut texts = [ALL_VERBS, KEYED, RUNNING, PATTERNS, JOINED, GENERATOR].map(str::to_owned).to_vec();
     for folder in ["pipelines", "pipelines/nexmark"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let mut paths: Vec<_> =

@@ -180,8 +180,8 @@ impl Inbox {
 
     /// Puts shares together, in as few batches as the stage can take.
     fn hand_over(&mut self, shares: Vec<Share>) -> Taken {
-        let (mut places, mut turns): (Vec<(usize, Vec<Batch>)>, Vec<(usize, usize)>) =
-            (Vec::new(), Vec::new());
+        let mut places: Vec<(usize, Vec<Batch>)> = Vec::new();
+        let mut turns: Vec<(usize, usize)> = Vec::new();
         for Share { port, mut rows, due } in shares {
             (rows.segments, rows.clocks) = self.stamp(&due);
             // Where ports are not told apart, what has been taken goes by the first.

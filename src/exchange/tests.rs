@@ -193,7 +193,9 @@ fn rows_of_several_ports_come_in_order_and_together() {
             told_ms = told_ms.max(now_ms);
             let is_last = number + 1 == blocks;
             if is_last {
-                outboxes.iter_mut().for_each(|outbox| while outbox.settle() {});
+                for outbox in &mut outboxes {
+                    outbox.settle();
+                }
             }
             while is_last || random.u8(0..4) == 0 {
                 match inbox.take() {

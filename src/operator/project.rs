@@ -71,7 +71,7 @@ fn flow_of(outputs: &[(String, Output)], schema: Schema, input: &Flow) -> Flow {
         let kept = outputs.iter().filter(|(_, output)| holds_time(times, output));
         kept.map(|(name, _)| name.clone()).collect()
     });
-    Flow { schema, window, changelog, time_columns, ..input.clone() }
+    Flow { schema, time_columns, window, changelog, ..input.clone() }
 }
 
 /// Only the operator that turns `input` into `output` by these outputs.

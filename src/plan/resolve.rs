@@ -139,7 +139,7 @@ impl<'a> Read<'a> {
             let time_column = time.as_ref().ok().and_then(|time| time.as_ref()?.expression.as_column());
             let time_columns = time_column.map(|column| vec![column.to_owned()]);
             let tables = self.tables.clone();
-            let flow = Flow { tables, time_columns, ..Flow::of_source(columns, event_time) };
+            let flow = Flow { time_columns, tables, ..Flow::of_source(columns, event_time) };
             Some(SourceFlow { time, flow })
         });
         let sources: Vec<Option<SourceFlow>> = sources.collect();

@@ -169,7 +169,7 @@ impl Quarantine {
     /// If it cannot be written; the run ends.
     pub fn flush(&mut self) -> Result<(), QuarantineError> {
         if self.is_lost.load(Ordering::Acquire) {
-            return Err(self.failed(io::Error::other("it could not be made durable")));
+            return Err(self.failed(lost()));
         }
         let Some(file) = self.file.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
         let written = file.write_all(&self.buffer);
@@ -201,7 +201,10 @@ impl Quarantine {
                 storage.sync_folder(&folder_of(&folder))
             };
             let named = || if is_named.load(Ordering::Acquire) { Ok(()) } else { names() };
-            let synced = file.sync().and_then(|()| named());
+            // It may have been staged before the sync of an earlier epoch failed. A sync behind that one may succeed without
+            // having written what that one lost.
+            let trusted = if is_lost.load(Ordering::Acquire) { Err(lost()) } else { Ok(()) };
+            let synced = trusted.and_then(|()| file.sync()).and_then(|()| named());
             is_named.fetch_or(synced.is_ok(), Ordering::Release);
             is_lost.fetch_or(synced.is_err(), Ordering::Release);
             synced.map_err(|source| QuarantineError::Write { path: path.display().to_string(), source })
@@ -224,6 +227,11 @@ impl Quarantine {
         self.file = Some(self.storage.open(&self.path, Open::Append)?);
         Ok(())
     }
+}
+
+/// Why nothing is trusted behind a sync that has failed.
+fn lost() -> io::Error {
+    io::Error::other("it could not be made durable")
 }
 
 fn line(record: &BadRecord, wall_us: i64) -> Vec<u8> {
@@ -252,7 +260,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::io::{Disk, Mode};
+    use crate::io::{Disk, Fault, Lasting, Mode, ModelDisk};
 
     fn record(raw: &[u8]) -> BadRecord {
         let message = "no \"good\"".to_owned();
@@ -320,5 +328,25 @@ mod tests {
         assert!(told(&longer).contains("at the last snapshot it had 1048576; put it back"));
         fs::remove_file(&path).unwrap();
         assert!(told(&extent).contains("it is gone"));
+    }
+
+    /// The end of the run was staged while the epoch before it was still being made durable; that failed, and the end was
+    /// told as done although what the failed sync had covered was gone.
+    #[test]
+    fn what_was_staged_before_a_sync_failed_is_not_durable_either() {
+        let storage = Arc::new(ModelDisk::new(1));
+        let path = PathBuf::from("/state/quarantine/run.ndjson");
+        let mut quarantine = Quarantine::open_at(storage.clone(), path, 100_000, None).unwrap();
+        quarantine.keep(&record(b"1"), 0).unwrap();
+        let epoch = quarantine.stage().unwrap();
+        quarantine.keep(&record(b"2"), 0).unwrap();
+        let end = quarantine.stage().unwrap();
+        storage.fail_operation(1, Fault::Full, Lasting::Once);
+        let told = |error: QuarantineError| error.to_string();
+        assert!((epoch.sync)().is_err());
+        let expect =
+            "failed to write the quarantine /state/quarantine/run.ndjson: it could not be made durable";
+        assert_eq!((end.sync)().map_err(told), Err(expect.to_owned()));
+        assert_eq!(quarantine.stage().err().map(told).as_deref(), Some(expect));
     }
 }

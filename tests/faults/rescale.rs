@@ -97,9 +97,9 @@ fn check(pipeline: Pipeline, count: u64) {
     }
 }
 
-/// The share of one pipeline in 10 series.
+/// The share of one pipeline in 12 series.
 fn share() -> u64 {
-    times(10).div_ceil(5)
+    times(12).div_ceil(6)
 }
 
 #[test]
@@ -125,4 +125,9 @@ fn two_keyed_steps_go_from_1_to_2_to_3_to_7_to_4_to_1_shards() {
 #[test]
 fn dedupe_goes_from_1_to_2_to_3_to_7_to_4_to_1_shards() {
     check(pipelines::ONCE, share());
+}
+
+#[test]
+fn a_graph_goes_from_1_to_2_to_3_to_7_to_4_to_1_shards() {
+    check(pipelines::PAIRS, share());
 }

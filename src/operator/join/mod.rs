@@ -5,8 +5,9 @@
 //! exchanged by its key, and [`operator`] keeps the rows of both ([`side`], [`rows`]) and makes pairs of them ([`output`]).
 //!
 //! Without `within` every row is kept for ever, or for `ttl`, and what an outer, semi or anti join says of a row may change:
-//! it is a changelog. With it (an interval join) a row is kept until the watermark says that no partner can come, and a row
-//! without any comes out then, once.
+//! it is a changelog. A row that has passed its `ttl` goes silently: what was told of it stays, its partners still count it,
+//! and what takes it back is passed over. With `within` (an interval join) a row is kept until the watermark says that no
+//! partner can come, and a row without any comes out then, once.
 
 mod keys;
 mod operator;
@@ -16,6 +17,7 @@ mod resolve;
 mod rows;
 mod saved;
 mod side;
+mod spec;
 #[cfg(test)]
 mod tests;
 mod view;

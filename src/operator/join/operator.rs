@@ -12,72 +12,22 @@ use std::ops::Range;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 
+use super::Tells;
 use super::output::{Origins, Sending, Shape};
 use super::rows::{NONE, Place};
 use super::saved;
-use super::side::{Entry, Firsts, Keeping, Rings, Side, hash_of_row};
+use super::side::{Entry, Firsts, Rings, Side, hash_of_row};
+use super::spec::{Interval, Rest, Spec};
 use super::view::View;
 use super::work::{Event, Input, Mark, Portion, Step, Work};
-use super::{Kind, Tells};
-use crate::expr::Expr;
 use crate::operator::key_bytes::KeyBytes;
 use crate::operator::queue::Queue;
-use crate::operator::saved::{Clock, Early, StateKey};
+use crate::operator::saved::{Clock, Early};
 use crate::operator::work::position_of;
 use crate::operator::{Captured, Context, Operator, StateSize, StateTable};
-use crate::record::{Batch, EventTimes, Interleaved, Schema, Segment};
+use crate::record::{Batch, EventTimes, Interleaved, Segment};
 use crate::state::{Groups, Pages};
 use crate::time::{SegmentClock, WATERMARK_MAX, WATERMARK_MIN};
-
-/// What every shard builds its operator from.
-#[derive(Clone)]
-pub(super) struct Spec {
-    pub kind: Kind,
-    /// Positions of the key columns of each input.
-    pub keys: [Vec<usize>; 2],
-    pub key: StateKey,
-    pub keeping: [Keeping; 2],
-    pub interval: Option<Interval>,
-    pub rest: Option<Rest>,
-    /// The columns of a row of the output.
-    pub output: Schema,
-    /// Whether rows of the output may be taken back.
-    pub weighted: bool,
-}
-
-/// How far apart the times of two rows may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Interval {
-    /// Positions of the columns of time of each input.
-    pub columns: [usize; 2],
-    /// The least of second − first, milliseconds.
-    pub least_ms: i64,
-    /// The greatest of second − first, milliseconds.
-    pub most_ms: i64,
-}
-
-/// What is asked of each pair besides the key.
-#[derive(Clone)]
-pub(super) struct Rest {
-    pub condition: Expr,
-    /// Of each side a ROW of what the condition reads.
-    pub schema: Schema,
-    /// The sides of the columns of the schema, and for each the positions of what it has of its input.
-    pub columns: Vec<(usize, Vec<usize>)>,
-}
-
-impl Interval {
-    /// How far the watermark behind the join is held back, milliseconds.
-    pub fn width_ms(&self) -> i64 {
-        self.most_ms.max(self.least_ms.saturating_neg()).max(0)
-    }
-
-    fn allows(&self, port: usize, at_ms: i64, other_ms: i64) -> bool {
-        let (first_ms, second_ms) = if port == 0 { (at_ms, other_ms) } else { (other_ms, at_ms) };
-        let distance_ms = second_ms.saturating_sub(first_ms);
-        (self.least_ms..=self.most_ms).contains(&distance_ms)
-    }
-}
 
 /// The table that rows have no key in.
 const CLOCK: usize = 2;
@@ -277,10 +227,15 @@ impl Joining {
                 hashes_waiting.clear();
             }
             let taken_back = input.weight(at) < 0;
+            let watermark_ms = input.watermarks_ms.get(at).copied().unwrap_or(WATERMARK_MIN);
             let side = &mut self.sides[input.side];
-            match side.find(input.groups[at], hash, bytes_of(row).data(), !taken_back) {
+            match side.find(input.groups[at], hash, bytes_of(row).data(), !taken_back, watermark_ms) {
                 Some(number) => {
                     side.leave(number, &mut Rings { firsts: &mut self.firsts, side: input.side });
+                    // Until everything has been worked off it says what was told of it.
+                    if taken_back {
+                        input.numbers[at] = number;
+                    }
                 }
                 // Where rows go by themselves, what is taken back may have gone, which is silent.
                 None if taken_back && self.spec.keeping[input.side].for_ms.is_some() => {
@@ -446,9 +401,13 @@ impl Joining {
 
     /// Tells a row by itself that has met all it can meet now, where that is to be told.
     fn tell(&mut self, input: &Input, event: Event, weight: i8, partners: i32, block: u64) {
-        let number = input.numbers[event.row as usize];
-        if number != NONE {
-            self.sides[input.side].set_partners(number, partners);
+        let (number, side) = (input.numbers[event.row as usize], &mut self.sides[input.side]);
+        let mut partners = partners;
+        if number != NONE && weight < 0 && side.weight(number) > 0 {
+            // It takes back what was told of a row, whose partners may have gone since.
+            partners = side.partners(number);
+        } else if number != NONE {
+            side.set_partners(number, partners);
         }
         let is_told = match self.spec.kind.tells()[input.side] {
             Tells::Nothing => false,
@@ -470,7 +429,7 @@ impl Joining {
             sending.push(places(own, event.own(), Place::Kept(event.other)), 1, 0);
         }
         let mut pairs = pairs.into_iter();
-        if sending.len() > 0 {
+        if sending.rows() > 0 {
             self.ask_pairs(rest, work, sending, context, &mut |is_passed| {
                 passed[pairs.next().expect("each pair is asked once")] = is_passed;
             });
@@ -500,7 +459,7 @@ impl Joining {
             }
             return;
         };
-        let rows = rest.schema.rows(columns, sending.len());
+        let rows = rest.schema.rows(columns, sending.rows());
         let evaluated = rest.condition.evaluate_at(&rows, context.wall_ms);
         let values = evaluated.values.as_boolean();
         for row in 0..values.len() {
@@ -526,7 +485,7 @@ impl Joining {
 
     /// Hands over what is to be sent where a batch has no room for two rows more.
     fn flush_full(&mut self, work: &Work) {
-        if self.sending.len() + 2 > Batch::ROWS_MAX {
+        if self.sending.rows() + 2 > Batch::ROWS_MAX {
             self.flush(work);
         }
     }
@@ -570,18 +529,23 @@ impl Joining {
     /// Lets the rows go that have left, and the keys that have no rows any more.
     fn let_go(&mut self) {
         let mut groups = std::mem::take(&mut self.unused);
-        for side in [0, 1] {
-            if self.sides[side].view.is_some() {
-                let left = self.sides[side].left().to_vec();
-                self.keep_view(side, &left);
-            }
-        }
+        self.keep_left();
         self.sides.iter_mut().for_each(|side| groups.append(&mut side.let_go()));
         groups.sort_unstable();
         groups.dedup();
         groups.retain(|group| self.firsts[*group as usize].0 == [NONE; 2]);
         for group in groups {
             self.groups.remove(group);
+        }
+    }
+
+    /// Captures the rows that have left and are in no ring any more, where a scan would find them.
+    fn keep_left(&mut self) {
+        for side in [0, 1] {
+            if self.sides[side].view.is_some() && !self.sides[side].left().is_empty() {
+                let left = self.sides[side].left().to_vec();
+                self.keep_view(side, &left);
+            }
         }
     }
 
@@ -660,6 +624,8 @@ impl Operator for Joining {
     }
 
     fn capture(&mut self, rows: usize) -> Option<Captured> {
+        // Portions are captured in the middle of a batch, too.
+        self.keep_left();
         if let Some(captured) = self.early.next(rows) {
             return Some(captured);
         }

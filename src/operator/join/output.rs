@@ -61,7 +61,7 @@ impl Sending {
     }
 
     /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.weights.len()
     }
 
@@ -96,7 +96,7 @@ impl Sending {
     /// Hands everything over, and is empty then.
     pub fn flush(&mut self, shape: Shape<'_>, origins: Origins<'_>, queue: &mut Queue) {
         let sending = std::mem::take(self);
-        if sending.len() == 0 {
+        if sending.rows() == 0 {
             queue.ends(sending.segments);
             return;
         }
@@ -112,13 +112,13 @@ impl Sending {
             }
             return;
         };
-        let mut batch = Batch::of_rows(shape.schema.rows(columns, sending.len()), 0);
+        let mut batch = Batch::of_rows(shape.schema.rows(columns, sending.rows()), 0);
         let at_ms = |row: usize| {
             let of = |side: usize| origins.at_ms(side, sending.places[side][row]);
             of(0).max(of(1))
         };
         let times = || EventTimes {
-            at_ms: (0..sending.len()).map(at_ms).collect::<Vec<i64>>().into(),
+            at_ms: (0..sending.rows()).map(at_ms).collect::<Vec<i64>>().into(),
             seen_ms: None,
         };
         batch.times = shape.timed.then(times);
@@ -133,7 +133,7 @@ impl Sending {
     ///
     /// If there is but one: it fits into a column.
     pub fn halves(self) -> [Self; 2] {
-        let half = self.len() / 2;
+        let half = self.rows() / 2;
         assert!(half > 0, "one row fits into a column");
         let Self { places: [mut first, mut second], mut weights, segments } = self;
         let behind = [first.split_off(half), second.split_off(half)];

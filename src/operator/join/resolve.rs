@@ -1,8 +1,9 @@
 //! A `join` over two inputs whose columns are known.
 
 use super::keys::{KeyColumns, key_columns, row_column};
-use super::operator::{Interval, Joining, Rest, Spec};
+use super::operator::Joining;
 use super::side::Keeping;
+use super::spec::{Interval, Rest, Spec};
 use super::{Join, Kind, Required, ResolvedJoin, Tells};
 use crate::error::{Place, Problem, Problems};
 use crate::expr::{Expr, PairCondition, PairKey, TimeBounds, pair_condition, report, time_bounds};

@@ -231,13 +231,15 @@ impl Side {
         if next == first { NONE } else { next }
     }
 
-    /// The row that this one takes back, or that takes this one back; the earliest where there are several.
-    pub fn find(&self, group: u32, hash: u64, bytes: &[u8], owed: bool) -> Option<u32> {
+    /// The row that this one takes back, or that takes this one back, of those that are kept when the watermark is here; the
+    /// earliest where there are several.
+    pub fn find(&self, group: u32, hash: u64, bytes: &[u8], owed: bool, watermark_ms: i64) -> Option<u32> {
         let index = self.index.as_ref()?;
         let is_it = |number: u32| {
             index.hashes[number as usize] == hash
                 && self.links[number as usize].group == group
                 && index.owed.get(number) == owed
+                && self.keeps(self.at_ms(number), watermark_ms)
                 && index.bytes_are(&self.rows, number, bytes)
         };
         let found = index.table.iter_hash(hash).copied().filter(|number| is_it(*number));
@@ -281,11 +283,6 @@ impl Side {
     /// Whether there is such a row in a ring.
     pub fn is_there(&self, number: u32) -> bool {
         self.links.get(number as usize).is_some_and(|link| link.previous != NONE)
-    }
-
-    /// Whether there is such a row, in a ring or not any more; those that are in none yet do not count.
-    pub fn is_kept(&self, number: u32) -> bool {
-        self.links.get(number as usize).is_some_and(|link| link.group != NONE)
     }
 
     /// A row's group.

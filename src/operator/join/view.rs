@@ -40,7 +40,7 @@ impl View {
     pub fn scan(&mut self, count: usize, side: &Side) -> Vec<u32> {
         let mut found = Vec::new();
         while found.len() < count && self.next < self.end {
-            if side.is_kept(self.next) && !self.done.get(self.next) {
+            if side.is_there(self.next) && !self.done.get(self.next) {
                 found.push(self.next);
             }
             self.next += 1;

@@ -17,7 +17,7 @@ pub(super) struct Input {
     pub groups: Vec<u32>,
     /// The rows that are to be kept.
     pub kept: Vec<u32>,
-    /// The number under which each row is kept; [`NONE`] where it is not, or not yet.
+    /// The number under which each row is kept, or was that it takes back; [`NONE`] where there is none, or not yet.
     pub numbers: Vec<u32>,
     /// Rows that are passed over; empty where there are none.
     pub ignored: Vec<bool>,

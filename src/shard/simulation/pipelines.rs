@@ -18,7 +18,7 @@ millstream: 1
 name: simulated
 sources:
   one:
-    file: { path: INPUT }
+    file: { path: 'FOLDER/*.ndjson' }
     format: json
     schema: { key: STRING, amount: DOUBLE, n: BIGINT, at: TIMESTAMP(3) NOT NULL }
     event_time: { column: at, out_of_order: 60ms }
@@ -27,10 +27,26 @@ sources:
 /// A second source of graphs.
 const OTHER: &str = "
   other:
-    file: { path: INPUT }
+    file: { path: 'FOLDER/*.ndjson' }
     format: json
     schema: { key: STRING, n: BIGINT, at: TIMESTAMP(3) NOT NULL }
     event_time: { column: at, out_of_order: 90ms }
+";
+
+/// The side of a join that has fewer rows, and a source of it.
+const FEW: &str = "
+  few: { from: other, steps: [ { filter: 10 / n >= 0 AND n > 17 } ] }
+";
+
+/// A table that has rows for some of the keys.
+const TABLES: &str = "
+tables:
+  names:
+    file: { path: 'FOLDER/table.csv' }
+    format: csv
+    schema: { key: STRING NOT NULL, since: TIMESTAMP(3) NOT NULL, name: STRING, n: INT }
+    key: key
+    versions: { from: since }
 ";
 
 /// What the chains have in common. The filter rejects rows in which `n` is 0.
@@ -38,7 +54,7 @@ const SOURCE: &str = "
 millstream: 1
 name: simulated
 source:
-  file: { path: INPUT }
+  file: { path: 'FOLDER/*.ndjson' }
   format: json
   schema: { key: STRING, amount: DOUBLE, n: BIGINT, at: TIMESTAMP(3) NOT NULL }
   event_time: { column: at, out_of_order: 60ms }
@@ -239,6 +255,163 @@ sinks:
   rest: { from: [routed.middle, routed.high], files: { path: /out/parts, partition_by: group, roll: { size: 1KiB } }, format: json }
 ",
     },
+    Pipeline {
+        name: "folders",
+        text: "
+  - set: { group: SUBSTRING(key FROM 2 FOR 1) }
+sink:
+  files: { path: /out/parts, partition_by: { group: group, share: 5 / (n - 7) }, roll: { size: 1KiB } }
+  format: json
+",
+    },
+    Pipeline {
+        name: "csv",
+        text: "
+CSV
+  - set: { twice: n * 2, text: \"CONCAT(key, ',')\" }
+sink:
+  file: { path: /out/main.csv }
+  format: csv
+",
+    },
+    Pipeline {
+        name: "appended csv",
+        text: "
+CSV
+  - aggregate: { name: windows, by: key, window: { tumbling: 200ms }, late: { to: too_late }, select: { rows: COUNT(*), total: SUM(amount) } }
+sink:
+  file: { path: /out/main.csv, append: true }
+  format: csv
+sinks:
+  late: { from: too_late, file: { path: /out/side.csv }, format: csv }
+",
+    },
+    Pipeline {
+        name: "lookup",
+        text: "
+  - lookup: { table: names, match: names.key = key, kind: left }
+  - set: { latest: names.name }
+  - drop: names
+  - lookup: { table: names, match: names.key = key, as_of: '`at`' }
+  - select: { key: key, n: n, latest: latest, then: names.name, share: 100 / (names.n - 3) }
+FILE
+TABLES
+",
+    },
+    Pipeline {
+        name: "interval join",
+        text: "
+GRAPH
+OTHER
+streams:
+FEW
+  joined:
+    from: { a: one, b: few }
+    steps:
+      - join: { name: pairs, match: a.key = b.key AND a.n <> b.n, within: b.at BETWEEN a.at - INTERVAL '0.05' SECOND AND a.at + INTERVAL '0.1' SECOND }
+      - select: { key: a.key, n: a.n, other: b.n, at: b.at }
+sinks:
+  main: { from: joined, file: { path: /out/main.ndjson }, format: json }
+",
+    },
+    Pipeline {
+        name: "interval left join",
+        text: "
+GRAPH
+OTHER
+streams:
+FEW
+  joined:
+    from: { a: one, b: few }
+    steps:
+      - join: { name: pairs, kind: left, match: a.key = b.key, within: b.at BETWEEN a.at - INTERVAL '0.1' SECOND AND a.at + INTERVAL '0.1' SECOND }
+      - aggregate: { name: windows, by: { key: a.key }, window: { tumbling: 300ms }, late: { to: too_late }, select: { rows: COUNT(*), alone: COUNT(*) FILTER (WHERE b IS NULL), total: SUM(b.n) } }
+sinks:
+  main: { from: joined, file: { path: /out/main.ndjson }, format: json }
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
+    Pipeline {
+        name: "left join",
+        text: "
+GRAPH
+OTHER
+streams:
+FEW
+  joined:
+    from: { a: one, b: few }
+    steps:
+      - join: { name: pairs, kind: left, match: a.key = b.key AND a.n = b.n }
+      - select: { key: a.key, n: a.n, at: a.at, other: b.at }
+sinks:
+  main: { from: joined, file: { path: /out/main.ndjson, changelog: final }, format: json }
+",
+    },
+    Pipeline {
+        name: "join of a changelog",
+        text: "
+GRAPH
+OTHER
+streams:
+  low: { from: one, steps: [ { filter: 10 / n >= 0 AND n < 4 } ] }
+  totals: { from: other, steps: [ { aggregate: { name: totals, by: key, select: { total: SUM(n), rows: COUNT(*) } } } ] }
+  joined:
+    from: { a: low, t: totals }
+    steps:
+      - join: { name: pairs, kind: left, match: a.key = t.key }
+      - select: { key: a.key, n: a.n, at: a.at, total: t.total }
+sinks:
+  main: { from: joined, file: { path: /out/main.ndjson, changelog: upsert, upsert_by: [key, n, at] }, format: json }
+",
+    },
+    Pipeline {
+        name: "join with ttl",
+        text: "
+GRAPH
+OTHER
+streams:
+FEW
+  joined:
+    from: { a: one, b: few }
+    steps:
+      - join: { name: pairs, kind: full, match: a.key = b.key AND a.n > b.n, ttl: 150ms }
+      - select: { key: a.key, other_key: b.key, n: a.n, other: b.n }
+sinks:
+  main: { from: joined, files: { path: /out/parts, changelog: debezium, roll: { size: 2KiB } }, format: json }
+",
+    },
+    Pipeline {
+        name: "behind joins",
+        text: "
+GRAPH
+OTHER
+streams:
+FEW
+  pairs:
+    from: { a: one, b: few }
+    steps:
+      - join: { name: pairs, match: a.key = b.key, within: b.at BETWEEN a.at AND a.at + INTERVAL '0.2' SECOND }
+      - select: { key: a.key, n: b.n }
+  high: { from: one, steps: [ { filter: n > 12 }, { select: { key: key, n: n } } ] }
+  mixed:
+    from: [pairs, high]
+    steps:
+      - aggregate: { name: sums, by: key, window: { tumbling: 400ms }, late: { to: too_late }, select: { rows: COUNT(*), total: SUM(n) } }
+  alone:
+    from: { a: one, b: few }
+    steps:
+      - join: { name: alone, kind: anti, match: a.key = b.key AND a.n = b.n }
+      - select: { key: a.key, n: a.n }
+  counts:
+    from: [alone, high]
+    steps:
+      - aggregate: { name: counts, by: key, select: { rows: COUNT(*), total: SUM(n) } }
+sinks:
+  main: { from: mixed, file: { path: /out/main.ndjson }, format: json }
+  counts: { from: counts, file: { path: /out/counts.ndjson, changelog: final }, format: json }
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
 ];
 
 /// What stands behind the source in the file of a pipeline; empty where there is no such pipeline.
@@ -246,21 +419,32 @@ pub(super) fn text_of(name: &str) -> &'static str {
     PIPELINES.iter().find(|pipeline| pipeline.name == name).map_or("", |pipeline| pipeline.text)
 }
 
-/// The plan of a pipeline that reads these files.
+/// The plan of a pipeline that reads the files of an input in `folder`; its tables are read.
 ///
 /// # Errors
 ///
 /// What is wrong with it.
-pub(super) fn planned(name: &str, input: &str) -> Result<Plan, String> {
+pub(super) fn planned(name: &str, folder: &str) -> Result<Plan, String> {
     let pipeline = PIPELINES.iter().find(|pipeline| pipeline.name == name);
     let pipeline = pipeline.ok_or_else(|| format!("there is no pipeline `{name}`"))?;
-    let text = match pipeline.text.trim_start().strip_prefix("GRAPH") {
-        Some(rest) => GRAPH.trim_end().to_owned() + &rest.replace("OTHER", OTHER.trim_matches('\n')),
-        None => SOURCE.trim_end().to_owned() + pipeline.text,
+    let text = pipeline.text.trim_start();
+    let text = if let Some(rest) = text.strip_prefix("GRAPH") {
+        GRAPH.trim_end().to_owned() + rest
+    } else if let Some(rest) = text.strip_prefix("CSV") {
+        SOURCE.trim_end().replace("*.ndjson", "part-*.csv").replace("json", "csv") + rest
+    } else {
+        SOURCE.trim_end().to_owned() + pipeline.text
     };
-    let text = text.replace("FILE", FILE).replace("INPUT", input);
+    let parts = [("OTHER", OTHER), ("FEW", FEW), ("FILE", FILE), ("TABLES", TABLES)];
+    let text =
+        parts.into_iter().fold(text, |text, (part, written)| text.replace(part, written.trim_matches('\n')));
+    let text = text.replace("FOLDER", folder);
     let read = config::read("simulated.yaml", text.as_bytes(), &[], &NoEnvironment);
     let mut problems = read.problems;
     let planned = read.pipeline.and_then(|pipeline| plan(&pipeline, &mut problems));
-    planned.ok_or_else(|| format!("the pipeline `{name}` is wrong: {:?}", problems.all()))
+    let planned = planned.ok_or_else(|| format!("the pipeline `{name}` is wrong: {:?}", problems.all()))?;
+    for table in &planned.tables {
+        table.publish(table.load().map_err(|error| error.to_string())?.index);
+    }
+    Ok(planned)
 }

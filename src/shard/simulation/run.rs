@@ -64,7 +64,7 @@ impl World {
         if !folder.exists() {
             input.write(&folder).map_err(|error| format!("the input cannot be written: {error}"))?;
         }
-        let plan = Rc::new(planned(pipeline, &folder.join("*.ndjson").display().to_string())?);
+        let plan = Rc::new(planned(pipeline, &folder.display().to_string())?);
         self.plans.insert(key, plan.clone());
         Ok(plan)
     }

@@ -21,7 +21,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// ago is completed. Their handles, twice while an epoch is made durable, stay below the 1024 of a usual process.
 const OPEN_MAX: usize = 128;
 
-/// How many complete files may wait to be made durable with their epoch; those beyond are made so at once.
+/// How many complete files may wait to be made durable with their epoch; those beyond are made so at once, as far as they
+/// were begun in it.
 const UNSYNCED_MAX: usize = 128;
 
 /// How much of the run's name is in the names of its files: no two runs that write to one folder draw the same.
@@ -63,6 +64,8 @@ struct Part {
     since_ms: Option<i64>,
     /// The number of the last write to it.
     written: u64,
+    /// The stage in which it was begun; 0 where a run before this one did.
+    begun: u64,
     /// The stage that the last write to it belongs to.
     stage: u64,
 }
@@ -74,6 +77,8 @@ struct Complete {
     bytes: u64,
     /// The handle by which it is made durable; none once it is.
     handle: Option<Box<dyn StoredFile>>,
+    /// The stage in which it was begun; 0 where a run before this one did.
+    begun: u64,
     /// The stage that it belongs to.
     stage: u64,
 }
@@ -165,6 +170,7 @@ fn resume_part(storage: &dyn Storage, place: Place, file: &OpenFile) -> Result<P
         bytes: file.bytes,
         since_ms: Some(file.since_ms),
         written: 0,
+        begun: 0,
         stage: 0,
     })
 }
@@ -234,7 +240,8 @@ impl FilesOutput {
         self.next += 1;
         self.names.add(stage, [folder]);
         let since_ms = (self.now_ms != 0).then_some(self.now_ms);
-        let mut part = Part { place, file, buffer: Vec::new(), bytes: 0, since_ms, written: 0, stage };
+        let mut part =
+            Part { place, file, buffer: Vec::new(), bytes: 0, since_ms, written: 0, begun: stage, stage };
         part.write(&self.head)?;
         self.open.insert(partition.to_owned(), part);
         Ok(())
@@ -246,8 +253,8 @@ impl FilesOutput {
         part.flush()?;
         // One that nothing was written to since it was made durable is so still; to be sure costs nothing.
         let file = Arc::new(CompletePart { place: part.place, is_visible: AtomicBool::new(false) });
-        let (bytes, stage) = (part.bytes, self.stage_now());
-        self.complete.push(Complete { partition, file, bytes, handle: Some(part.file), stage });
+        let (bytes, begun, stage) = (part.bytes, part.begun, self.stage_now());
+        self.complete.push(Complete { partition, file, bytes, handle: Some(part.file), begun, stage });
         let waiting = self.complete.iter().filter(|complete| complete.handle.is_some()).count();
         if waiting > UNSYNCED_MAX {
             self.sync_oldest()?;
@@ -255,12 +262,16 @@ impl FilesOutput {
         Ok(())
     }
 
-    /// Makes the complete file that waits longest durable at once.
+    /// Makes the complete file that waits longest durable at once, of those that the job of an earlier stage knows nothing of:
+    /// if a sync of another failed here, the job's own would succeed without having anything left to write, and its stage
+    /// would be committed.
     fn sync_oldest(&mut self) -> Result<(), SinkError> {
-        let stage = self.stages;
-        let Some(complete) = self.complete.iter_mut().find(|complete| complete.handle.is_some()) else {
-            return Ok(());
-        };
+        let (stage, synced) = (self.stages, self.progress.synced());
+        for complete in self.complete.iter_mut().filter(|complete| complete.stage <= synced) {
+            complete.handle = None;
+        }
+        let mut unknown = self.complete.iter_mut().filter(|complete| complete.begun > stage);
+        let Some(complete) = unknown.find(|complete| complete.handle.is_some()) else { return Ok(()) };
         let Some(mut handle) = complete.handle.take() else { return Ok(()) };
         let path = complete.file.place.temporary();
         handle.sync().or_else(|source| {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::verify::{Mortal, Trial, declared, disk, opened};
 use super::super::{Output, Sink, SinkError, Staged};
-use crate::io::{ModelDisk, Storage};
+use crate::io::{Fault, Lasting, ModelDisk, Storage};
 use crate::time::Now;
 
 fn files(path: &Path, options: &str) -> Box<dyn Sink> {
@@ -130,6 +130,33 @@ fn more_partitions_than_files_may_be_open() {
     assert_eq!(found.len(), 800);
     assert_eq!(found.values().map(|text| text.lines().count()).sum::<usize>(), 801);
     assert_eq!(found.values().filter(|text| **text == "1\n2\n").count(), 1);
+}
+
+/// The writer made a file durable by itself that the job of the stage before was to make durable as well. Its sync failed, that
+/// of the job then had nothing left to write, and the stage was committed without the file's rows.
+#[test]
+fn a_sync_that_fails_behind_a_stage_loses_nothing_of_it() {
+    let mut failures = 0;
+    for operation in 1..6 {
+        let storage = Arc::new(ModelDisk::new(operation));
+        let declared = files(Path::new("/out"), "roll: { size: 1B }");
+        let mut output = opened(declared.as_ref(), storage.clone(), None, "run").unwrap();
+        // As many as may wait.
+        (0..128).for_each(|_| output.write(b"row\n").unwrap());
+        let staged = output.stage(false).unwrap();
+        storage.fail_operation(operation, Fault::Io, Lasting::Once);
+        let failed = output.write(b"more\n").is_err();
+        let synced = (staged.sync)().is_ok();
+        failures += usize::from(failed && synced);
+        storage.crash(&mut fastrand::Rng::with_seed(operation));
+        let of_stage = |(path, _): &(String, u64)| path.starts_with("out/") && !path.contains("00000128");
+        let paths: Vec<_> = storage.files().into_iter().filter(of_stage).collect();
+        assert!(!synced || paths.len() == 128, "{operation}: {paths:?}");
+        for (path, _) in paths.iter().filter(|_| synced) {
+            assert_eq!(storage.read(Path::new(path)).unwrap(), b"row\n", "{operation}: {path}");
+        }
+    }
+    assert!(failures > 1, "to make the file, to write it, to make it durable: {failures}");
 }
 
 #[test]

@@ -116,6 +116,40 @@ fn rows_are_kept_for_a_time() {
 }
 
 #[test]
+fn what_was_told_is_taken_back_whatever_has_gone_since() {
+    // The partner goes, and its row is taken back after that.
+    let blocks = [block([&["1 10 5"], &["1 20 0"]], Some(10)), block([&["-1 10 5"], &[]], None)];
+    let with = |kind: &str, expect: &[&str]| {
+        check(
+            &format!("{{ name: j, kind: {kind}, match: a.k = b.k, ttl: 10ms }}"),
+            [true, false],
+            &blocks,
+            expect,
+        );
+    };
+    with("semi", &["0: +10+none", "1: -10+none"]);
+    with("anti", &["0: +10+none", "0: -10+none"]);
+    with("left", &["0: +10+none", "0: +10+20", "0: -10+none"]);
+}
+
+/// A row was found as long as its batch had not been worked off, also behind the end of the block that it had passed its time
+/// at.
+#[test]
+fn what_has_gone_is_not_taken_back_however_batches_are_cut() {
+    let blocks = [
+        block([&["1 10 0"], &["1 20 9"]], Some(9)),
+        block([&[], &[]], Some(10)),
+        block([&["-1 10 0"], &[]], None),
+    ];
+    let resolved = resolve("{ name: j, match: a.k = b.k, ttl: 10ms }", [true, false]).unwrap();
+    for seed in 0..50 {
+        let mut machine = Machine::new(&resolved, 1);
+        machine.feed(0, &blocks, &mut fastrand::Rng::with_seed(seed), &mut |_, _| {});
+        assert_eq!(machine.net(1), machine.net(2), "seed {seed}");
+    }
+}
+
+#[test]
 fn an_interval_join_tells_a_row_that_stays_alone_once() {
     let within = "within: b.at BETWEEN a.at - INTERVAL '0.002' SECOND AND a.at + INTERVAL '0.005' SECOND";
     let blocks = [

@@ -144,8 +144,8 @@ impl<'a> Machine<'a> {
         shard_of_slot(slot_of_hash(batch.hashes.unwrap().value(0)), self.operators.len())
     }
 
-    /// Works these blocks off, the first of which has this number, in batches cut at random. `between` is called after each
-    /// step of an operator.
+    /// Works these blocks off, the first of which has this number, in batches cut at random. `between` is called whenever
+    /// an operator has yielded something, and when it has nothing more to yield.
     pub fn feed(
         &mut self,
         first: usize,
@@ -205,13 +205,12 @@ impl<'a> Machine<'a> {
                     continue;
                 }
                 let now = Interleaved { batches: Vec::new(), turns: Vec::new() };
-                self.step(shard, std::mem::replace(&mut together, now));
-                between(shard, self.operators[shard].as_mut());
+                self.step(shard, std::mem::replace(&mut together, now), between);
             }
         }
     }
 
-    fn step(&mut self, shard: usize, input: Interleaved) {
+    fn step(&mut self, shard: usize, input: Interleaved, between: &mut dyn FnMut(usize, &mut dyn Operator)) {
         let (operator, output) = (&mut self.operators[shard], &mut self.outputs[shard]);
         let mut context = Context::default();
         operator.push_interleaved(input, &mut context);
@@ -230,7 +229,9 @@ impl<'a> Machine<'a> {
                 }
             }
             assert_eq!(row, batch.len());
+            between(shard, operator.as_mut());
         }
+        between(shard, operator.as_mut());
         output.rejected.extend(context.rejected.drain(..).map(|bad| bad.message));
     }
 
