@@ -412,6 +412,52 @@ sinks:
   late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
 ",
     },
+    Pipeline {
+        name: "late rows in streams",
+        text: "
+GRAPH
+streams:
+  windows:
+    from: one
+    steps:
+      - aggregate: { name: windows, by: key, window: { tumbling: 200ms }, late: { to: too_late }, select: { rows: COUNT(*), total: SUM(n) } }
+  again:
+    from: too_late
+    steps:
+      - filter: 10 / n >= 0
+      - aggregate: { name: again, by: key, window: { tumbling: 800ms }, late: { to: later }, select: { rows: COUNT(*), total: SUM(n) } }
+  sums:
+    from: [too_late, later]
+    steps:
+      - aggregate: { name: sums, by: key, select: { rows: COUNT(*), total: SUM(n) } }
+sinks:
+  main: { from: windows, file: { path: /out/main.ndjson }, format: json }
+  again: { from: again, file: { path: /out/again.ndjson }, format: json }
+  side: { from: sums, file: { path: /out/side.ndjson, changelog: final }, format: json }
+",
+    },
+    Pipeline {
+        name: "bad records in streams",
+        text: "
+GRAPH
+    bad_record: { to: rejects }
+OTHER
+streams:
+  counted:
+    from: [few, many]
+    steps:
+      - aggregate: { name: windows, by: key, window: { tumbling: 300ms }, late: { to: too_late }, select: { rows: COUNT(*), total: SUM(n) } }
+  few: { from: other, steps: [ { filter: n > 5 }, { select: { key: key, n: n } } ] }
+  many: { from: one, steps: [ { filter: 10 / n >= 0 }, { select: { key: key, n: n } } ] }
+  told: { from: rejects, steps: [ { select: { raw: raw, error: error, position: position } } ] }
+  sizes: { from: rejects, steps: [ { aggregate: { name: sizes, by: { size: CHAR_LENGTH(raw) }, select: { rows: COUNT(*) } } } ] }
+sinks:
+  main: { from: counted, file: { path: /out/main.ndjson }, format: json }
+  told: { from: told, file: { path: /out/told.ndjson }, format: json }
+  sizes: { from: sizes, file: { path: /out/sizes.ndjson, changelog: final }, format: json }
+  late: { from: too_late, file: { path: /out/side.ndjson }, format: json }
+",
+    },
 ];
 
 /// What stands behind the source in the file of a pipeline; empty where there is no such pipeline.
