@@ -52,11 +52,7 @@ impl Queue {
             batch.weights = weights.map(|weights| weights.slice(from, count));
             let times = |at_ms: &[i64]| Int64Array::from(at_ms[from..from + count].to_vec());
             batch.times = at_ms.map(|at_ms| EventTimes { at_ms: times(at_ms), seen_ms: None });
-            debug_assert_eq!(batch.times.is_some(), self.timed, "all rows have times, or none has");
-            let mut segments = std::mem::take(&mut self.ends);
-            segments.append(&mut batch.segments);
-            batch.segments = segments;
-            self.ready.push_back(batch);
+            self.batch(batch);
             from += count;
         }
     }
